@@ -1,0 +1,96 @@
+"""What every check of an argument shares: text without surrogates, JSON that comes out as it went in."""
+
+import math
+import reprlib
+from collections.abc import Mapping
+from typing import Any
+
+from chat_session.errors import InvalidInput
+
+MAX_JSON_DEPTH = 32
+MAX_JSON_BYTES = 64 * 1024
+MAX_SAFE_INTEGER = 2**53 - 1  # beyond it JavaScript, and so the other readers of our keys, would round
+
+_brief = reprlib.Repr()
+_brief.maxstring = _brief.maxother = 60
+
+
+def brief(value: object) -> str:
+    """Show a refused value, shortened; never slow, whatever it is."""
+    if isinstance(value, int) and not isinstance(value, bool) and value.bit_length() > 200:  # noqa: PLR2004
+        return f"an integer of {value.bit_length()} bits"
+    if isinstance(value, (bytes, bytearray)):
+        value = value[:60]
+    try:
+        return _brief.repr(value)
+    except Exception:
+        return f"a {type(value).__name__}"
+
+
+def check_text(argument: str, value: object, allowed: str) -> str:
+    """Give ``value`` as a plain string that UTF-8 can hold. A subclass counts by its characters."""
+    if not isinstance(value, str):
+        raise InvalidInput(argument, allowed, brief(value))
+    text = value if type(value) is str else str.__str__(value)
+    if not text.isascii():
+        try:
+            text.encode()
+        except UnicodeEncodeError as error:
+            raise InvalidInput(
+                argument, allowed + ", without lone surrogates", f"a surrogate at {error.start}"
+            ) from None
+    return text
+
+
+def check_integer(argument: str, value: object, lowest: int, highest: int, allowed: str) -> int:
+    """Give ``value`` if it is a whole number in the range; a boolean is not a number here."""
+    if isinstance(value, bool) or not isinstance(value, int) or not lowest <= value <= highest:
+        raise InvalidInput(argument, allowed, brief(value))
+    return int(value)
+
+
+def has_control_characters(text: str) -> bool:
+    """Whether C0, DEL or C1 controls, or a line or paragraph separator, stand in the text."""
+    return any(c < " " or "\x7f" <= c <= "\x9f" or c in "\u2028\u2029" for c in text)
+
+
+class JsonCopy:
+    """Copies a value that JSON can hold, so that nothing the caller does later changes it.
+
+    Refuses what would not come back the same, type and all: NaN and infinities, integers that a
+    double cannot hold, tuples, sets, bytes, keys that are not strings, cycles, nesting over 32. One
+    object copies one whole argument: together its values may hold 64 KiB.
+    """
+
+    def __init__(self, argument: str) -> None:
+        self._argument = argument
+        self._room = MAX_JSON_BYTES
+
+    def copy(self, value: object, path: str, depth: int = 0) -> Any:
+        self._spend(1)
+        if value is None or value is True or value is False:
+            return value
+        if isinstance(value, str):
+            self._spend(len(value))
+            return check_text(path, value, "text")
+        if isinstance(value, int):
+            return check_integer(path, value, -MAX_SAFE_INTEGER, MAX_SAFE_INTEGER, "an integer within ±(2^53 - 1)")
+        if isinstance(value, float):
+            if not math.isfinite(value):
+                raise InvalidInput(path, "a finite number", str(float(value)))
+            return float(value)
+        if not isinstance(value, (list, Mapping)):
+            raise InvalidInput(path, "a value JSON can hold", f"a {type(value).__name__}")
+        if depth >= MAX_JSON_DEPTH:
+            raise InvalidInput(path[:80], f"nested at most {MAX_JSON_DEPTH} deep", "more, or a cycle")
+        if isinstance(value, list):
+            return [self.copy(entry, f"{path}[{i}]", depth + 1) for i, entry in enumerate(value)]
+        return {
+            check_text(path, name, "a mapping with string keys"): self.copy(entry, f"{path}.{name}", depth + 1)
+            for name, entry in value.items()
+        }
+
+    def _spend(self, characters: int) -> None:
+        self._room -= characters
+        if self._room < 0:
+            raise InvalidInput(self._argument, f"at most {MAX_JSON_BYTES:,} bytes as JSON in all", "more")

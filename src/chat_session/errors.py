@@ -1,0 +1,241 @@
+"""Every error a caller can meet.
+
+    ChatSessionError            code, retryable, session_id
+    ├── InvalidInput            an argument is not acceptable; nothing was stored   (ValueError)
+    │   └── MessageTooLarge     a message's text is over MAX_MESSAGE_BYTES
+    ├── SettingsError           a setting or a store's URL is not acceptable        (ValueError)
+    ├── SessionNotFound         a write to a session that is not there              (LookupError)
+    ├── SessionExists           a session id that is taken
+    ├── Conflict
+    │   ├── AgentConflict       the epoch or agent the caller saw is no longer current
+    │   └── MessageConflict     a message id that is stored with other content
+    ├── StoreError              the store did not do it
+    │   ├── StoreUnavailable    away, loading, busy or too slow, after all retries
+    │   ├── StoreReadOnly       a replica, or a store that refuses writes
+    │   ├── StoreFull           out of memory or disk
+    │   ├── StoreDenied         wrong password, missing right, forbidden command
+    │   ├── StoreIncompatible   what answers is not a store this package can speak to
+    │   └── StoreCorrupt        stored data is not of the shape it must have
+    └── UsageError              the manager is used in a way it cannot work          (RuntimeError)
+        ├── ManagerClosed       after close()
+        ├── WrongEventLoop      from another event loop than its first call
+        └── UsedAfterFork       from a child of the process that made it
+
+``code`` is stable and fit for programs; ``retryable`` says that the same call may succeed later
+without a change. No error carries a password; none shows a message's text.
+"""
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, ClassVar
+
+if TYPE_CHECKING:
+    from chat_session.message import Message
+
+
+class ChatSessionError(Exception):
+    """The root of all errors of this package."""
+
+    code: ClassVar[str] = "error"
+    retryable: ClassVar[bool] = False
+
+    def __init__(self, text: str, *, session_id: str | None = None) -> None:
+        super().__init__(text)
+        self.session_id = session_id
+
+
+class InvalidInput(ChatSessionError, ValueError):
+    """An argument is not acceptable; nothing was stored. ``argument``, ``allowed`` and ``got`` say which."""
+
+    code = "invalid_input"
+
+    def __init__(self, argument: str, allowed: str, got: str) -> None:
+        super().__init__(f"{argument} must be {allowed}; got {got}")
+        self.argument = argument
+        self.allowed = allowed
+        self.got = got
+
+
+class MessageTooLarge(InvalidInput):
+    """A message's text is over ``MAX_MESSAGE_BYTES``; split it, or store a link to it."""
+
+    code = "message_too_large"
+
+
+class SettingsError(ChatSessionError, ValueError):
+    """A setting is not acceptable. ``variable`` names it as it stands in the environment."""
+
+    code = "settings"
+
+    def __init__(self, variable: str, text: str) -> None:
+        super().__init__(f"{variable}: {text}")
+        self.variable = variable
+
+
+class SessionNotFound(ChatSessionError, LookupError):
+    """There is no such session: never created, deleted, or past its deadline."""
+
+    code = "session_not_found"
+
+    def __init__(self, session_id: str) -> None:
+        text = f"session '{session_id}' does not exist or has expired; make one with create_session"
+        super().__init__(text, session_id=session_id)
+
+
+class SessionExists(ChatSessionError):
+    """The session id is taken."""
+
+    code = "session_exists"
+
+    def __init__(self, session_id: str) -> None:
+        text = f"session '{session_id}' exists; read it with get_session, or pass another session_id"
+        super().__init__(text, session_id=session_id)
+
+
+class Conflict(ChatSessionError):
+    """The store holds something that contradicts the call; nothing was changed."""
+
+    code = "conflict"
+
+
+class AgentConflict(Conflict):
+    """The epoch or agent that the caller saw is no longer current.
+
+    ``current_epoch`` is the session's epoch now. Read the session again and decide anew.
+    """
+
+    code = "agent_conflict"
+
+    def __init__(self, session_id: str, expected: int | str, current_epoch: int, current_agent: str) -> None:
+        text = (
+            f"session '{session_id}' is at epoch {current_epoch} ({current_agent}), not {expected}: the agent "
+            "was switched since; read the session again, and drop a reply that was computed before"
+        )
+        super().__init__(text, session_id=session_id)
+        self.expected = expected
+        self.current_epoch = current_epoch
+        self.current_agent = current_agent
+
+
+class MessageConflict(Conflict):
+    """The message id is stored already with other content."""
+
+    code = "message_conflict"
+
+    def __init__(self, session_id: str, message_id: str) -> None:
+        text = (
+            f"message id {message_id!r} is stored in session '{session_id}' with other content; "
+            "send a new message under a new id"
+        )
+        super().__init__(text, session_id=session_id)
+        self.message_id = message_id
+
+
+class StoreError(ChatSessionError):
+    """The store did not do what was asked. ``outcome_unknown``: it may have, and the answer was lost.
+
+    After a failed append ``messages`` holds what was sent, ids filled in: sending the very same
+    again cannot store it twice.
+    """
+
+    code = "store"
+
+    def __init__(self, text: str, *, session_id: str | None = None, outcome_unknown: bool = False) -> None:
+        super().__init__(text, session_id=session_id)
+        self.outcome_unknown = outcome_unknown
+        self.messages: Sequence[Message] = ()
+
+
+class StoreUnavailable(StoreError):
+    """The store was away, loading, busy or too slow, after all retries and within the call's deadline."""
+
+    code = "store_unavailable"
+    retryable = True
+
+    def __init__(
+        self,
+        text: str,
+        *,
+        session_id: str | None = None,
+        outcome_unknown: bool = False,
+        attempts: int = 1,
+        elapsed: float = 0.0,
+    ) -> None:
+        super().__init__(text, session_id=session_id, outcome_unknown=outcome_unknown)
+        self.attempts = attempts
+        self.elapsed = elapsed
+
+
+class StoreReadOnly(StoreError):
+    """The store refuses writes: a replica, or a file without the right to write."""
+
+    code = "store_read_only"
+    retryable = True
+
+
+class StoreFull(StoreError):
+    """The store is out of memory or disk; reads, deletes and cleanup still work."""
+
+    code = "store_full"
+    retryable = True
+
+
+class StoreDenied(StoreError):
+    """The store refused the password, or the user lacks a right."""
+
+    code = "store_denied"
+
+
+class StoreIncompatible(StoreError):
+    """What answers there is not a store this package can speak to."""
+
+    code = "store_incompatible"
+
+
+class StoreCorrupt(StoreError):
+    """Stored data does not have the shape it must have. ``key`` names where."""
+
+    code = "store_corrupt"
+
+    def __init__(self, key: str, problem: str, *, session_id: str | None = None) -> None:
+        text = f"{key} {problem}; look at it with 'chat-session doctor', nothing was changed"
+        super().__init__(text, session_id=session_id)
+        self.key = key
+
+
+class UsageError(ChatSessionError, RuntimeError):
+    """The manager is used in a way it cannot work."""
+
+    code = "usage"
+
+
+class ManagerClosed(UsageError):
+    """The manager was closed; make a new one."""
+
+    code = "manager_closed"
+
+    def __init__(self) -> None:
+        super().__init__("this SessionManager is closed; make a new one")
+
+
+class WrongEventLoop(UsageError):
+    """The manager belongs to the event loop of its first call."""
+
+    code = "wrong_event_loop"
+
+    def __init__(self) -> None:
+        super().__init__(
+            "this SessionManager was first used in another event loop and its connections belong to that "
+            "one; make a manager per loop, or use chat_session.blocking from threads"
+        )
+
+
+class UsedAfterFork(UsageError):
+    """The manager's connections belong to the process that made it."""
+
+    code = "used_after_fork"
+
+    def __init__(self) -> None:
+        super().__init__(
+            "this SessionManager was made before a fork and its connections belong to the parent process; "
+            "make the manager in the child (gunicorn: in post_fork or at first use)"
+        )

@@ -1,0 +1,394 @@
+"""SessionManager: what an application calls. It checks arguments, asks the store, and tells the hooks."""
+
+import asyncio
+import contextlib
+import os
+import time
+import uuid
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
+from types import EllipsisType
+from typing import TYPE_CHECKING, Any, ParamSpec, Self, TypeVar
+from weakref import WeakSet
+
+import msgspec
+
+from chat_session.clock import now
+from chat_session.connect import adopt, open_store
+from chat_session.errors import (
+    ChatSessionError,
+    InvalidInput,
+    ManagerClosed,
+    StoreError,
+    UsedAfterFork,
+    WrongEventLoop,
+)
+from chat_session.message import (
+    UNREADABLE,
+    Draft,
+    Message,
+    check_limit,
+    check_message,
+    check_messages,
+    check_note,
+    check_window,
+)
+from chat_session.results import AppendResult, CleanupResult, DeleteResult, Result, SwitchResult
+from chat_session.session import (
+    Agent,
+    Session,
+    check_agent,
+    check_count,
+    check_metadata,
+    check_session_id,
+    check_ttl,
+    check_user_id,
+    choose_ttl,
+)
+from chat_session.settings import Settings
+from chat_session.storage.contract import Appended, Finding, SessionStore
+from chat_session.telemetry.hooks import Hooks, combine
+from chat_session.telemetry.logging import LoggingHooks
+
+if TYPE_CHECKING:
+    from redis.asyncio import Redis
+
+    from chat_session.cleanup import SessionCleanup
+
+P = ParamSpec("P")
+T = TypeVar("T")
+
+CLOSE_TIMEOUT = 5.0  # seconds that close() gives to calls in flight
+
+
+class SessionManager:
+    """Sessions of a chat application, in the store that a URL, a client or the settings name.
+
+    All calls check their arguments first (InvalidInput, nothing stored), are one atomic step each,
+    and may raise StoreError. A manager belongs to the event loop of its first call; close it with
+    ``await close()`` or ``async with``. Round trips below are those to Redis.
+    """
+
+    def __init__(
+        self, client_or_store: "Redis | SessionStore | None" = None, *, hooks: Sequence[Hooks] = (), **settings: Any
+    ) -> None:
+        """None: the store that the environment and ``.env`` name, else Redis at localhost:6379.
+
+        A redis.asyncio client stays its owner's to close. ``settings`` win over the environment;
+        ``hooks`` hear what happens besides the log. Raises SettingsError.
+        """
+        loaded = Settings.load(**settings)
+        self._settings = loaded
+        self._hooks = combine([LoggingHooks(), *hooks])
+        if client_or_store is None:
+            self._store = open_store(loaded, self._hooks)
+        else:
+            self._store = adopt(client_or_store, loaded, self._hooks)
+        self._pid = os.getpid()
+        self._loop: asyncio.AbstractEventLoop | None = None
+        self._in_flight = 0
+        self._idle = asyncio.Event()
+        self._closed = False
+        self._cleanups: WeakSet[SessionCleanup] = WeakSet()
+
+    @classmethod
+    def from_url(cls, url: str, *, hooks: Sequence[Hooks] = (), **settings: Any) -> Self:
+        """The store that ``url`` names; any setting by its lower-case name. Raises SettingsError.
+
+        ``redis://`` ``rediss://`` ``unix://`` ``sqlite:///file.db`` ``sqlite:///:memory:``
+        """
+        return cls(None, hooks=hooks, chat_session_url=url, **settings)
+
+    @property
+    def settings(self) -> Settings:
+        return self._settings
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(self, *exc_info: object) -> None:
+        await self.close()
+
+    async def close(self) -> None:
+        """Stop the cleanups, let calls in flight finish for up to 5 s, close what the manager opened.
+
+        Calls from then on raise ManagerClosed. A second close is no error.
+        """
+        if self._closed:
+            return
+        self._check_place()
+        for cleanup in tuple(self._cleanups):
+            await cleanup.stop()
+        self._closed = True
+        if self._in_flight:
+            with contextlib.suppress(TimeoutError):
+                await asyncio.wait_for(self._idle.wait(), CLOSE_TIMEOUT)
+        await self._store.close()
+
+    # Sessions
+
+    async def create_session(
+        self,
+        user_id: str,
+        metadata: Mapping[str, Any] | None = None,
+        *,
+        session_id: str | None = None,
+        ttl: int | EllipsisType | None = ...,
+        agent: Agent = "ai",
+    ) -> Session:
+        """Start a session. ``ttl`` in seconds, None never expires, left out DEFAULT_SESSION_TTL.
+
+        One round trip. Raises SessionExists for a taken id.
+        """
+        moment = now()
+        session = Session(
+            session_id=str(uuid.uuid4()) if session_id is None else check_session_id(session_id),
+            user_id=check_user_id(user_id),
+            created_at=moment,
+            last_active_at=moment,
+            current_agent=check_agent("agent", agent),
+            ttl=choose_ttl(ttl, self._settings.default_session_ttl),
+            metadata=check_metadata(metadata),
+        )
+        return await self._call("create_session", session.session_id, self._store.create_session, session)
+
+    async def get_session(self, session_id: str) -> Session | None:
+        """The session, or None if there is none. Reading does not extend it. One round trip."""
+        session_id = check_session_id(session_id)
+        return await self._call("get_session", session_id, self._store.get_session, session_id)
+
+    async def is_session_active(self, session_id: str) -> bool:
+        """Whether the session lives. One round trip."""
+        return await self.get_session_agent(session_id) is not None
+
+    async def update_session(self, session_id: str, metadata: Mapping[str, Any]) -> Session:
+        """Merge metadata; a value of None removes the entry. The deadline does not move.
+
+        One round trip. Raises SessionNotFound; InvalidInput if the merged whole is over the limits.
+        """
+        session_id, metadata = check_session_id(session_id), check_metadata(metadata)
+        return await self._call("update_session", session_id, self._store.update_session, session_id, metadata)
+
+    async def delete_session(self, session_id: str) -> DeleteResult:
+        """Remove the session with its messages. Gone already: ``success=False``. Two round trips."""
+        session_id = check_session_id(session_id)
+        deleted = await self._call("delete_session", session_id, self._store.delete_session, session_id)
+        return DeleteResult(success=deleted > 0, deleted_keys=deleted)
+
+    async def extend_session(self, session_id: str) -> Result:
+        """Slide the deadline by the session's own ttl. One round trip. Raises SessionNotFound."""
+        session_id = check_session_id(session_id)
+        await self._call("extend_session", session_id, self._store.extend_session, session_id)
+        return Result(success=True)
+
+    # Messages
+
+    async def add_message(
+        self, session_id: str, message: Message | Mapping[str, Any], *, epoch: int | None = None
+    ) -> AppendResult:
+        """Append a message and slide the deadline. One round trip.
+
+        The same id and content again answers as the first time, ``duplicate=True``. ``epoch``: the
+        session's ``agent_epoch`` when the message was computed; if the agent was switched since, it
+        is refused. Raises SessionNotFound, AgentConflict, MessageConflict, MessageTooLarge.
+        """
+        session_id = check_session_id(session_id)
+        draft = check_message(message, self._settings.max_message_bytes)
+        [result] = await self._append(session_id, [draft], epoch)
+        return result
+
+    async def add_messages(
+        self, session_id: str, messages: Sequence[Message | Mapping[str, Any]], *, epoch: int | None = None
+    ) -> list[AppendResult]:
+        """Append 1 to 10,000 messages in order, all or none, in one round trip. As ``add_message``.
+
+        Equal messages of one id within the call are stored once; unequal ones are InvalidInput.
+        """
+        session_id = check_session_id(session_id)
+        drafts = check_messages(messages, self._settings.max_message_bytes)
+        distinct: dict[str | None, Draft] = {}
+        for i, draft in enumerate(drafts):
+            first = distinct.setdefault(draft.message.id, draft)
+            if not _is_same(first, draft):
+                raise InvalidInput(f"messages[{i}].id", "used once, or for equal messages", repr(draft.message.id))
+        stored = await self._append(session_id, list(distinct.values()), epoch)
+        results = {result.message_id: result for result in stored}
+        return [results[draft.message.id or ""] for draft in drafts]
+
+    async def get_history(
+        self, session_id: str, limit: int = 20, *, before: int | None = None, after: int | None = None
+    ) -> list[Message]:
+        """The newest ``limit`` retained messages, oldest first; only those with ``after < seq < before``.
+
+        No session: an empty list. A damaged message stands in its place with type "unreadable" and
+        its raw text in ``extra``. One round trip.
+        """
+        session_id, limit = check_session_id(session_id), check_limit(limit)
+        before, after = check_window(before, after)
+        read = self._store.get_history
+        messages = await self._call("get_history", session_id, read, session_id, limit, before, after)
+        damaged = sum(message.type == UNREADABLE for message in messages)
+        if damaged:
+            self._hooks.damaged(session_id, damaged)
+        return messages
+
+    # The agent
+
+    async def get_session_agent(self, session_id: str) -> Agent | None:
+        """Who answers now: "ai" or "human"; None if there is no session. One round trip."""
+        session_id = check_session_id(session_id)
+        return await self._call("get_agent", session_id, self._store.get_agent, session_id)
+
+    async def switch_agent(
+        self,
+        session_id: str,
+        new_agent: Agent,
+        *,
+        expect: int | Agent | None = None,
+        note: Message | Mapping[str, Any] | str | None = None,
+    ) -> SwitchResult:
+        """Make ``new_agent`` the one who answers, and begin the next epoch. One round trip.
+
+        ``expect``: the epoch or the agent that the caller saw; of several who expect the same epoch
+        one succeeds. ``note``: a message, or the text of a system message, stored in the same step.
+        Raises SessionNotFound, AgentConflict, MessageConflict.
+        """
+        session_id, agent = check_session_id(session_id), check_agent("new_agent", new_agent)
+        if isinstance(expect, str):
+            expect = check_agent("expect", expect)
+        elif expect is not None:
+            expect = check_count("expect", expect)
+        draft = check_note(note, self._settings.max_message_bytes)
+        switch = self._store.switch_agent
+        switched = await self._call("switch_agent", session_id, switch, session_id, agent, expect, draft)
+        if draft:
+            self._hooks.appended(session_id, [draft.message.sender])
+        return SwitchResult(success=True, new_agent=switched.agent, epoch=switched.epoch)
+
+    # Lifetime
+
+    async def set_session_ttl(self, session_id: str, ttl_seconds: int | None) -> Result:
+        """The deadline is ``ttl_seconds`` from now and slides by that from here on; None: never expires.
+
+        One round trip. Raises SessionNotFound.
+        """
+        session_id, ttl = check_session_id(session_id), check_ttl(ttl_seconds)
+        await self._call("set_ttl", session_id, self._store.set_ttl, session_id, ttl)
+        return Result(success=True)
+
+    async def get_session_ttl(self, session_id: str) -> int:
+        """Seconds left, rounded up; -1 never expires, -2 no such session. One round trip."""
+        session_id = check_session_id(session_id)
+        return await self._call("get_ttl", session_id, self._store.get_ttl, session_id)
+
+    # Lists, counts, cleanup
+
+    async def get_user_sessions(self, user_id: str, *, limit: int | None = None) -> list[Session]:
+        """The user's living sessions, last active first. Two round trips; costs what the user has."""
+        user_id = check_user_id(user_id)
+        limit = None if limit is None else check_limit(limit)
+        sessions = await self._call("list_user_sessions", None, self._store.list_user_sessions, user_id)
+        return sessions[:limit]
+
+    async def get_active_sessions_count(self) -> int:
+        """How many sessions live now, exact. One round trip, more after many have died."""
+        count = await self._call("count_sessions", None, self._store.count_sessions)
+        self._hooks.counted(count)
+        return count
+
+    async def cleanup_expired_sessions(self) -> CleanupResult:
+        """Remove what dead sessions left in the indexes. Any number may run at once; each death counts once."""
+        started = time.perf_counter()
+        removed, outcome = 0, "error"
+        try:
+            removed = await self._call("sweep", None, self._store.sweep)
+            outcome = "ok"
+        finally:
+            self._hooks.cleaned(removed, time.perf_counter() - started, outcome)
+        return CleanupResult(success=True, cleaned_count=removed)
+
+    def add_cleanup(self, cleanup: "SessionCleanup") -> None:
+        """Have ``close`` stop this one first."""
+        self._cleanups.add(cleanup)
+
+    # For operators
+
+    async def scan_sessions(self) -> AsyncIterator[Session]:
+        """Every living session, in no order; those created meanwhile may be missed."""
+        self._check_usable()
+        async for session in self._store.scan_sessions():
+            yield session
+
+    async def restore_session(self, session: Session) -> Session:
+        """Store a session as it was elsewhere: stamps, agent, epoch and count kept; its ttl starts now.
+
+        Raises SessionExists. Messages appended next are numbered from ``message_count + 1``.
+        """
+        session = Session.from_dict(session.to_dict())
+        return await self._call("create_session", session.session_id, self._store.create_session, session)
+
+    async def diagnose(self, *, repair: bool = False) -> list[Finding]:
+        """What ``chat-session doctor`` shows: settings that endanger sessions, data that is torn."""
+        return await self._call("diagnose", None, lambda: self._store.diagnose(repair=repair))
+
+    async def _append(self, session_id: str, drafts: list[Draft], epoch: int | None) -> list[AppendResult]:
+        if epoch is not None:
+            epoch = check_count("epoch", epoch)
+        append = self._store.append_messages
+        try:
+            appended = await self._call("append_messages", session_id, append, session_id, drafts, epoch)
+        except StoreError as error:
+            error.messages = [draft.message for draft in drafts]
+            raise
+        fresh = [done.message.sender for done in appended if not done.duplicate]
+        if fresh:
+            self._hooks.appended(session_id, fresh)
+        return [_result(draft.message.id or "", done) for draft, done in zip(drafts, appended, strict=True)]
+
+    async def _call(
+        self, name: str, session_id: str | None, method: Callable[P, Awaitable[T]], *args: P.args, **kwargs: P.kwargs
+    ) -> T:
+        """Ask the store, and tell the hooks how it went."""
+        self._check_usable()
+        outcome = "cancelled"
+        self._in_flight += 1
+        started = time.perf_counter()
+        try:
+            answer = await method(*args, **kwargs)
+            outcome = "ok"
+            return answer
+        except ChatSessionError as error:
+            outcome = error.code
+            error.session_id = error.session_id or session_id
+            raise
+        finally:
+            self._in_flight -= 1
+            if self._closed and not self._in_flight:
+                self._idle.set()
+            self._hooks.operation(name, session_id, time.perf_counter() - started, outcome)
+
+    def _check_usable(self) -> None:
+        if self._closed:
+            raise ManagerClosed
+        self._check_place()
+
+    def _check_place(self) -> None:
+        if self._pid != os.getpid():
+            raise UsedAfterFork
+        loop = asyncio.get_running_loop()
+        if self._loop is not loop:
+            if self._loop is not None:
+                raise WrongEventLoop
+            self._loop = loop
+
+
+def _is_same(first: Draft, second: Draft) -> bool:
+    """Equal as the caller gave them: a timestamp that was filled in does not count."""
+    if first.stamped and second.stamped:
+        return msgspec.structs.replace(first.message, timestamp=second.message.timestamp) == second.message
+    return first == second
+
+
+def _result(message_id: str, done: Appended) -> AppendResult:
+    return AppendResult(
+        success=True, message_id=message_id, message=done.message, seq=done.message.seq or 0, duplicate=done.duplicate
+    )

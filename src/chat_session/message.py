@@ -1,0 +1,182 @@
+"""A message as a value, and what is valid of it."""
+
+import uuid
+from collections.abc import Mapping, Sequence
+from datetime import datetime
+from typing import Any, Literal, cast, get_args
+
+import msgspec
+
+from chat_session.checks import (
+    MAX_JSON_BYTES,
+    JsonCopy,
+    brief,
+    check_integer,
+    check_text,
+    has_control_characters,
+)
+from chat_session.clock import now, to_iso
+from chat_session.errors import InvalidInput, MessageTooLarge
+from chat_session.session import check_moment
+
+Sender = Literal["user", "assistant", "system", "tool", "operator"]
+SENDERS: tuple[str, ...] = get_args(Sender)
+UNREADABLE = "unreadable"  # the type of a message whose stored form is damaged
+
+MAX_LIMIT = 10_000
+_MAX_MESSAGE_ID = 128
+_MAX_TYPE = 64
+_OWN_NAMES = frozenset(("id", "from", "text", "timestamp", "type", "seq"))
+
+
+class Message(msgspec.Struct, frozen=True, kw_only=True):
+    """One message. ``seq`` counts a session's messages from 1; None until it is stored.
+
+    ``id`` and ``timestamp`` may be left out when a message is sent: they are filled in. Fields that
+    this class does not know are kept in ``extra``.
+    """
+
+    sender: Sender
+    text: str
+    id: str | None = None
+    timestamp: datetime | None = None
+    type: str | None = None
+    seq: int | None = None
+    extra: dict[str, Any] = msgspec.field(default_factory=dict)
+
+    def to_dict(self) -> dict[str, Any]:
+        """The specification's shape: ``id from text timestamp type?`` and the extra fields beside them.
+
+        ``seq`` stands in it when it is known; given back to ``add_message`` it is ignored.
+        """
+        fields: dict[str, Any] = {"id": self.id, "from": self.sender, "text": self.text}
+        if self.timestamp is not None:
+            fields["timestamp"] = to_iso(self.timestamp)
+        if self.type is not None:
+            fields["type"] = self.type
+        if self.seq is not None:
+            fields["seq"] = self.seq
+        return {**self.extra, **fields}
+
+
+class Draft(msgspec.Struct, frozen=True):
+    """A message that was checked and completed. ``stamped``: the caller gave no timestamp, we did."""
+
+    message: Message
+    stamped: bool
+
+
+def check_message(value: object, max_bytes: int, argument: str = "message") -> Draft:
+    """Check one message and fill in its id and timestamp. Raises InvalidInput, MessageTooLarge."""
+    fields = _fields_of(value, argument)
+    moment = fields["timestamp"]
+    message = Message(
+        id=uuid.uuid4().hex if fields["id"] is None else check_message_id(f"{argument}.id", fields["id"]),
+        sender=check_sender(f"{argument}.from", fields["from"]),
+        text=_check_message_text(f"{argument}.text", fields["text"], max_bytes),
+        timestamp=now() if moment is None else check_moment(f"{argument}.timestamp", moment),
+        type=None if fields["type"] is None else _check_type(f"{argument}.type", fields["type"]),
+        extra=_check_extra(f"{argument}.extra", fields["extra"]),
+    )
+    return Draft(message, moment is None)
+
+
+def check_messages(values: object, max_bytes: int) -> list[Draft]:
+    """Check a batch of 1 to 10,000. Two of one id must be equal."""
+    allowed = f"a sequence of 1 to {MAX_LIMIT:,} messages"
+    if not isinstance(values, Sequence) or isinstance(values, (str, bytes)):
+        raise InvalidInput("messages", allowed, brief(values))
+    if not 1 <= len(values) <= MAX_LIMIT:
+        raise InvalidInput("messages", allowed, f"{len(values):,}")
+    return [check_message(value, max_bytes, f"messages[{i}]") for i, value in enumerate(values)]
+
+
+def check_note(value: object, max_bytes: int) -> Draft | None:
+    """The message that goes with a switch of the agent: a message, or the text of a system message."""
+    if value is None:
+        return None
+    if isinstance(value, str):
+        value = Message(sender="system", text=value)
+    return check_message(value, max_bytes, "note")
+
+
+def check_message_id(argument: str, value: object) -> str:
+    allowed = f"1 to {_MAX_MESSAGE_ID} characters without control characters"
+    if isinstance(value, str) and not 1 <= len(value) <= _MAX_MESSAGE_ID:
+        raise InvalidInput(argument, allowed, f"{len(value):,} characters")
+    text = check_text(argument, value, allowed)
+    if has_control_characters(text):
+        raise InvalidInput(argument, allowed, brief(text))
+    return text
+
+
+def check_sender(argument: str, value: object) -> Sender:
+    if not isinstance(value, str) or value not in SENDERS:
+        raise InvalidInput(argument, "one of " + ", ".join(SENDERS), brief(value))
+    return cast(Sender, str.__str__(value))
+
+
+def check_limit(value: object) -> int:
+    return check_integer("limit", value, 1, MAX_LIMIT, f"a whole number from 1 to {MAX_LIMIT:,}")
+
+
+def check_window(before: object, after: object) -> tuple[int | None, int | None]:
+    """Two sequence numbers, exclusive, with room between them; None is open."""
+    allowed = "a sequence number, or None"
+    low = None if after is None else check_integer("after", after, 0, 2**53 - 1, allowed)
+    high = None if before is None else check_integer("before", before, 0, 2**53 - 1, allowed)
+    if low is not None and high is not None and low >= high:
+        raise InvalidInput("after", f"below before ({high})", str(low))
+    return high, low
+
+
+def _fields_of(value: object, argument: str) -> dict[str, Any]:
+    if isinstance(value, Message):
+        return {
+            "id": value.id,
+            "from": value.sender,
+            "text": value.text,
+            "timestamp": value.timestamp,
+            "type": value.type,
+            "extra": value.extra,
+        }
+    if not isinstance(value, Mapping):
+        raise InvalidInput(argument, "a Message or a mapping with 'from' and 'text'", brief(value))
+    sender_name = "sender" if "sender" in value and "from" not in value else "from"
+    fields: dict[str, Any] = {name: value.get(name) for name in ("id", "text", "timestamp", "type")}
+    fields["from"] = value.get(sender_name)
+    fields["extra"] = {k: v for k, v in value.items() if k not in _OWN_NAMES and k != sender_name}
+    return fields
+
+
+def _check_message_text(argument: str, value: object, max_bytes: int) -> str:
+    allowed = f"text of at most {max_bytes:,} bytes as UTF-8"
+    if not isinstance(value, str):
+        raise InvalidInput(argument, allowed, f"a {type(value).__name__}")
+    if len(value) > max_bytes:  # every character is a byte or more
+        raise MessageTooLarge(argument, allowed, f"{len(value):,} characters")
+    text = check_text(argument, value, allowed)
+    if not text.isascii() and (size := len(text.encode())) > max_bytes:
+        raise MessageTooLarge(argument, allowed, f"{size:,} bytes")
+    return text
+
+
+def _check_type(argument: str, value: object) -> str:
+    allowed = f"1 to {_MAX_TYPE} characters without control characters"
+    text = check_text(argument, value, allowed)
+    if not 1 <= len(text) <= _MAX_TYPE or has_control_characters(text):
+        raise InvalidInput(argument, allowed, brief(text))
+    return text
+
+
+def _check_extra(argument: str, value: object) -> dict[str, Any]:
+    if not isinstance(value, Mapping):
+        raise InvalidInput(argument, "a mapping", brief(value))
+    if not value:
+        return {}
+    if taken := _OWN_NAMES.intersection(value):
+        raise InvalidInput(argument, "named by other words than the message's own fields", min(taken))
+    copied: dict[str, Any] = JsonCopy(argument).copy(value, argument)
+    if len(msgspec.json.encode(copied)) > MAX_JSON_BYTES:
+        raise InvalidInput(argument, f"at most {MAX_JSON_BYTES:,} bytes as JSON in all", "more")
+    return copied

@@ -1,0 +1,59 @@
+"""What the manager's calls return. ``to_dict()`` gives the specification's camelCase shape."""
+
+from datetime import datetime
+from typing import Any
+
+import msgspec
+
+from chat_session.message import Message
+from chat_session.session import Agent
+
+
+class Result(msgspec.Struct, frozen=True, rename="camel"):
+    """The call did what it was asked."""
+
+    success: bool
+
+    def to_dict(self) -> dict[str, Any]:
+        """The fields by their camelCase names, a message in the specification's shape."""
+        values = (getattr(self, field) for field in self.__struct_fields__)
+        return {
+            name: value.to_dict() if isinstance(value, Message) else value
+            for name, value in zip(self.__struct_encode_fields__, values, strict=True)
+        }
+
+
+class DeleteResult(Result, frozen=True, rename="camel"):
+    """``success`` is False when there was no such session."""
+
+    deleted_keys: int
+
+
+class AppendResult(Result, frozen=True, rename="camel"):
+    """``duplicate``: the same message was stored before; ``message`` and ``seq`` are those of then."""
+
+    message_id: str
+    message: Message
+    seq: int
+    duplicate: bool = False
+
+
+class SwitchResult(Result, frozen=True, rename="camel"):
+    """``epoch`` is the session's epoch after the switch."""
+
+    new_agent: Agent
+    epoch: int
+
+
+class CleanupResult(Result, frozen=True, rename="camel"):
+    """``cleaned_count``: dead sessions that this call removed from the indexes; each is counted once."""
+
+    cleaned_count: int
+
+
+class CleanupStatus(msgspec.Struct, frozen=True, rename="camel"):
+    """``interval`` in seconds; ``next_cleanup`` is None while nothing is planned."""
+
+    is_running: bool
+    interval: float
+    next_cleanup: datetime | None

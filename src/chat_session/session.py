@@ -1,0 +1,174 @@
+"""A session as a value, and what is valid of it."""
+
+import re
+from collections.abc import Mapping
+from datetime import datetime
+from types import EllipsisType
+from typing import Any, Literal, cast
+
+import msgspec
+
+from chat_session.checks import (
+    MAX_JSON_BYTES,
+    JsonCopy,
+    brief,
+    check_integer,
+    check_text,
+    has_control_characters,
+)
+from chat_session.clock import from_iso, to_iso
+from chat_session.errors import InvalidInput
+
+Agent = Literal["ai", "human"]
+
+MAX_TTL = 315_360_000  # ten years in seconds
+MAX_METADATA_ENTRIES = 64
+RESERVED = frozenset(
+    (
+        "userId",
+        "sessionId",
+        "createdAt",
+        "lastActiveAt",
+        "currentAgent",
+        "agentSwitchedAt",
+        "ttl",
+        "agentEpoch",
+        "messageCount",
+    )
+)
+
+_SESSION_ID = re.compile(r"[A-Za-z0-9._~-]{1,128}")
+_MAX_USER_ID = 256
+_MAX_METADATA_NAME = 64
+
+
+class Session(msgspec.Struct, frozen=True, kw_only=True):
+    """What is known of one session at the moment it was read. ``ttl`` is in seconds, None: never expires.
+
+    ``agent_epoch`` counts the switches of the agent; hand it to ``add_message(epoch=…)`` and the
+    store refuses the message if the agent was switched since.
+    """
+
+    session_id: str
+    user_id: str
+    created_at: datetime
+    last_active_at: datetime
+    current_agent: Agent = "ai"
+    agent_switched_at: datetime | None = None
+    agent_epoch: int = 0
+    message_count: int = 0
+    ttl: int | None = None
+    metadata: dict[str, Any] = msgspec.field(default_factory=dict)
+
+    def to_dict(self) -> dict[str, Any]:
+        """The specification's shape: camelCase names, ISO times, metadata entries beside them."""
+        fields: dict[str, Any] = {
+            "sessionId": self.session_id,
+            "userId": self.user_id,
+            "createdAt": to_iso(self.created_at),
+            "lastActiveAt": to_iso(self.last_active_at),
+            "currentAgent": self.current_agent,
+            "agentEpoch": self.agent_epoch,
+            "messageCount": self.message_count,
+            "ttl": self.ttl,
+        }
+        if self.agent_switched_at is not None:
+            fields["agentSwitchedAt"] = to_iso(self.agent_switched_at)
+        return {**self.metadata, **fields}
+
+    @classmethod
+    def from_dict(cls, fields: Mapping[str, Any]) -> "Session":
+        """Read the shape ``to_dict`` gives. Raises InvalidInput."""
+        switched = fields.get("agentSwitchedAt")
+        ttl = fields.get("ttl")
+        return cls(
+            session_id=check_session_id(fields.get("sessionId")),
+            user_id=check_user_id(fields.get("userId")),
+            created_at=check_moment("createdAt", fields.get("createdAt")),
+            last_active_at=check_moment("lastActiveAt", fields.get("lastActiveAt")),
+            current_agent=check_agent("currentAgent", fields.get("currentAgent", "ai")),
+            agent_switched_at=None if switched is None else check_moment("agentSwitchedAt", switched),
+            agent_epoch=check_count("agentEpoch", fields.get("agentEpoch", 0)),
+            message_count=check_count("messageCount", fields.get("messageCount", 0)),
+            ttl=None if ttl is None else check_ttl(ttl),
+            metadata=check_metadata({k: v for k, v in fields.items() if k not in RESERVED}),
+        )
+
+
+def check_session_id(value: object) -> str:
+    allowed = "1 to 128 characters of A-Z a-z 0-9 . _ ~ -"
+    if not isinstance(value, str) or not _SESSION_ID.fullmatch(str.__str__(value)):
+        raise InvalidInput("session_id", allowed, brief(value))
+    return str.__str__(value)
+
+
+def check_user_id(value: object) -> str:
+    """Colons, braces, spaces, emoji and any script are fine, and kept byte for byte."""
+    allowed = f"1 to {_MAX_USER_ID} characters, not all blank, without control characters"
+    if isinstance(value, str) and len(value) > _MAX_USER_ID:
+        raise InvalidInput("user_id", allowed, f"{len(value):,} characters")
+    text = check_text("user_id", value, allowed)
+    if not text.strip() or has_control_characters(text):
+        raise InvalidInput("user_id", allowed, brief(value))
+    return text
+
+
+def check_agent(argument: str, value: object) -> Agent:
+    if not isinstance(value, str) or value not in ("ai", "human"):
+        raise InvalidInput(argument, "'ai' or 'human'", brief(value))
+    return cast(Agent, str.__str__(value))
+
+
+def check_count(argument: str, value: object) -> int:
+    return check_integer(argument, value, 0, 2**53 - 1, "a whole number from 0")
+
+
+def check_ttl(value: object) -> int | None:
+    """Seconds; None means that the session never expires."""
+    if value is None:
+        return None
+    allowed = f"whole seconds from 1 to {MAX_TTL:,}, or None for never"
+    return check_integer("ttl", value, 1, MAX_TTL, allowed)
+
+
+def choose_ttl(value: int | EllipsisType | None, default: int) -> int | None:
+    """``...`` stands for the default of the settings, since None has a meaning of its own."""
+    return default if value is ... else check_ttl(value)
+
+
+def check_moment(argument: str, value: object) -> datetime:
+    """A timezone-aware datetime, or ISO 8601 text with a time zone; given back in UTC."""
+    allowed = "a timezone-aware datetime or ISO 8601 text with a time zone"
+    try:
+        if isinstance(value, str):
+            return from_iso(value)
+        if isinstance(value, datetime) and value.utcoffset() is not None:
+            return from_iso(to_iso(value))
+    except (ValueError, OverflowError):
+        pass
+    raise InvalidInput(argument, allowed, brief(value))
+
+
+def check_metadata(value: object) -> dict[str, Any]:
+    """Entries to stand beside the session's own fields, copied; None means no entries."""
+    if value is None:
+        return {}
+    if not isinstance(value, Mapping):
+        raise InvalidInput("metadata", "a mapping", brief(value))
+    if len(value) > MAX_METADATA_ENTRIES:
+        raise InvalidInput("metadata", f"at most {MAX_METADATA_ENTRIES} entries", f"{len(value):,}")
+    json = JsonCopy("metadata")
+    copied = {_check_metadata_name(name): json.copy(entry, f"metadata[{brief(name)}]") for name, entry in value.items()}
+    if len(msgspec.json.encode(copied)) > MAX_JSON_BYTES:
+        raise InvalidInput("metadata", f"at most {MAX_JSON_BYTES:,} bytes as JSON in all", "more")
+    return copied
+
+
+def _check_metadata_name(value: object) -> str:
+    allowed = f"named by strings of 1 to {_MAX_METADATA_NAME} characters without control characters"
+    name = check_text("metadata", value, allowed)
+    if not 1 <= len(name) <= _MAX_METADATA_NAME or has_control_characters(name):
+        raise InvalidInput("metadata", allowed, brief(name))
+    if name in RESERVED:
+        raise InvalidInput("metadata", "named by other words than the session's own fields", brief(name))
+    return name

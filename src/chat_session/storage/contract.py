@@ -1,0 +1,145 @@
+"""What a store promises. The manager checks arguments and speaks to this; every store keeps it.
+
+Arguments have been checked when they arrive here. Every method is one atomic step: it happens whole
+or not at all, and is safe to repeat. A method may raise any StoreError besides those it names.
+"""
+
+from collections.abc import AsyncIterator, Mapping, Sequence
+from typing import Any, NamedTuple, Protocol, runtime_checkable
+
+from chat_session.message import Draft, Message
+from chat_session.session import Agent, Session
+
+
+class Appended(NamedTuple):
+    """One message of an append as it now stands in the store; a duplicate as it stood before."""
+
+    message: Message
+    duplicate: bool
+
+
+class Switched(NamedTuple):
+    """The agent that is current now, and the epoch that began with it."""
+
+    agent: Agent
+    epoch: int
+
+
+class Finding(NamedTuple):
+    """Something that ``doctor`` saw. ``repair``: what mending it would do, None if that is not ours to do."""
+
+    level: str  # "ok", "warning" or "error"
+    subject: str
+    text: str
+    repair: str | None = None
+
+
+@runtime_checkable
+class SessionStore(Protocol):
+    """Sessions, their messages and their indexes in one place.
+
+    A session exists while its own record does and its deadline, by the store's clock, is ahead.
+    What remains of a dead one is nobody's: a new session of that id starts empty.
+    """
+
+    async def create_session(self, session: Session) -> Session:
+        """Store ``session`` as given and index it. Its ttl starts now. Raises SessionExists.
+
+        The same call repeated after a lost answer succeeds. A session of that id that is dead, swept
+        or not, does not stand in the way.
+        """
+        ...
+
+    async def get_session(self, session_id: str) -> Session | None:
+        """Read it; reading extends nothing."""
+        ...
+
+    async def get_agent(self, session_id: str) -> Agent | None:
+        """The current agent, or None where there is no session; the cheapest way to ask if it lives."""
+        ...
+
+    async def update_session(self, session_id: str, metadata: Mapping[str, Any]) -> Session:
+        """Merge metadata; None removes an entry, and removing what is not there is no error.
+
+        Neither the deadline nor the last activity moves. The limits on metadata hold for the merged
+        whole: InvalidInput, nothing changed. Raises SessionNotFound.
+        """
+        ...
+
+    async def delete_session(self, session_id: str) -> int:
+        """Remove it and its hints; the number of keys or rows removed. Gone already is 0, not an error.
+
+        If the answer was lost and the call repeated, the repeat finds nothing and says 0.
+        """
+        ...
+
+    async def extend_session(self, session_id: str) -> None:
+        """Stamp the activity and slide the deadline by the session's own ttl. Raises SessionNotFound."""
+        ...
+
+    async def append_messages(self, session_id: str, drafts: Sequence[Draft], epoch: int | None) -> list[Appended]:
+        """Append in order, all or none; trim to the bound; stamp the activity and slide the deadline.
+
+        A message whose id is stored with the same content is not stored again and answers as the
+        first time, even when the epoch has moved since. "The same content" is what the caller
+        gave: a timestamp that was filled in does not count. Ids are known for the retained messages.
+        Ids within one call are distinct. Raises SessionNotFound, AgentConflict (``epoch`` is not the
+        current one), MessageConflict.
+        """
+        ...
+
+    async def get_history(self, session_id: str, limit: int, before: int | None, after: int | None) -> list[Message]:
+        """The newest ``limit`` of the retained messages with ``after < seq < before``, oldest first.
+
+        No session: an empty list. A damaged message stands in its place with type "unreadable".
+        """
+        ...
+
+    async def switch_agent(
+        self, session_id: str, agent: Agent, expect: int | Agent | None, note: Draft | None
+    ) -> Switched:
+        """Make ``agent`` current and begin the next epoch, also when it was current before.
+
+        ``expect``: the epoch or the agent that the caller saw. ``note`` is appended in the same step.
+        Slides the deadline. Raises SessionNotFound, AgentConflict, MessageConflict.
+        """
+        ...
+
+    async def set_ttl(self, session_id: str, ttl: int | None) -> None:
+        """The deadline is ``ttl`` seconds from now, and slides by that from here on. Raises SessionNotFound."""
+        ...
+
+    async def get_ttl(self, session_id: str) -> int:
+        """Seconds left, rounded up, so a living session never shows 0; -1 never expires, -2 no session."""
+        ...
+
+    async def list_user_sessions(self, user_id: str) -> list[Session]:
+        """The user's living sessions, last active first."""
+        ...
+
+    async def count_sessions(self) -> int:
+        """The living sessions, exact. It may mark the dead it meets, but leaves counting them to sweep."""
+        ...
+
+    async def sweep(self) -> int:
+        """Remove what is left of dead sessions from the indexes; how many this call removed.
+
+        Any number of processes may sweep at once: each death is counted by one of them. A deleted
+        session is not a death. No key of a living session is ever removed.
+        """
+        ...
+
+    def scan_sessions(self) -> AsyncIterator[Session]:
+        """Every living session, in no order, a batch at a time; those created meanwhile may be missed."""
+        ...
+
+    async def diagnose(self, *, repair: bool) -> list[Finding]:
+        """Look for settings that endanger sessions and for data that is torn; mend what can be mended.
+
+        For operators: it may read every key.
+        """
+        ...
+
+    async def close(self) -> None:
+        """Let go of what the store opened itself. A second close is no error."""
+        ...

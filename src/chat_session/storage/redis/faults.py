@@ -1,0 +1,110 @@
+"""What went wrong between us and the server, told apart: one table from redis-py's errors to ours.
+
+Kinds are told by the class where redis-py has one and else by the word in the reply: BUSY, MISCONF
+and NOREPLICAS arrive as plain ResponseError, and 6.2 wraps what happens inside a script as
+"Error running script … -OOM …".
+"""
+
+import re
+from typing import NamedTuple
+
+from redis.exceptions import (
+    AuthenticationError,
+    AuthorizationError,
+    ConnectionError,  # noqa: A004 - redis-py's own
+    InvalidResponse,
+    MaxConnectionsError,
+    ResponseError,
+    TimeoutError,  # noqa: A004 - redis-py's own
+)
+
+from chat_session.errors import (
+    StoreDenied,
+    StoreError,
+    StoreFull,
+    StoreIncompatible,
+    StoreReadOnly,
+    StoreUnavailable,
+)
+
+
+class Lost(Exception):  # it never leaves this package
+    """A command got no answer. ``sent``: it may have been executed all the same."""
+
+    def __init__(self, cause: Exception, *, sent: bool) -> None:
+        super().__init__(str(cause))
+        self.cause = cause
+        self.sent = sent
+
+
+class Fault(NamedTuple):
+    """A kind of fault: what it becomes, whether sending again may help, what to do about it."""
+
+    reason: str
+    error: type[StoreError]
+    retry: bool
+    advice: str
+
+
+_AWAY = Fault("connection", StoreUnavailable, True, "start it or check the address")
+_CLOSED = Fault("connection", StoreUnavailable, True, "check that it runs, and use rediss:// if its port speaks TLS")
+_SLOW = Fault("timeout", StoreUnavailable, True, "see whether it is overloaded or unreachable, or raise STORE_TIMEOUT")
+_POOL = Fault("pool", StoreUnavailable, True, "give the client a larger max_connections")
+_DENIED = Fault("denied", StoreDenied, False, "check REDIS_USERNAME and REDIS_PASSWORD, and the user's ACL rules")
+_TLS = Fault("tls", StoreIncompatible, False, "check that the port speaks TLS, and the CA and client certificates")
+_FOREIGN = Fault("protocol", StoreIncompatible, False, "check the port: what answers there is not Redis or Valkey")
+_REFUSED = Fault("refused", StoreIncompatible, False, "Redis 6.2 or Valkey with scripting is needed")
+
+_BY_WORD = {
+    "LOADING": Fault("loading", StoreUnavailable, True, "it is reading its data from disk; wait"),
+    "BUSY": Fault("busy", StoreUnavailable, True, "a script of somebody's runs too long; see SCRIPT KILL"),
+    "CLUSTERDOWN": Fault("cluster_down", StoreUnavailable, True, "see CLUSTER INFO: slots have no primary"),
+    "MASTERDOWN": Fault("primary_down", StoreUnavailable, True, "the replica has lost its primary"),
+    "TRYAGAIN": Fault("migrating", StoreUnavailable, True, "the slot is on the move"),
+    "NOREPLICAS": Fault("no_replicas", StoreUnavailable, True, "too few replicas follow; see min-replicas-to-write"),
+    "READONLY": Fault("read_only", StoreReadOnly, True, "this is a replica; connect to the primary or by Sentinel"),
+    "OOM": Fault("full", StoreFull, False, "raise maxmemory, or run cleanup and delete what is not needed"),
+    "MISCONF": Fault("disk", StoreFull, False, "it cannot save to disk and refuses writes; see its log"),
+    "NOPERM": _DENIED,
+    "NOAUTH": _DENIED,
+    "DENIED": _DENIED,
+}
+_WORD = re.compile(r"\b(" + "|".join(_BY_WORD) + r")\b")
+
+
+def classify(error: Exception) -> Fault:
+    """Tell what kind of fault an error of redis-py, or of anything below it, is."""
+    text = str(error)
+    if isinstance(error, (AuthenticationError, AuthorizationError)) or "can't run this command" in text:
+        return _DENIED
+    if isinstance(error, InvalidResponse):
+        return _FOREIGN
+    if isinstance(error, MaxConnectionsError):
+        return _POOL
+    word = _WORD.search(f"{getattr(error, 'status_code', None) or ''} {text}")
+    if word:
+        return _BY_WORD[word[1]]
+    if isinstance(error, ResponseError):
+        return _REFUSED
+    if "SSL" in text or "certificate" in text:
+        return _TLS
+    if isinstance(error, (TimeoutError, OSError)) and not isinstance(error, ConnectionError):
+        return _SLOW
+    return _CLOSED if "closed" in text.lower() else _AWAY
+
+
+def is_wrong_type(error: Exception) -> bool:
+    """A key holds another type than its name promises."""
+    return isinstance(error, ResponseError) and "WRONGTYPE" in str(error)
+
+
+def explain(
+    fault: Fault, cause: Exception, where: str, attempts: int, elapsed: float, *, outcome_unknown: bool
+) -> StoreError:
+    """The error to raise after ``attempts``: what happened, what was tried, what to do."""
+    happened = str(cause)[:300] or type(cause).__name__
+    tried = f"{attempts} attempt{'s' if attempts > 1 else ''} in {elapsed:.1f} s"
+    text = f"{where}: {happened} ({tried}); {fault.advice}"
+    if fault.error is StoreUnavailable:
+        return StoreUnavailable(text, outcome_unknown=outcome_unknown, attempts=attempts, elapsed=elapsed)
+    return fault.error(text, outcome_unknown=outcome_unknown)

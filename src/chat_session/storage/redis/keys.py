@@ -1,0 +1,100 @@
+"""Every key, as a function. Nothing else joins a key.
+
+The names are the specification's. "tagged" puts the session id in braces, so that on a cluster all
+keys of one session share a slot.
+"""
+
+from typing import Literal, NamedTuple
+from zlib import crc32
+
+Layout = Literal["plain", "tagged"]
+
+BUCKETS = 16  # 60,000 hints each at a million sessions; on a cluster they spread over the nodes
+
+
+_TYPES = {b"meta": b"hash", b"agent": b"string", b"history": b"list", b"ids": b"hash"}
+
+
+class SessionKeys(NamedTuple):
+    """What one session is stored in."""
+
+    meta: bytes
+    agent: bytes
+    history: bytes
+    ids: bytes
+
+
+class IndexKeys(NamedTuple):
+    """Where one session's two hints stand."""
+
+    due: bytes
+    user: bytes
+
+
+class Keys:
+    """The keys of one store; ``prefix`` goes before every one of them."""
+
+    def __init__(self, prefix: str = "", layout: Layout = "plain") -> None:
+        self.prefix = prefix
+        self.layout = layout
+        opening, closing = ("{", "}") if layout == "tagged" else ("", "")
+        self._session = f"{prefix}session:{opening}%s{closing}:%s"
+
+    def session(self, session_id: str) -> SessionKeys:
+        return SessionKeys(
+            self.meta(session_id), self.agent(session_id), self.history(session_id), self.ids(session_id)
+        )
+
+    def meta(self, session_id: str) -> bytes:
+        return (self._session % (session_id, "meta")).encode()
+
+    def agent(self, session_id: str) -> bytes:
+        return (self._session % (session_id, "agent")).encode()
+
+    def history(self, session_id: str) -> bytes:
+        return (self._session % (session_id, "history")).encode()
+
+    def ids(self, session_id: str) -> bytes:
+        return (self._session % (session_id, "ids")).encode()
+
+    def user(self, user_id: str) -> bytes:
+        """Sorted set: session id by the moment at which it must be checked."""
+        return f"{self.prefix}user:{user_id}:sessions".encode()
+
+    def due(self, session_id: str) -> bytes:
+        """Sorted set: ``due_member`` by the moment at which it must be checked."""
+        return self.due_bucket(crc32(session_id.encode()) % BUCKETS)
+
+    def due_bucket(self, number: int) -> bytes:
+        return f"{self.prefix}sessions:due:{number}".encode()
+
+    def due_buckets(self) -> list[bytes]:
+        return [self.due_bucket(number) for number in range(BUCKETS)]
+
+    def index(self, session_id: str, user_id: str) -> IndexKeys:
+        return IndexKeys(self.due(session_id), self.user(user_id))
+
+    def any_session(self) -> bytes:
+        """A glob that matches every session's keys, for operators' scans. A prefix has no glob characters."""
+        return (self._session % ("*", "*")).encode()
+
+    def parse_session_id(self, key: bytes) -> str | None:
+        """The session a key found by a scan belongs to; None for a stranger's key."""
+        head, tail = (self._session % ("\n", "")).split("\n")
+        name, part = key.decode(errors="replace").removeprefix(head).rsplit(tail, 1)
+        return name if part in SessionKeys._fields else None
+
+
+def expected_type(key: bytes) -> bytes:
+    """What TYPE must say of one of our keys."""
+    return _TYPES.get(key.rpartition(b":")[2], b"zset")
+
+
+def due_member(session_id: str, user_id: str) -> bytes:
+    """Names the session and its user, so that a sweep finds both hints. A session id has no colon."""
+    return f"{session_id}:{user_id}".encode()
+
+
+def parse_due_member(member: bytes) -> tuple[str, str]:
+    session_id, _, user_id = member.decode(errors="replace").partition(":")
+    return session_id, user_id

@@ -1,0 +1,15 @@
+-- delete_session: remove a session and both its hints.
+-- KEYS  meta | agent | history | ids | due | user
+-- ARGV  member | session_id | user_id
+-- REPLY OK deleted | GONE | MOVED
+local member, session_id, user_id = ARGV[1], ARGV[2], ARGV[3]
+
+redis.call('ZSCORE', KEYS[5], member)
+redis.call('ZSCORE', KEYS[6], session_id)
+local owner = redis.call('HGET', KEYS[1], 'userId')
+if not owner then return {'GONE'} end
+if owner ~= user_id then return {'MOVED'} end -- the id was given to another user meanwhile
+
+redis.call('ZREM', KEYS[5], member)
+redis.call('ZREM', KEYS[6], session_id)
+return {'OK', redis.call('UNLINK', KEYS[1], KEYS[2], KEYS[3], KEYS[4])}

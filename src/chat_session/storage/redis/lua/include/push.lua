@@ -1,0 +1,45 @@
+-- Messages stand in ARGV from `first` on, as id, fingerprint, element. First all of them are checked,
+-- then all are written. Returns the answer: OK and, per message, its seq and the stored element if
+-- it was there before; or the word that refuses.
+local function check_messages(session, first, max_history)
+  local answer, fresh = {'OK'}, {}
+  local n = (#ARGV - first + 1) / 3
+  local forgotten = n - max_history -- so many of a long batch were trimmed by the batch itself
+  local last = redis.call('HGET', KEYS[4], ARGV[#ARGV - 2])
+  local repeated_end = forgotten > 0 and last and tonumber(string.match(last, '^%d+'))
+  for i = 1, n do
+    local at = first + (i - 1) * 3
+    local known = redis.call('HGET', KEYS[4], ARGV[at])
+    if known then
+      local seq, fingerprint = string.match(known, '^(%d+):(.*)$')
+      if fingerprint ~= ARGV[at + 1] then return {'CONFLICT', ARGV[at]} end
+      answer[#answer + 1] = tonumber(seq)
+      answer[#answer + 1] = redis.call('LINDEX', KEYS[3], seq - session.count - 1) or ARGV[at + 2]
+    elseif repeated_end and i <= forgotten then
+      answer[#answer + 1] = repeated_end - (n - i)
+      answer[#answer + 1] = ARGV[at + 2]
+    else
+      fresh[#fresh + 1] = at
+      answer[#answer + 1] = session.count + #fresh
+      answer[#answer + 1] = false
+    end
+  end
+  return answer, fresh
+end
+
+local function push_messages(session, fresh, max_history)
+  for i, at in ipairs(fresh) do
+    session.count = session.count + 1
+    if i > #fresh - max_history then
+      redis.call('RPUSH', KEYS[3], ARGV[at + 2])
+      redis.call('HSET', KEYS[4], ARGV[at], digits(session.count) .. ':' .. ARGV[at + 1])
+      session.length = session.length + 1
+    end
+  end
+  if session.length > max_history then
+    for _, element in ipairs(redis.call('LPOP', KEYS[3], session.length - max_history)) do
+      local id = string.match(element, '^{"id":"(.-)","from":')
+      if id then redis.call('HDEL', KEYS[4], id) end
+    end
+  end
+end

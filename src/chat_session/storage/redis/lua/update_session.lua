@@ -1,0 +1,24 @@
+-- update_session: merge metadata; neither the deadline nor the last activity moves.
+-- KEYS  meta
+-- ARGV  max_entries | max_bytes | reserved | removed | changes...
+--       `removed` counts the names that come first, to be removed; then name, value, …
+-- REPLY OK fields | GONE | FULL
+local max_entries, max_bytes, reserved, removed = tonumber(ARGV[1]), tonumber(ARGV[2]), ARGV[3], tonumber(ARGV[4])
+
+local stored = redis.call('HGETALL', KEYS[1])
+local merged = {}
+for i = 1, #stored, 2 do merged[stored[i]] = stored[i + 1] end
+if not merged['userId'] then return {'GONE'} end
+for i = 5, 4 + removed do merged[ARGV[i]] = nil end
+for i = 5 + removed, #ARGV, 2 do merged[ARGV[i]] = ARGV[i + 1] end
+local entries, bytes = 0, 0
+for name, value in pairs(merged) do
+  if not string.find(reserved, ' ' .. name .. ' ', 1, true) then
+    entries, bytes = entries + 1, bytes + #name + #value
+  end
+end
+if entries > max_entries or bytes > max_bytes then return {'FULL'} end
+
+for i = 5, 4 + removed do redis.call('HDEL', KEYS[1], ARGV[i]) end
+if #ARGV > 4 + removed then redis.call('HSET', KEYS[1], unpack(ARGV, 5 + removed)) end
+return {'OK', redis.call('HGETALL', KEYS[1])}

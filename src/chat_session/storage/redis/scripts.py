@@ -1,0 +1,149 @@
+"""The scripts as Python calls. A test holds each function against its script's header.
+
+A call is one EVALSHA. A server that does not know the script (a flush, a failover, a new node)
+answers NOSCRIPT, and the call is sent again as EVAL, which brings the text along.
+"""
+
+from collections.abc import Iterable, Mapping, Sequence
+from functools import cache
+from hashlib import sha1
+from importlib.resources import files
+from itertools import chain
+from typing import NamedTuple
+
+from chat_session.storage.codec import Element
+from chat_session.storage.redis.keys import IndexKeys, SessionKeys
+
+Arg = bytes | str | int
+
+
+class Script(NamedTuple):
+    """A script's text with its includes in place, and the name under which a server keeps it."""
+
+    name: str
+    text: bytes
+    sha: bytes
+
+
+class Call(NamedTuple):
+    """One script with its keys and arguments, ready to be sent by its short or its long name."""
+
+    script: Script
+    keys: tuple[bytes, ...]
+    args: tuple[Arg, ...]
+
+    def by_name(self) -> tuple[Arg, ...]:
+        return (b"EVALSHA", self.script.sha, len(self.keys), *self.keys, *self.args)
+
+    def by_text(self) -> tuple[Arg, ...]:
+        return (b"EVAL", self.script.text, len(self.keys), *self.keys, *self.args)
+
+
+def create_session(
+    keys: SessionKeys,
+    index: IndexKeys,
+    *,
+    token: str,
+    ttl: int,
+    member: bytes,
+    session_id: str,
+    agent: str,
+    fields: Mapping[str, bytes],
+) -> Call:
+    args = (token, ttl, member, session_id, agent, *_flat(fields))
+    return Call(load("create_session"), (*keys, *index), args)
+
+
+def append_messages(
+    keys: SessionKeys,
+    *,
+    now: str,
+    default_ttl: int,
+    max_history: int,
+    epoch: int | None,
+    elements: Sequence[Element],
+) -> Call:
+    args = (now, default_ttl, max_history, _optional(epoch), *chain.from_iterable(elements))
+    return Call(load("append_messages"), keys, args)
+
+
+def get_history(meta: bytes, history: bytes, *, limit: int, before: int | None, after: int | None) -> Call:
+    return Call(load("get_history"), (meta, history), (limit, _optional(before), _optional(after)))
+
+
+def switch_agent(
+    keys: SessionKeys,
+    *,
+    now: str,
+    default_ttl: int,
+    max_history: int,
+    agent: str,
+    expect: int | str | None,
+    token: str,
+    elements: Sequence[Element],
+) -> Call:
+    args = (now, default_ttl, max_history, agent, _optional(expect), token, *chain.from_iterable(elements))
+    return Call(load("switch_agent"), keys, args)
+
+
+def update_session(
+    meta: bytes,
+    *,
+    max_entries: int,
+    max_bytes: int,
+    reserved: Iterable[str],
+    removed: Sequence[str],
+    changes: Mapping[str, bytes],
+) -> Call:
+    names = f" {' '.join(reserved)} "
+    args = (max_entries, max_bytes, names, len(removed), *removed, *_flat(changes))
+    return Call(load("update_session"), (meta,), args)
+
+
+def delete_session(keys: SessionKeys, index: IndexKeys, *, member: bytes, session_id: str, user_id: str) -> Call:
+    return Call(load("delete_session"), (*keys, *index), (member, session_id, user_id))
+
+
+def extend_session(keys: SessionKeys, *, now: str, default_ttl: int) -> Call:
+    return Call(load("extend_session"), keys, (now, default_ttl))
+
+
+def set_ttl(keys: SessionKeys, due: bytes, *, session_id: str, ttl: int) -> Call:
+    return Call(load("set_ttl"), (*keys, due), (session_id, ttl))
+
+
+def read_hints(due: bytes, *, lowest: str, limit: int) -> Call:
+    return Call(load("read_hints"), (due,), (lowest, limit))
+
+
+def settle_hint(
+    meta: bytes, due: bytes, user: bytes, *, member: bytes, session_id: str, user_id: str, dead: str
+) -> Call:
+    return Call(load("settle_hint"), (meta, due, user), (member, session_id, user_id, dead))
+
+
+def remove_orphan(keys: SessionKeys) -> Call:
+    return Call(load("remove_orphan"), keys, ())
+
+
+@cache
+def load(name: str) -> Script:
+    """Read a script of the lua folder, replacing each ``--#include name`` by that file."""
+    folder = files(__package__) / "lua"
+
+    def expand(line: str) -> str:
+        if not line.startswith("--#include "):
+            return line
+        return (folder / "include" / f"{line.removeprefix('--#include ').strip()}.lua").read_text("utf-8")
+
+    lines = (folder / f"{name}.lua").read_text("utf-8").splitlines(keepends=True)
+    text = "".join(map(expand, lines)).encode()
+    return Script(name, text, sha1(text, usedforsecurity=False).hexdigest().encode())
+
+
+def _flat(fields: Mapping[str, bytes]) -> Iterable[Arg]:
+    return chain.from_iterable(fields.items())
+
+
+def _optional(value: int | str | None) -> Arg:
+    return "" if value is None else value

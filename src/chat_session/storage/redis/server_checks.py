@@ -1,0 +1,91 @@
+"""What a Redis server says of itself, read for what endangers sessions. No command here reads a key."""
+
+from collections.abc import Mapping
+
+from chat_session.clock import now_ms
+from chat_session.errors import StoreDenied, StoreIncompatible
+from chat_session.storage.contract import Finding
+from chat_session.storage.redis.connection import Link
+
+MAX_CLOCK_DIFFERENCE_MS = 2000
+OLDEST = (6, 2)
+
+Info = Mapping[str, str]
+
+
+async def check_server(link: Link) -> list[Finding]:
+    """Version, role, persistence, eviction, clock. What the user may not ask is said to be unknown."""
+    try:
+        reply = await link.run("diagnose", (b"INFO",))
+    except StoreDenied:
+        return [Finding("warning", "server", "this user may not use INFO: version and settings are unknown")]
+    lines = (line.partition(":") for line in reply.decode(errors="replace").splitlines())
+    info = {name: value for name, separator, value in lines if separator}
+    seconds, microseconds = await link.run("diagnose", (b"TIME",))
+    clock_ms = int(seconds) * 1000 + int(microseconds) // 1000
+    return [
+        _check_version(info),
+        _check_role(info),
+        await _check_persistence(link, info),
+        _check_eviction(info),
+        _check_clock(now_ms() - clock_ms),
+    ]
+
+
+def _check_version(info: Info) -> Finding:
+    name = "valkey" if "valkey_version" in info else "redis"
+    version = info.get("valkey_version") or info.get("redis_version", "0")
+    if tuple(map(int, version.split(".")[:2])) < OLDEST:
+        return Finding("error", "version", f"{name} {version} is too old; 6.2 is needed")
+    return Finding("ok", "version", f"{name} {version}")
+
+
+def _check_role(info: Info) -> Finding:
+    role = info.get("role", "unknown")
+    if role != "master":
+        return Finding("error", "role", f"this is a {role}: writes are refused; connect to the primary")
+    return Finding("ok", "role", "primary")
+
+
+async def _check_persistence(link: Link, info: Info) -> Finding:
+    if info.get("aof_enabled") == "1":
+        fsync = await _read_config(link, "appendfsync")
+        if fsync == "no":
+            return Finding(
+                "warning", "persistence", "appendfsync no: a power cut loses what the kernel had not written"
+            )
+        return Finding("ok", "persistence", f"append-only file, appendfsync {fsync or 'unknown'}")
+    save = await _read_config(link, "save")
+    if save is None:
+        return Finding("warning", "persistence", "no append-only file; whether it saves snapshots is unknown")
+    if save:
+        text = f"snapshots only (save {save}): a crash loses what came after the last one; set appendonly yes"
+        return Finding("warning", "persistence", text)
+    text = "no append-only file and no snapshots: a restart loses every session; set appendonly yes"
+    return Finding("warning", "persistence", text)
+
+
+def _check_eviction(info: Info) -> Finding:
+    policy = info.get("maxmemory_policy", "unknown")
+    if policy != "noeviction":
+        text = f"maxmemory-policy {policy} removes single keys and tears sessions; set noeviction"
+        return Finding("warning", "eviction", text)
+    return Finding("ok", "eviction", "noeviction")
+
+
+def _check_clock(difference_ms: int) -> Finding:
+    if abs(difference_ms) > MAX_CLOCK_DIFFERENCE_MS:
+        text = f"this host's clock is {difference_ms / 1000:+.1f} s off the server's: stamps will not agree"
+        return Finding("warning", "clock", text)
+    return Finding("ok", "clock", f"{difference_ms:+d} ms off the server's")
+
+
+async def _read_config(link: Link, name: str) -> str | None:
+    """None where CONFIG is forbidden, as managed servers do."""
+    try:
+        reply = await link.run("diagnose", (b"CONFIG", b"GET", name))
+    except (StoreDenied, StoreIncompatible):
+        return None
+    values = reply if isinstance(reply, dict) else dict(zip(reply[::2], reply[1::2], strict=True))
+    value: bytes = values.get(name.encode(), b"")
+    return value.decode()

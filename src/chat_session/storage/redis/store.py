@@ -1,0 +1,303 @@
+"""The store on Redis and Valkey: each write one script and, but for delete, one round trip."""
+
+import uuid
+from collections.abc import AsyncIterator, Mapping, Sequence
+from typing import Any
+
+import msgspec
+from redis.asyncio import ConnectionPool, Redis
+
+from chat_session.checks import MAX_JSON_BYTES
+from chat_session.clock import now, to_iso
+from chat_session.errors import (
+    AgentConflict,
+    InvalidInput,
+    MessageConflict,
+    SessionExists,
+    SessionNotFound,
+    StoreCorrupt,
+)
+from chat_session.message import Draft, Message
+from chat_session.session import MAX_METADATA_ENTRIES, RESERVED, Agent, Session
+from chat_session.settings import Settings
+from chat_session.storage.codec import decode_id, decode_message, encode_message
+from chat_session.storage.contract import Appended, Finding, Switched
+from chat_session.storage.redis import scripts
+from chat_session.storage.redis.codec import decode_meta, decode_user, encode_meta, encode_ttl, encode_value
+from chat_session.storage.redis.connection import Command, Link, Patience, open_pool
+from chat_session.storage.redis.doctor import Doctor
+from chat_session.storage.redis.keys import Keys, due_member, parse_due_member
+from chat_session.storage.redis.server_checks import check_server
+from chat_session.telemetry.hooks import Hooks
+
+BATCH = 500  # hints or sessions per round trip: each costs the server a few microseconds
+
+
+class RedisStore:
+    """Keeps SessionStore's promises on one Redis server."""
+
+    def __init__(self, link: Link, keys: Keys, *, default_ttl: int, max_history: int) -> None:
+        self._link = link
+        self._keys = keys
+        self._default_ttl = default_ttl
+        self._max_history = max_history
+
+    @classmethod
+    def from_settings(cls, settings: Settings, hooks: Hooks) -> "RedisStore":
+        return cls._on(open_pool(settings), settings, hooks, owned=True)
+
+    @classmethod
+    def from_client(cls, client: object, settings: Settings, hooks: Hooks) -> "RedisStore":
+        """On a client's pool, whatever its decoding, protocol and retries; it stays its owner's to close."""
+        if not isinstance(client, Redis):
+            allowed = "a redis.asyncio.Redis client, a SessionStore or None (for a URL: from_url)"
+            raise InvalidInput("client_or_store", allowed, f"a {type(client).__module__}.{type(client).__name__}")
+        return cls._on(client.connection_pool, settings, hooks, owned=False)
+
+    @classmethod
+    def _on(cls, pool: ConnectionPool, settings: Settings, hooks: Hooks, *, owned: bool) -> "RedisStore":
+        patience = Patience(settings.redis_max_retries, settings.redis_retry_delay / 1000, settings.store_timeout)
+        return cls(
+            Link(pool, patience, hooks, owned=owned),
+            Keys(settings.key_prefix, settings.key_layout or "plain"),
+            default_ttl=settings.default_session_ttl,
+            max_history=settings.max_message_history,
+        )
+
+    async def create_session(self, session: Session) -> Session:
+        session_id, user_id = session.session_id, session.user_id
+        call = scripts.create_session(
+            self._keys.session(session_id),
+            self._keys.index(session_id, user_id),
+            token=_token(),
+            ttl=encode_ttl(session.ttl),
+            member=due_member(session_id, user_id),
+            session_id=session_id,
+            agent=session.current_agent,
+            fields=encode_meta(session),
+        )
+        await self._write("create_session", session_id, call)
+        return session
+
+    async def get_session(self, session_id: str) -> Session | None:
+        key = self._keys.meta(session_id)
+        return self._decode(key, await self._link.run("get_session", (b"HGETALL", key)))
+
+    async def get_agent(self, session_id: str) -> Agent | None:
+        key = self._keys.meta(session_id)
+        command = (b"HMGET", key, b"userId", b"currentAgent")
+        user_id, agent = await self._link.run("get_agent", command)
+        if user_id is None:
+            return None
+        if agent not in (b"ai", b"human", None):
+            raise StoreCorrupt(key.decode(), "holds a currentAgent other than ai and human", session_id=session_id)
+        return "human" if agent == b"human" else "ai"
+
+    async def update_session(self, session_id: str, metadata: Mapping[str, Any]) -> Session:
+        key = self._keys.meta(session_id)
+        call = scripts.update_session(
+            key,
+            max_entries=MAX_METADATA_ENTRIES,
+            max_bytes=MAX_JSON_BYTES,
+            reserved=RESERVED,
+            removed=[name for name, value in metadata.items() if value is None],
+            changes={name: encode_value(value) for name, value in metadata.items() if value is not None},
+        )
+        [fields] = await self._write("update_session", session_id, call)
+        session = self._decode(key, fields)
+        if session is None:
+            raise SessionNotFound(session_id)
+        return session
+
+    async def delete_session(self, session_id: str) -> int:
+        keys = self._keys.session(session_id)
+        while True:
+            user = await self._link.run("delete_session", (b"HGET", keys.meta, b"userId"))
+            if user is None:
+                return 0
+            user_id = decode_user(keys.meta, user)
+            call = scripts.delete_session(
+                keys,
+                self._keys.index(session_id, user_id),
+                member=due_member(session_id, user_id),
+                session_id=session_id,
+                user_id=user_id,
+            )
+            word, *rest = await self._link.run("delete_session", call)
+            if word == b"OK":
+                return int(rest[0])
+            if word == b"GONE":
+                return 0
+
+    async def extend_session(self, session_id: str) -> None:
+        call = scripts.extend_session(self._keys.session(session_id), now=to_iso(now()), default_ttl=self._default_ttl)
+        await self._write("extend_session", session_id, call)
+
+    async def append_messages(self, session_id: str, drafts: Sequence[Draft], epoch: int | None) -> list[Appended]:
+        call = scripts.append_messages(
+            self._keys.session(session_id),
+            now=to_iso(now()),
+            default_ttl=self._default_ttl,
+            max_history=self._max_history,
+            epoch=epoch,
+            elements=[encode_message(draft) for draft in drafts],
+        )
+        answers = await self._write("append_messages", session_id, call, expected=epoch)
+        return [
+            _appended(draft.message, seq, stored)
+            for draft, seq, stored in zip(drafts, answers[::2], answers[1::2], strict=True)
+        ]
+
+    async def get_history(self, session_id: str, limit: int, before: int | None, after: int | None) -> list[Message]:
+        keys = self._keys.session(session_id)
+        call = scripts.get_history(keys.meta, keys.history, limit=limit, before=before, after=after)
+        try:
+            first, elements = await self._write("get_history", session_id, call)
+        except SessionNotFound:
+            return []
+        return [decode_message(element, seq) for seq, element in enumerate(elements, first)]
+
+    async def switch_agent(
+        self, session_id: str, agent: Agent, expect: int | Agent | None, note: Draft | None
+    ) -> Switched:
+        call = scripts.switch_agent(
+            self._keys.session(session_id),
+            now=to_iso(now()),
+            default_ttl=self._default_ttl,
+            max_history=self._max_history,
+            agent=agent,
+            expect=expect,
+            token=_token(),
+            elements=[encode_message(note)] if note else [],
+        )
+        [epoch] = await self._write("switch_agent", session_id, call, expected=expect)
+        return Switched(agent, epoch)
+
+    async def set_ttl(self, session_id: str, ttl: int | None) -> None:
+        call = scripts.set_ttl(
+            self._keys.session(session_id), self._keys.due(session_id), session_id=session_id, ttl=encode_ttl(ttl)
+        )
+        await self._write("set_ttl", session_id, call)
+
+    async def get_ttl(self, session_id: str) -> int:
+        key = self._keys.meta(session_id)
+        commands: list[Command] = [(b"HEXISTS", key, b"userId"), (b"PTTL", key)]
+        exists, left = await self._link.run_all("get_ttl", commands)
+        if not exists:
+            return -2
+        return int(left) if left < 0 else -(-int(left) // 1000)
+
+    async def list_user_sessions(self, user_id: str) -> list[Session]:
+        hints = self._keys.user(user_id)
+        ids = await self._link.run("list_user_sessions", (b"ZRANGEBYSCORE", hints, b"(0", b"+inf"))
+        sessions: list[Session] = []
+        for start in range(0, len(ids), BATCH):
+            pairs = [(session_id.decode(), user_id) for session_id in ids[start : start + BATCH]]
+            sessions += await self._read_sessions("list_user_sessions", pairs)
+        return sorted(sessions, key=lambda session: session.last_active_at, reverse=True)
+
+    async def count_sessions(self) -> int:
+        calls = [scripts.read_hints(due, lowest="(0", limit=BATCH) for due in self._keys.due_buckets()]
+        replies = await self._link.run_all("count_sessions", calls)
+        for i, call in enumerate(calls):
+            while due := replies[i][2]:
+                await self._settle("count_sessions", due, "mark")
+                replies[i] = await self._link.run("count_sessions", call)
+        return sum(int(ahead) for _, ahead, _ in replies)
+
+    async def sweep(self) -> int:
+        calls = [scripts.read_hints(due, lowest="-inf", limit=BATCH) for due in self._keys.due_buckets()]
+        replies = await self._link.run_all("sweep", calls)
+        removed = 0
+        for reply, call in zip(replies, calls, strict=True):
+            due = reply[2]
+            while due:
+                removed += await self._settle("sweep", due, "remove")
+                [_, _, due] = await self._link.run("sweep", call)
+        return removed
+
+    async def scan_sessions(self) -> AsyncIterator[Session]:
+        for due in self._keys.due_buckets():
+            cursor = b"0"
+            while True:
+                cursor, found = await self._link.run("scan_sessions", (b"ZSCAN", due, cursor, b"COUNT", BATCH))
+                pairs = list(dict.fromkeys(map(parse_due_member, found[::2])))
+                for session in await self._read_sessions("scan_sessions", pairs):
+                    yield session
+                if cursor == b"0":
+                    break
+
+    async def diagnose(self, *, repair: bool) -> list[Finding]:
+        doctor = Doctor(self._link, self._keys, self._default_ttl)
+        return [*await check_server(self._link), *await doctor.check_keys(repair=repair)]
+
+    async def close(self) -> None:
+        await self._link.close()
+
+    async def _write(
+        self, name: str, session_id: str, call: scripts.Call, *, expected: int | str | None = None
+    ) -> list[Any]:
+        """Run a script on a session; give what follows OK. The one table from words to errors."""
+        word, *facts = await self._link.run(name, call)
+        match word:
+            case b"OK":
+                return facts
+            case b"GONE":
+                raise SessionNotFound(session_id)
+            case b"EXISTS":
+                raise SessionExists(session_id)
+            case b"STALE":
+                raise AgentConflict(session_id, expected or 0, facts[0], facts[1].decode())
+            case b"CONFLICT":
+                raise MessageConflict(session_id, decode_id(facts[0]))
+            case b"FULL":
+                allowed = f"at most {MAX_METADATA_ENTRIES} entries and {MAX_JSON_BYTES:,} bytes after the merge"
+                raise InvalidInput("metadata", allowed, "more")
+            case _:
+                key = self._keys.meta(session_id).decode()
+                raise StoreCorrupt(key, f"has a {facts[0].decode()} that is not a number", session_id=session_id)
+
+    async def _settle(self, name: str, members: Sequence[bytes], dead: str) -> int:
+        """Check the sessions behind hints; the number of hints removed."""
+        calls = []
+        for member in members:
+            session_id, user_id = parse_due_member(member)
+            calls.append(
+                scripts.settle_hint(
+                    self._keys.meta(session_id),
+                    *self._keys.index(session_id, user_id),
+                    member=member,
+                    session_id=session_id,
+                    user_id=user_id,
+                    dead=dead,
+                )
+            )
+        return sum(reply[1] for reply in await self._link.run_all(name, calls) if reply[0] == b"DEAD")
+
+    async def _read_sessions(self, name: str, pairs: Sequence[tuple[str, str]]) -> list[Session]:
+        """The living among the sessions that hints speak of; the hints of the dead are marked."""
+        keys = [self._keys.meta(session_id) for session_id, _ in pairs]
+        replies = await self._link.run_all(name, [(b"HGETALL", key) for key in keys])
+        living, dead = [], []
+        for (session_id, user_id), key, reply in zip(pairs, keys, replies, strict=True):
+            session = self._decode(key, reply)
+            if session is not None and session.user_id == user_id:
+                living.append(session)
+            else:
+                dead.append(due_member(session_id, user_id))
+        await self._settle(name, dead, "mark")
+        return living
+
+    def _decode(self, key: bytes, reply: Any) -> Session | None:
+        fields = reply if isinstance(reply, dict) else dict(zip(reply[::2], reply[1::2], strict=True))  # RESP3, RESP2
+        return decode_meta(key, fields, self._default_ttl)
+
+
+def _appended(sent: Message, seq: int, stored: bytes | None) -> Appended:
+    if stored is None:
+        return Appended(msgspec.structs.replace(sent, seq=seq), duplicate=False)
+    return Appended(decode_message(stored, seq), duplicate=True)
+
+
+def _token() -> str:
+    return uuid.uuid4().hex[:16]

@@ -1,0 +1,3 @@
+"""The embedded store: one SQLite file, or memory."""
+
+from chat_session.storage.sqlite.store import SqliteStore as SqliteStore

@@ -1,0 +1,347 @@
+"""The embedded store. Each method is one function on a connection, run inside one transaction."""
+
+import sqlite3
+from collections.abc import AsyncIterator, Mapping, Sequence
+from functools import partial
+from typing import Any
+from urllib.parse import unquote, urlsplit
+
+import msgspec
+
+from chat_session.checks import MAX_JSON_BYTES
+from chat_session.clock import from_iso, now, now_ms, to_iso
+from chat_session.errors import (
+    AgentConflict,
+    InvalidInput,
+    MessageConflict,
+    SessionExists,
+    SessionNotFound,
+    SettingsError,
+    StoreCorrupt,
+)
+from chat_session.message import Draft, Message
+from chat_session.session import MAX_METADATA_ENTRIES, Agent, Session
+from chat_session.settings import Settings
+from chat_session.storage.codec import Element, decode_message, encode_message
+from chat_session.storage.contract import Appended, Finding, Switched
+from chat_session.storage.sqlite.doctor import diagnose
+from chat_session.storage.sqlite.worker import Worker
+
+NEVER = 2**63 - 1
+BATCH = 500
+
+_COLUMNS = (
+    "session_id, user_id, created_at, last_active_at, current_agent, agent_switched_at, agent_epoch, "
+    "message_count, ttl, metadata"
+)
+_INSERT_SESSION = f"INSERT INTO sessions ({_COLUMNS}, deadline) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"  # noqa: S608 - no value in it
+_INSERT_MESSAGE = "INSERT INTO messages (session_id, seq, id, fingerprint, element) VALUES (?, ?, ?, ?, ?)"
+_DELETE_DEAD = """
+    DELETE FROM sessions WHERE session_id IN (SELECT session_id FROM sessions WHERE deadline <= ? LIMIT ?)
+    RETURNING session_id
+"""
+
+
+class SqliteStore:
+    """Keeps SessionStore's promises in one file, also with several processes on it."""
+
+    def __init__(self, path: str, *, max_history: int, call_timeout: float) -> None:
+        self._max_history = max_history
+        self._writer = Worker(path, "BEGIN IMMEDIATE", call_timeout)
+        # A database in memory belongs to its connection, so there the writer reads, too.
+        self._reader = self._writer if path == ":memory:" else Worker(path, "BEGIN", call_timeout)
+
+    @classmethod
+    def from_settings(cls, settings: Settings) -> "SqliteStore":
+        url = urlsplit(settings.chat_session_url or "")
+        path = unquote(url.path.removeprefix("/"))
+        if url.netloc or url.query or not path:
+            allowed = "sqlite:///relative.db, sqlite:////absolute.db or sqlite:///:memory:"
+            raise SettingsError("CHAT_SESSION_URL", f"an SQLite URL must be {allowed}")
+        return cls(path, max_history=settings.max_message_history, call_timeout=settings.store_timeout)
+
+    async def create_session(self, session: Session) -> Session:
+        await self._writer.run("create_session", partial(_create, session=session))
+        return session
+
+    async def get_session(self, session_id: str) -> Session | None:
+        return await self._reader.run("get_session", partial(_find, session_id=session_id))
+
+    async def get_agent(self, session_id: str) -> Agent | None:
+        session = await self.get_session(session_id)
+        return session.current_agent if session else None
+
+    async def update_session(self, session_id: str, metadata: Mapping[str, Any]) -> Session:
+        work = partial(_update, session_id=session_id, patch=metadata)
+        return await self._writer.run("update_session", work)
+
+    async def delete_session(self, session_id: str) -> int:
+        return await self._writer.run("delete_session", partial(_delete, session_id=session_id))
+
+    async def extend_session(self, session_id: str) -> None:
+        await self._writer.run("extend_session", partial(_extend, session_id=session_id))
+
+    async def append_messages(self, session_id: str, drafts: Sequence[Draft], epoch: int | None) -> list[Appended]:
+        work = partial(_append, session_id=session_id, drafts=drafts, epoch=epoch, max_history=self._max_history)
+        return await self._writer.run("append_messages", work)
+
+    async def get_history(self, session_id: str, limit: int, before: int | None, after: int | None) -> list[Message]:
+        work = partial(_history, session_id=session_id, limit=limit, before=before, after=after)
+        return await self._reader.run("get_history", work)
+
+    async def switch_agent(
+        self, session_id: str, agent: Agent, expect: int | Agent | None, note: Draft | None
+    ) -> Switched:
+        work = partial(
+            _switch, session_id=session_id, agent=agent, expect=expect, note=note, max_history=self._max_history
+        )
+        return await self._writer.run("switch_agent", work)
+
+    async def set_ttl(self, session_id: str, ttl: int | None) -> None:
+        await self._writer.run("set_ttl", partial(_set_ttl, session_id=session_id, ttl=ttl))
+
+    async def get_ttl(self, session_id: str) -> int:
+        return await self._reader.run("get_ttl", partial(_seconds_left, session_id=session_id))
+
+    async def list_user_sessions(self, user_id: str) -> list[Session]:
+        where = "user_id = ? AND deadline > ?"
+        work = partial(_select, where=where, facts=lambda: (user_id, now_ms()))
+        sessions = await self._reader.run("list_user_sessions", work)
+        return sorted(sessions, key=lambda session: session.last_active_at, reverse=True)
+
+    async def count_sessions(self) -> int:
+        return await self._reader.run("count_sessions", _count)
+
+    async def sweep(self) -> int:
+        removed = 0
+        while batch := await self._writer.run("sweep", _sweep):
+            removed += batch
+        return removed
+
+    async def scan_sessions(self) -> AsyncIterator[Session]:
+        last = ""
+        where = f"session_id > ? AND deadline > ? ORDER BY session_id LIMIT {BATCH}"
+        while True:
+            work = partial(_select, where=where, facts=lambda last=last: (last, now_ms()))
+            batch = await self._reader.run("scan_sessions", work)
+            if not batch:
+                return
+            for session in batch:
+                yield session
+            last = batch[-1].session_id
+
+    async def diagnose(self, *, repair: bool) -> list[Finding]:
+        return await self._writer.run("diagnose", partial(diagnose, repair=repair))
+
+    async def close(self) -> None:
+        await self._writer.close()
+        await self._reader.close()
+
+
+def _create(db: sqlite3.Connection, session: Session) -> None:
+    if _find(db, session.session_id) is not None:
+        raise SessionExists(session.session_id)
+    _remove(db, session.session_id)  # what was left of a dead one
+    switched = session.agent_switched_at
+    row = (
+        session.session_id,
+        session.user_id,
+        to_iso(session.created_at),
+        to_iso(session.last_active_at),
+        session.current_agent,
+        to_iso(switched) if switched else None,
+        session.agent_epoch,
+        session.message_count,
+        session.ttl,
+        msgspec.json.encode(session.metadata),
+        _deadline(session.ttl),
+    )
+    db.execute(_INSERT_SESSION, row)
+
+
+def _select(db: sqlite3.Connection, where: str, facts: Any) -> list[Session]:
+    rows = db.execute(f"SELECT {_COLUMNS} FROM sessions WHERE {where}", facts())  # noqa: S608 - as above
+    return [_decode(row) for row in rows]
+
+
+def _find(db: sqlite3.Connection, session_id: str) -> Session | None:
+    found = _select(db, "session_id = ? AND deadline > ?", lambda: (session_id, now_ms()))
+    return found[0] if found else None
+
+
+def _must_find(db: sqlite3.Connection, session_id: str) -> Session:
+    session = _find(db, session_id)
+    if session is None:
+        raise SessionNotFound(session_id)
+    return session
+
+
+def _update(db: sqlite3.Connection, session_id: str, patch: Mapping[str, Any]) -> Session:
+    session = _must_find(db, session_id)
+    merged = {name: value for name, value in {**session.metadata, **patch}.items() if patch.get(name, 0) is not None}
+    encoded = msgspec.json.encode(merged)
+    if len(merged) > MAX_METADATA_ENTRIES or len(encoded) > MAX_JSON_BYTES:
+        allowed = f"at most {MAX_METADATA_ENTRIES} entries and {MAX_JSON_BYTES:,} bytes after the merge"
+        raise InvalidInput("metadata", allowed, "more")
+    db.execute("UPDATE sessions SET metadata = ? WHERE session_id = ?", (encoded, session_id))
+    return msgspec.structs.replace(session, metadata=merged)
+
+
+def _delete(db: sqlite3.Connection, session_id: str) -> int:
+    return _remove(db, session_id) if _find(db, session_id) else 0
+
+
+def _remove(db: sqlite3.Connection, session_id: str) -> int:
+    messages = db.execute("DELETE FROM messages WHERE session_id = ?", (session_id,)).rowcount
+    return messages + db.execute("DELETE FROM sessions WHERE session_id = ?", (session_id,)).rowcount
+
+
+def _extend(db: sqlite3.Connection, session_id: str) -> None:
+    _touch(db, _must_find(db, session_id))
+
+
+def _touch(db: sqlite3.Connection, session: Session) -> None:
+    """Write back what a write changes: agent, counts, activity and, from the session's ttl, the deadline."""
+    switched = session.agent_switched_at
+    db.execute(
+        "UPDATE sessions SET last_active_at = ?, deadline = ?, message_count = ?, current_agent = ?, "
+        "agent_epoch = ?, agent_switched_at = ? WHERE session_id = ?",
+        (
+            to_iso(now()),
+            _deadline(session.ttl),
+            session.message_count,
+            session.current_agent,
+            session.agent_epoch,
+            to_iso(switched) if switched else None,
+            session.session_id,
+        ),
+    )
+
+
+def _append(
+    db: sqlite3.Connection, session_id: str, drafts: Sequence[Draft], epoch: int | None, max_history: int
+) -> list[Appended]:
+    session = _must_find(db, session_id)
+    appended = _push(db, session, drafts, max_history)
+    fresh = sum(not done.duplicate for done in appended)
+    if fresh and epoch is not None and epoch != session.agent_epoch:
+        raise AgentConflict(session_id, epoch, session.agent_epoch, session.current_agent)
+    if fresh:
+        _touch(db, msgspec.structs.replace(session, message_count=session.message_count + fresh))
+    return appended
+
+
+def _push(db: sqlite3.Connection, session: Session, drafts: Sequence[Draft], max_history: int) -> list[Appended]:
+    """Insert what is new and trim. A refusal further on undoes it: the job's savepoint sees to that."""
+    session_id, count = session.session_id, session.message_count
+    written = [(draft.message, encode_message(draft)) for draft in drafts]
+    # Of a batch longer than the history the first ids were forgotten at once; its end tells a repeat.
+    end = _find_known(db, session_id, *written[-1]) if len(written) > max_history else None
+    appended = []
+    for to_come, (message, element) in zip(range(len(written) - 1, -1, -1), written, strict=False):
+        known = _find_known(db, session_id, message, element)
+        if known is not None:
+            appended.append(Appended(known, duplicate=True))
+        elif end is not None and to_come >= max_history:
+            seq = (end.seq or 0) - to_come
+            appended.append(Appended(msgspec.structs.replace(message, seq=seq), duplicate=True))
+        else:
+            count += 1
+            db.execute(_INSERT_MESSAGE, (session_id, count, *element))
+            appended.append(Appended(msgspec.structs.replace(message, seq=count), duplicate=False))
+    if count > session.message_count:
+        db.execute("DELETE FROM messages WHERE session_id = ? AND seq <= ?", (session_id, count - max_history))
+    return appended
+
+
+def _find_known(db: sqlite3.Connection, session_id: str, message: Message, element: Element) -> Message | None:
+    select = "SELECT seq, fingerprint, element FROM messages WHERE session_id = ? AND id = ?"
+    row = db.execute(select, (session_id, element.id)).fetchone()
+    if row is None:
+        return None
+    seq, fingerprint, stored = row
+    if fingerprint != element.fingerprint:
+        raise MessageConflict(session_id, message.id or "")
+    return decode_message(stored, seq)
+
+
+def _history(
+    db: sqlite3.Connection, session_id: str, limit: int, before: int | None, after: int | None
+) -> list[Message]:
+    if _find(db, session_id) is None:
+        return []
+    rows = db.execute(
+        "SELECT seq, element FROM messages WHERE session_id = ? AND seq > ? AND seq < ? ORDER BY seq DESC LIMIT ?",
+        (session_id, after or 0, NEVER if before is None else before, limit),
+    ).fetchall()
+    return [decode_message(element, seq) for seq, element in reversed(rows)]
+
+
+def _switch(
+    db: sqlite3.Connection,
+    session_id: str,
+    agent: Agent,
+    expect: int | Agent | None,
+    note: Draft | None,
+    max_history: int,
+) -> Switched:
+    session = _must_find(db, session_id)
+    if expect not in (None, session.agent_epoch, session.current_agent):
+        raise AgentConflict(session_id, expect, session.agent_epoch, session.current_agent)
+    pushed = _push(db, session, [note], max_history) if note else []
+    switched = msgspec.structs.replace(
+        session,
+        current_agent=agent,
+        agent_epoch=session.agent_epoch + 1,
+        agent_switched_at=now(),
+        message_count=session.message_count + sum(not done.duplicate for done in pushed),
+    )
+    _touch(db, switched)
+    return Switched(agent, switched.agent_epoch)
+
+
+def _set_ttl(db: sqlite3.Connection, session_id: str, ttl: int | None) -> None:
+    _must_find(db, session_id)
+    db.execute("UPDATE sessions SET ttl = ?, deadline = ? WHERE session_id = ?", (ttl, _deadline(ttl), session_id))
+
+
+def _seconds_left(db: sqlite3.Connection, session_id: str) -> int:
+    select = "SELECT deadline FROM sessions WHERE session_id = ? AND deadline > ?"
+    moment = now_ms()
+    row = db.execute(select, (session_id, moment)).fetchone()
+    if row is None:
+        return -2
+    return -1 if row[0] == NEVER else -(-(row[0] - moment) // 1000)
+
+
+def _count(db: sqlite3.Connection) -> int:
+    [count] = db.execute("SELECT count(*) FROM sessions WHERE deadline > ?", (now_ms(),)).fetchone()
+    return int(count)
+
+
+def _sweep(db: sqlite3.Connection) -> int:
+    dead = db.execute(_DELETE_DEAD, (now_ms(), BATCH)).fetchall()
+    db.executemany("DELETE FROM messages WHERE session_id = ?", dead)
+    return len(dead)
+
+
+def _deadline(ttl: int | None) -> int:
+    return NEVER if ttl is None else now_ms() + ttl * 1000
+
+
+def _decode(row: Sequence[Any]) -> Session:
+    try:
+        return Session(
+            session_id=row[0],
+            user_id=row[1],
+            created_at=from_iso(row[2]),
+            last_active_at=from_iso(row[3]),
+            current_agent=row[4],
+            agent_switched_at=from_iso(row[5]) if row[5] else None,
+            agent_epoch=row[6],
+            message_count=row[7],
+            ttl=row[8],
+            metadata=msgspec.json.decode(row[9], type=dict[str, Any]),
+        )
+    except (ValueError, msgspec.MsgspecError) as error:
+        raise StoreCorrupt(f"session {row[0]}", f"does not read as a session ({error!r})", session_id=row[0]) from error

@@ -1,0 +1,140 @@
+"""A thread that owns one connection and runs what has queued up together in one transaction.
+
+Writes that wait for each other anyway so share one commit, and with it one sync of the disk. A job
+that refuses (its session is gone, say) is undone alone; when the commit fails, all of them fail.
+"""
+
+import asyncio
+import sqlite3
+import threading
+from collections.abc import Callable, Sequence
+from contextlib import closing, suppress
+from importlib.resources import files
+from queue import Empty, SimpleQueue
+from typing import Any, NamedTuple, TypeVar
+
+from chat_session.errors import ChatSessionError
+from chat_session.storage.sqlite.faults import SCHEMA_VERSION, explain, refuse_newer_schema
+
+T = TypeVar("T")
+
+MAX_BATCH = 256
+
+Work = Callable[[sqlite3.Connection], Any]
+
+
+class _Job(NamedTuple):
+    name: str
+    work: Work
+    loop: asyncio.AbstractEventLoop
+    answer: asyncio.Future[Any]
+
+
+class Worker:
+    """``begin`` is "BEGIN IMMEDIATE" for the writer, "BEGIN" for a reader."""
+
+    def __init__(self, path: str, begin: str, busy_timeout: float) -> None:
+        self._path = path
+        self._begin = begin
+        self._busy_timeout = busy_timeout
+        self._jobs: SimpleQueue[_Job | None] = SimpleQueue()
+        self._thread: threading.Thread | None = None
+
+    async def run(self, name: str, work: Callable[[sqlite3.Connection], T]) -> T:
+        """Run ``work`` in a transaction and give its result once that is committed. Raises StoreError."""
+        if self._thread is None:
+            self._thread = threading.Thread(target=self._serve, name=f"chat-session {self._begin}", daemon=True)
+            self._thread.start()
+        loop = asyncio.get_running_loop()
+        answer: asyncio.Future[T] = loop.create_future()
+        self._jobs.put(_Job(name, work, loop, answer))
+        return await answer
+
+    async def close(self) -> None:
+        """Finish what is queued, then close the file."""
+        if self._thread is not None:
+            self._jobs.put(None)
+            await asyncio.to_thread(self._thread.join)
+            self._thread = None
+
+    def _serve(self) -> None:
+        connection: sqlite3.Connection | None = None
+        while (job := self._jobs.get()) is not None:
+            batch, last = self._take(job)
+            try:
+                connection = connection or self._open()
+                outcomes = self._transact(connection, batch)
+            except (sqlite3.Error, ChatSessionError, OSError) as error:
+                outcomes = [explain(error, self._path, job.name) for job in batch]
+            _answer(batch, outcomes)
+            if last:
+                break
+        if connection is not None:
+            connection.close()
+
+    def _take(self, first: _Job) -> tuple[list[_Job], bool]:
+        batch = [first]
+        with suppress(Empty):
+            while len(batch) < MAX_BATCH:
+                job = self._jobs.get_nowait()
+                if job is None:
+                    return batch, True
+                batch.append(job)
+        return batch, False
+
+    def _open(self) -> sqlite3.Connection:
+        connection = sqlite3.connect(
+            self._path, isolation_level=None, timeout=self._busy_timeout, check_same_thread=False
+        )
+        try:
+            refuse_newer_schema(connection, self._path)
+            connection.execute("PRAGMA journal_mode=WAL")
+            connection.execute("PRAGMA synchronous=FULL")
+            connection.executescript((files(__package__) / "schema.sql").read_text("utf-8"))
+            connection.execute(f"PRAGMA user_version={SCHEMA_VERSION}")
+        except BaseException:
+            connection.close()
+            raise
+        return connection
+
+    def _transact(self, connection: sqlite3.Connection, batch: Sequence[_Job]) -> list[Any]:
+        with closing(connection.cursor()) as cursor:
+            cursor.execute(self._begin)
+            try:
+                outcomes = [self._run_one(connection, cursor, job) for job in batch]
+                cursor.execute("COMMIT")
+            except BaseException:
+                with suppress(sqlite3.Error):
+                    cursor.execute("ROLLBACK")
+                raise
+        return outcomes
+
+    def _run_one(self, connection: sqlite3.Connection, cursor: sqlite3.Cursor, job: _Job) -> Any:
+        cursor.execute("SAVEPOINT job")
+        try:
+            outcome = job.work(connection)
+        except ChatSessionError as refusal:
+            cursor.execute("ROLLBACK TO job")
+            outcome = refusal
+        cursor.execute("RELEASE job")
+        return outcome
+
+
+def _answer(batch: Sequence[_Job], outcomes: Sequence[Any]) -> None:
+    """Hand all answers over to each event loop in one go."""
+    by_loop: dict[asyncio.AbstractEventLoop, list[tuple[asyncio.Future[Any], Any]]] = {}
+    for job, outcome in zip(batch, outcomes, strict=True):
+        by_loop.setdefault(job.loop, []).append((job.answer, outcome))
+    for loop, answers in by_loop.items():
+        with suppress(RuntimeError):  # the loop was closed; nobody waits any more
+            loop.call_soon_threadsafe(_resolve, answers)
+
+
+def _resolve(answers: Sequence[tuple[asyncio.Future[Any], Any]]) -> None:
+    for answer, outcome in answers:
+        if answer.done():
+            continue
+        if isinstance(outcome, Exception):
+            answer.set_exception(outcome)
+        else:
+            answer.set_result(outcome)

@@ -1,0 +1,60 @@
+"""The one protocol through which the package tells what happens. Override what you need.
+
+A hook is called on the event loop and must return at once. An exception in one is logged and goes
+no further. No hook is ever given a message's text.
+"""
+
+import logging
+from collections.abc import Callable, Sequence
+
+from chat_session.message import Sender
+
+_log = logging.getLogger("chat_session")
+
+
+class Hooks:
+    """Does nothing; the base of everything that listens."""
+
+    def operation(self, name: str, session_id: str | None, seconds: float, outcome: str) -> None:
+        """A call to the store ended. ``outcome`` is "ok", "cancelled" or the error's code."""
+
+    def appended(self, session_id: str, senders: Sequence[Sender]) -> None:
+        """New messages were stored; duplicates are not among them."""
+
+    def retried(self, name: str, attempt: int, reason: str) -> None:
+        """A command is about to be sent again. ``reason`` is the kind of fault, not its text."""
+
+    def damaged(self, session_id: str, count: int) -> None:
+        """A history was read in which ``count`` messages could not be decoded."""
+
+    def store_up(self, up: bool) -> None:
+        """The store answered, or failed to within a whole call."""
+
+    def counted(self, active: int) -> None:
+        """The living sessions were counted."""
+
+    def cleaned(self, removed: int, seconds: float, outcome: str) -> None:
+        """A cleanup run ended."""
+
+
+_EVENTS = tuple(name for name in vars(Hooks) if not name.startswith("_"))
+
+
+def combine(listeners: Sequence[Hooks]) -> Hooks:
+    """One that passes every event to those who listen to it; a failing one keeps nobody from hearing."""
+    combined = Hooks()
+    for event in _EVENTS:
+        listening = [hooks for hooks in listeners if getattr(type(hooks), event) is not getattr(Hooks, event)]
+        setattr(combined, event, _announcer([getattr(hooks, event) for hooks in listening]))
+    return combined
+
+
+def _announcer(hooks: Sequence[Callable[..., None]]) -> Callable[..., None]:
+    def announce(*facts: object) -> None:
+        for hook in hooks:
+            try:
+                hook(*facts)
+            except Exception:
+                _log.exception("a telemetry hook failed", extra={"action": "hook_failed"})
+
+    return announce

@@ -1,0 +1,48 @@
+"""What happens, as records of the standard library's logger "chat_session".
+
+Each record has ``action``, and ``session_id``, ``outcome``, ``duration_ms`` and the like where they
+apply: stable names to filter by. Calls are DEBUG, cleanup INFO, retries and damage WARNING.
+"""
+
+import logging
+from collections.abc import Sequence
+
+from chat_session.message import Sender
+from chat_session.telemetry.hooks import Hooks
+
+_log = logging.getLogger("chat_session")
+
+
+class LoggingHooks(Hooks):
+    """The default of every manager; silent where logging is not configured."""
+
+    def __init__(self) -> None:
+        self._up: bool | None = None
+
+    def operation(self, name: str, session_id: str | None, seconds: float, outcome: str) -> None:
+        if _log.isEnabledFor(logging.DEBUG):
+            facts = {"session_id": session_id, "outcome": outcome, "duration_ms": round(seconds * 1000, 3)}
+            _log.debug("%s %s", name, outcome, extra={"action": name, **facts})
+
+    def appended(self, session_id: str, senders: Sequence[Sender]) -> None:
+        if _log.isEnabledFor(logging.DEBUG):
+            facts = {"session_id": session_id, "count": len(senders)}
+            _log.debug("%d appended", len(senders), extra={"action": "appended", **facts})
+
+    def retried(self, name: str, attempt: int, reason: str) -> None:
+        facts = {"action": "retried", "operation": name, "attempt": attempt, "reason": reason}
+        _log.warning("%s: attempt %d follows a fault (%s)", name, attempt, reason, extra=facts)
+
+    def damaged(self, session_id: str, count: int) -> None:
+        facts = {"action": "damaged", "session_id": session_id, "count": count}
+        _log.warning("%d unreadable messages in session %s", count, session_id, extra=facts)
+
+    def store_up(self, up: bool) -> None:
+        if up is not self._up:
+            level = logging.INFO if up else logging.ERROR
+            _log.log(level, "store %s", "up" if up else "down", extra={"action": "store_up" if up else "store_down"})
+            self._up = up
+
+    def cleaned(self, removed: int, seconds: float, outcome: str) -> None:
+        facts = {"action": "cleanup", "removed": removed, "outcome": outcome, "duration_ms": round(seconds * 1000, 3)}
+        _log.info("cleanup removed %d dead sessions (%s)", removed, outcome, extra=facts)

@@ -1,0 +1,63 @@
+"""What happens, as Prometheus metrics. Needs ``pip install chat-session[metrics]``.
+
+A manager with them: ``SessionManager(hooks=[PrometheusHooks()])``. docs/metrics.md lists the names.
+"""
+
+from collections import Counter as Tally
+from collections.abc import Sequence
+
+from prometheus_client import REGISTRY, CollectorRegistry, Counter, Gauge, Histogram
+
+from chat_session.message import Sender
+from chat_session.telemetry.hooks import Hooks
+
+_BUCKETS = (0.0001, 0.00025, 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10)
+
+
+class PrometheusHooks(Hooks):
+    """One set of metrics in ``registry``; make it once a process and share it between managers."""
+
+    def __init__(self, registry: CollectorRegistry = REGISTRY) -> None:
+        def counter(name: str, text: str, *labels: str) -> Counter:
+            return Counter(f"chat_session_{name}", text, labels, registry=registry)
+
+        def gauge(name: str, text: str) -> Gauge:
+            return Gauge(f"chat_session_{name}", text, registry=registry)
+
+        self._operations = Histogram(
+            "chat_session_operation_seconds",
+            "Calls to the store by name and outcome, with their duration in seconds",
+            ("operation", "outcome"),
+            buckets=_BUCKETS,
+            registry=registry,
+        )
+        self._messages = counter("messages", "Messages stored, by sender", "sender")
+        self._retries = counter("retries", "Commands sent again after a fault", "operation", "reason")
+        self._damaged = counter("damaged_messages", "Unreadable messages met while reading")
+        self._active = gauge("active_sessions", "Living sessions when they were last counted")
+        self._up = gauge("store_up", "1 if the store answered the last call, 0 if it did not")
+        self._runs = counter("cleanup_runs", "Cleanup runs by outcome", "outcome")
+        self._removed = counter("cleanup_removed", "Dead sessions removed by cleanup")
+
+    def operation(self, name: str, session_id: str | None, seconds: float, outcome: str) -> None:  # noqa: ARG002
+        self._operations.labels(name, outcome).observe(seconds)
+
+    def appended(self, session_id: str, senders: Sequence[Sender]) -> None:  # noqa: ARG002
+        for sender, count in Tally(senders).items():
+            self._messages.labels(sender).inc(count)
+
+    def retried(self, name: str, attempt: int, reason: str) -> None:  # noqa: ARG002
+        self._retries.labels(name, reason).inc()
+
+    def damaged(self, session_id: str, count: int) -> None:  # noqa: ARG002
+        self._damaged.inc(count)
+
+    def store_up(self, up: bool) -> None:
+        self._up.set(up)
+
+    def counted(self, active: int) -> None:
+        self._active.set(active)
+
+    def cleaned(self, removed: int, seconds: float, outcome: str) -> None:  # noqa: ARG002
+        self._runs.labels(outcome).inc()
+        self._removed.inc(removed)
