@@ -205,14 +205,15 @@ class SessionManager:
         """
         session_id = check_session_id(session_id)
         drafts = check_messages(messages, self._settings.max_message_bytes)
-        distinct: dict[str | None, Draft] = {}
-        for i, draft in enumerate(drafts):
-            first = distinct.setdefault(draft.message.id, draft)
-            if not _is_same(first, draft):
-                raise InvalidInput(f"messages[{i}].id", "used once, or for equal messages", repr(draft.message.id))
-        stored = await self._append(session_id, list(distinct.values()), epoch)
+        distinct = {draft.message.id: draft for draft in reversed(drafts)}
+        stored = await self._append(session_id, list(reversed(distinct.values())), epoch)
         results = {result.message_id: result for result in stored}
-        return [results[draft.message.id or ""] for draft in drafts]
+        answers = []
+        for draft in drafts:
+            result = results[draft.message.id or ""]
+            answers.append(result)
+            results[result.message_id] = msgspec.structs.replace(result, duplicate=True)  # for the next of this id
+        return answers
 
     async def get_history(
         self, session_id: str, limit: int = 20, *, before: int | None = None, after: int | None = None
@@ -379,13 +380,6 @@ class SessionManager:
             if self._loop is not None:
                 raise WrongEventLoop
             self._loop = loop
-
-
-def _is_same(first: Draft, second: Draft) -> bool:
-    """Equal as the caller gave them: a timestamp that was filled in does not count."""
-    if first.stamped and second.stamped:
-        return msgspec.structs.replace(first.message, timestamp=second.message.timestamp) == second.message
-    return first == second
 
 
 def _result(message_id: str, done: Appended) -> AppendResult:

@@ -65,6 +65,12 @@ class Draft(msgspec.Struct, frozen=True):
     message: Message
     stamped: bool
 
+    def is_same(self, other: "Draft") -> bool:
+        """Equal as the callers gave them: a timestamp that was filled in does not count."""
+        if self.stamped and other.stamped:
+            return msgspec.structs.replace(self.message, timestamp=other.message.timestamp) == other.message
+        return self == other
+
 
 def check_message(value: object, max_bytes: int, argument: str = "message") -> Draft:
     """Check one message and fill in its id and timestamp. Raises InvalidInput, MessageTooLarge."""
@@ -88,7 +94,12 @@ def check_messages(values: object, max_bytes: int) -> list[Draft]:
         raise InvalidInput("messages", allowed, brief(values))
     if not 1 <= len(values) <= MAX_LIMIT:
         raise InvalidInput("messages", allowed, f"{len(values):,}")
-    return [check_message(value, max_bytes, f"messages[{i}]") for i, value in enumerate(values)]
+    drafts = [check_message(value, max_bytes, f"messages[{i}]") for i, value in enumerate(values)]
+    first_of_id: dict[str | None, Draft] = {}
+    for i, draft in enumerate(drafts):
+        if not draft.is_same(first_of_id.setdefault(draft.message.id, draft)):
+            raise InvalidInput(f"messages[{i}].id", "used once, or by equal messages", brief(draft.message.id))
+    return drafts
 
 
 def check_note(value: object, max_bytes: int) -> Draft | None:

@@ -241,7 +241,7 @@ class RedisStore:
         word, *facts = await self._link.run(name, call)
         match word:
             case b"OK":
-                return facts
+                return list(facts)
             case b"GONE":
                 raise SessionNotFound(session_id)
             case b"EXISTS":

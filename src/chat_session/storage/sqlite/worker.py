@@ -7,6 +7,7 @@ that refuses (its session is gone, say) is undone alone; when the commit fails, 
 import asyncio
 import sqlite3
 import threading
+import time
 from collections.abc import Callable, Sequence
 from contextlib import closing, suppress
 from importlib.resources import files
@@ -88,7 +89,7 @@ class Worker:
         )
         try:
             refuse_newer_schema(connection, self._path)
-            connection.execute("PRAGMA journal_mode=WAL")
+            self._enter_wal(connection)
             connection.execute("PRAGMA synchronous=FULL")
             connection.executescript((files(__package__) / "schema.sql").read_text("utf-8"))
             connection.execute(f"PRAGMA user_version={SCHEMA_VERSION}")
@@ -96,6 +97,18 @@ class Worker:
             connection.close()
             raise
         return connection
+
+    def _enter_wal(self, connection: sqlite3.Connection) -> None:
+        """Several processes that open a new file at once collide here, and SQLite 3.40 does not wait for it."""
+        deadline = time.monotonic() + self._busy_timeout
+        while True:
+            try:
+                connection.execute("PRAGMA journal_mode=WAL")
+                return
+            except sqlite3.OperationalError as error:
+                if error.sqlite_errorcode != sqlite3.SQLITE_BUSY or time.monotonic() > deadline:
+                    raise
+                time.sleep(0.01)
 
     def _transact(self, connection: sqlite3.Connection, batch: Sequence[_Job]) -> list[Any]:
         with closing(connection.cursor()) as cursor:

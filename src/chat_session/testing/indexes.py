@@ -1,0 +1,111 @@
+"""The contract: lists and counts are exact, and each death is counted once."""
+
+import asyncio
+from collections.abc import Callable
+
+import pytest
+
+from chat_session.cleanup import SessionCleanup
+from chat_session.manager import SessionManager
+from chat_session.testing.place import Place, until, until_dead
+
+
+class IndexContract:
+    """Lists, counts and cleanup."""
+
+    async def test_a_users_sessions_come_last_active_first(self, manager: SessionManager) -> None:
+        created = [await manager.create_session("u", session_id=f"s{i}") for i in range(5)]
+        await manager.create_session("other")
+        newest = max(session.created_at for session in created)
+
+        async def touched_later() -> bool:
+            await manager.extend_session("s2")
+            seen = await manager.get_session("s2")
+            return seen is not None and seen.last_active_at > newest
+
+        await until(touched_later)
+        sessions = await manager.get_user_sessions("u")
+        assert sessions[0].session_id == "s2"
+        assert {s.session_id for s in sessions} == {f"s{i}" for i in range(5)}
+        stamps = [s.last_active_at for s in sessions]
+        assert stamps == sorted(stamps, reverse=True)
+        assert await manager.get_user_sessions("u", limit=2) == sessions[:2]
+        assert await manager.get_user_sessions("nobody") == []
+
+    async def test_the_count_is_exact_while_sessions_come_and_go(self, manager: SessionManager) -> None:
+        assert await manager.get_active_sessions_count() == 0
+        for i in range(40):
+            await manager.create_session(f"u{i % 3}", session_id=f"long{i}", ttl=3600)
+        for i in range(25):
+            await manager.create_session(f"u{i % 3}", session_id=f"short{i}", ttl=1)
+        assert await manager.get_active_sessions_count() == 65
+        await until_dead(manager, "short24")
+        assert await manager.get_active_sessions_count() == 40
+        assert await manager.get_active_sessions_count() == 40
+        for i in range(10):
+            await manager.delete_session(f"long{i}")
+        assert await manager.get_active_sessions_count() == 30
+        assert len(await manager.get_user_sessions("u0")) == 10
+        assert (await manager.cleanup_expired_sessions()).cleaned_count == 25
+        assert (await manager.cleanup_expired_sessions()).cleaned_count == 0
+        assert await manager.get_active_sessions_count() == 30
+
+    async def test_a_shorter_ttl_is_noticed_by_the_count(self, manager: SessionManager) -> None:
+        await manager.create_session("u", session_id="a", ttl=3600)
+        await manager.create_session("u", session_id="b", ttl=None)
+        for session_id in ("a", "b"):
+            await manager.set_session_ttl(session_id, 1)
+        await until_dead(manager, "b")
+        await until_dead(manager, "a")
+        assert await manager.get_active_sessions_count() == 0
+        assert (await manager.cleanup_expired_sessions()).cleaned_count == 2
+
+    async def test_a_session_kept_alive_by_appends_is_counted_and_not_swept(self, manager: SessionManager) -> None:
+        await manager.create_session("u", session_id="busy", ttl=2)
+        await manager.create_session("u", session_id="idle", ttl=2)
+
+        async def idle_is_dead() -> bool:
+            await manager.add_message("busy", {"from": "user", "text": "x"})
+            return not await manager.is_session_active("idle")
+
+        await until(idle_is_dead)
+        assert await manager.get_active_sessions_count() == 1
+        assert (await manager.cleanup_expired_sessions()).cleaned_count == 1
+        assert [s.session_id for s in await manager.get_user_sessions("u")] == ["busy"]
+        assert len(await manager.get_history("busy")) >= 1
+
+    async def test_counting_and_listing_leave_the_counting_of_deaths_to_the_sweep(
+        self, manager: SessionManager
+    ) -> None:
+        for i in range(7):
+            await manager.create_session("u", session_id=f"s{i}", ttl=1)
+        await until_dead(manager, "s6")
+        assert await manager.get_user_sessions("u") == []
+        assert await manager.get_active_sessions_count() == 0
+        assert (await manager.cleanup_expired_sessions()).cleaned_count == 7
+
+    async def test_nothing_is_left_after_all_have_died_and_a_sweep(self, manager: SessionManager, place: Place) -> None:
+        empty = await place.digest(manager)
+        for i in range(30):
+            session = await manager.create_session(f"u{i % 4}", {"n": i}, ttl=1)
+            await manager.add_message(session.session_id, {"from": "user", "text": "x"})
+        await until_dead(manager, session.session_id)
+        await manager.cleanup_expired_sessions()
+        assert await place.digest(manager) == empty
+
+    async def test_eight_sweepers_count_each_death_once(
+        self, place: Place, open_manager: Callable[..., SessionManager]
+    ) -> None:
+        if not place.shared:
+            pytest.skip("one manager sees this store")
+        managers = [open_manager() for _ in range(8)]
+        await asyncio.gather(
+            *(managers[i % 8].create_session(f"u{i % 9}", session_id=f"dead{i}", ttl=1) for i in range(300)),
+            *(managers[i % 8].create_session(f"u{i % 9}", session_id=f"live{i}", ttl=60) for i in range(50)),
+        )
+        for i in (0, 299):
+            await until_dead(managers[0], f"dead{i}")
+        sweeps = await asyncio.gather(*(SessionCleanup(manager).cleanup() for manager in managers))
+        assert sum(sweep.cleaned_count for sweep in sweeps) == 300
+        assert await managers[0].get_active_sessions_count() == 50
+        assert len([s async for s in managers[1].scan_sessions()]) == 50

@@ -1,0 +1,255 @@
+"""Whatever is wrong is refused by name, at once, and nothing is stored: on every store."""
+
+import time
+from collections.abc import Awaitable, Callable
+from datetime import datetime, timedelta
+from typing import Any
+
+import pytest
+
+from chat_session import InvalidInput, Message, MessageTooLarge, SessionManager, SettingsError
+
+AT_ONCE = 0.5  # seconds: a refusal costs no more than reading its argument, even a huge one
+
+
+class Odd(str):
+    """A str whose __str__ says something else."""
+
+    __slots__ = ()
+
+    def __str__(self) -> str:
+        return "something else"
+
+
+class Mean:
+    def __repr__(self) -> str:
+        raise RuntimeError("no")
+
+
+def nested(depth: int) -> Any:
+    value: Any = 1
+    for _ in range(depth):
+        value = [value]
+    return value
+
+
+def circular() -> Any:
+    value: dict[str, Any] = {}
+    value["self"] = [value, value, value]
+    return {"c": value}
+
+
+def text_message(**fields: Any) -> dict[str, Any]:
+    return {"from": "user", "text": "x", **fields}
+
+
+HUGE = "x" * 10_000_000
+SURROGATE = "a\ud800b"
+
+SESSION_IDS = [
+    *("", " ", "}", "a}b", "a:b", "x:meta", "*", "?", "[", "../x", "a/b", "a\n", "a\x00", "a\r\n", "a b", "é"),
+    *("x" * 129, HUGE, "ａ", "a\u200bb", "e\u0301", SURROGATE, 1, b"a", None, [], {}, True, Mean()),
+]
+USER_IDS = ["", " ", "\t", "\u3000 ", "u" * 257, "x" * 1_000_000, "a\nb", "a\x00", "a\x7f", "a\x85b", "\u2028", SURROGATE]
+USER_IDS += [None, 1, b"u", ["u"], Mean()]  # type: ignore[list-item]
+
+METADATA = [
+    [],
+    "text",
+    1,
+    {"n": float("nan")},
+    {"n": float("inf")},
+    {"n": 1e999},
+    {"n": 2**53},
+    {"n": -(2**53)},
+    {"n": 10**5000},
+    {"n": nested(33)},
+    {"n": nested(900)},
+    {"n": nested(100_000)},
+    {"n": {"a": {"b": [float("-inf")]}}},
+    circular(),
+    {"n": b"bytes"},
+    {"n": {1, 2}},
+    {"n": (1, 2)},
+    {"n": datetime(2026, 1, 1)},  # noqa: DTZ001 - refused, whatever its zone
+    {"n": Mean()},
+    {"n": SURROGATE},
+    {"n": {SURROGATE: 1}},
+    {"n": {1: 2}},
+    *({name: "x"} for name in ("userId", "sessionId", "createdAt", "lastActiveAt", "currentAgent")),
+    *({name: "x"} for name in ("agentSwitchedAt", "ttl", "agentEpoch", "messageCount")),
+    {"": 1},
+    {"x" * 65: 1},
+    {SURROGATE: 1},
+    {"a\nb": 1},
+    {"a\x00": 1},
+    {1: "int", "1": "text"},
+    {None: 1},
+    {f"n{i}": i for i in range(65)},
+    {"n": "x" * (64 * 1024 + 1)},
+    {"n": "漢" * 22_000},
+    {"n": HUGE},
+    {"n": list(range(70_000))},
+]
+TTLS = [0, -1, True, False, 1.5, 60.0, float("nan"), float("inf"), "60", " 60 ", "", 315_360_001, 2**63 - 1, 10**5000]
+TTLS += [b"60", [], Mean()]  # type: ignore[list-item]
+LIMITS = [0, -1, True, 10_001, 10**9, 10**5000, "all", "20", 1.5, float("nan"), b"1", []]
+AGENTS = ["robot", "AI", "Human", "ai\n", " ai", "", "x" * 10_000, None, 1, True, b"ai", ["ai"]]
+EPOCHS = [-1, True, 1.5, "0", 2**53, 10**5000, b"0"]
+
+MESSAGES = [
+    *(None, "text", 1, [], b"x", Mean()),
+    *({}, {"text": "x"}, {"from": "user"}, {"from": "user", "text": None}),
+    *(text_message(text=value) for value in (SURROGATE, ["x"], 1, b"x")),
+    *({"from": value, "text": "x"} for value in ("robot", " user", "user\n", "User", "", None, 1, b"user", ["user"])),
+    *(text_message(id=value) for value in ("", "x" * 129, "a\nb", "a\x00", SURROGATE, 1, b"a", HUGE)),
+    *(text_message(timestamp=value) for value in ("yesterday", "2026-01-01T00:00:00", "0000-01-01T00:00:00Z")),
+    *(text_message(timestamp=value) for value in ("10000-01-01T00:00:00Z", "", 0, 1.5, True, b"2026", SURROGATE)),
+    text_message(timestamp=datetime(2026, 1, 1)),  # noqa: DTZ001 - naive on purpose
+    *(text_message(type=value) for value in ("", "x" * 65, "a\nb", 1, SURROGATE)),
+    *(text_message(more=value) for value in (float("nan"), 2**53, nested(40), b"x", "x" * 70_000, SURROGATE)),
+    {**text_message(), 1: "x"},
+    Message(sender="robot", text="x"),  # type: ignore[arg-type]
+    Message(sender="user", text=1),  # type: ignore[arg-type]
+    Message(sender="user", text="x", extra={"text": "other"}),
+    Message(sender="user", text="x", extra=[]),  # type: ignore[arg-type]
+]
+BATCHES = [
+    *([], None, "ab", b"ab", 1, {}, text_message(), [text_message()] * 10_001),
+    [text_message(), text_message(text=None)],
+    [text_message(id="a"), text_message(id="b"), text_message(id="a", text="other")],
+]
+
+
+async def refuse(argument: str, call: Callable[[], Awaitable[Any]]) -> InvalidInput:
+    """The call is refused at once, by the argument's name, saying what is allowed and, shortened, what came."""
+    started = time.perf_counter()
+    with pytest.raises(InvalidInput) as refused:
+        await call()
+    assert time.perf_counter() - started < AT_ONCE
+    error = refused.value
+    assert error.argument.startswith(argument)
+    assert error.argument in str(error)
+    assert error.allowed in str(error)
+    assert len(str(error)) < 500
+    assert (error.code, error.retryable) in {("invalid_input", False), ("message_too_large", False)}
+    assert isinstance(error, ValueError)
+    return error
+
+
+@pytest.fixture
+async def stored(manager: SessionManager, place: Any) -> Any:
+    """A store with one session in it; afterwards it is as it was."""
+    await manager.create_session("u", {"a": 1}, session_id="s", ttl=3000)
+    await manager.add_message("s", {"id": "m", "from": "user", "text": "x"})
+    before = await place.digest(manager)
+    yield manager
+    assert await place.digest(manager) == before
+    assert await manager.get_session_ttl("s") > 2900
+
+
+async def test_bad_session_ids_are_refused_by_every_call(stored: SessionManager) -> None:
+    message = text_message()
+    for bad in SESSION_IDS:
+        calls = [
+            lambda bad=bad: stored.get_session(bad),
+            lambda bad=bad: stored.is_session_active(bad),
+            lambda bad=bad: stored.update_session(bad, {}),
+            lambda bad=bad: stored.delete_session(bad),
+            lambda bad=bad: stored.extend_session(bad),
+            lambda bad=bad: stored.add_message(bad, message),
+            lambda bad=bad: stored.add_messages(bad, [message]),
+            lambda bad=bad: stored.get_history(bad),
+            lambda bad=bad: stored.get_session_agent(bad),
+            lambda bad=bad: stored.switch_agent(bad, "ai"),
+            lambda bad=bad: stored.set_session_ttl(bad, 5),
+            lambda bad=bad: stored.get_session_ttl(bad),
+        ]
+        if bad is not None:  # to create_session that means: make one
+            calls.append(lambda bad=bad: stored.create_session("u", session_id=bad))
+        for call in calls:
+            await refuse("session_id", call)
+
+
+async def test_bad_user_ids_are_refused(stored: SessionManager) -> None:
+    for bad in USER_IDS:
+        await refuse("user_id", lambda bad=bad: stored.create_session(bad))
+        await refuse("user_id", lambda bad=bad: stored.get_user_sessions(bad))
+
+
+async def test_bad_metadata_is_refused(stored: SessionManager) -> None:
+    for bad in METADATA:
+        await refuse("metadata", lambda bad=bad: stored.create_session("u", bad))
+        await refuse("metadata", lambda bad=bad: stored.update_session("s", bad))
+
+
+async def test_bad_ttls_are_refused_and_the_deadline_stays(stored: SessionManager) -> None:
+    for bad in TTLS:
+        await refuse("ttl", lambda bad=bad: stored.create_session("u", ttl=bad))
+        await refuse("ttl", lambda bad=bad: stored.set_session_ttl("s", bad))
+
+
+async def test_bad_limits_and_windows_are_refused(stored: SessionManager) -> None:
+    for bad in LIMITS:
+        await refuse("limit", lambda bad=bad: stored.get_history("s", bad))
+        await refuse("limit", lambda bad=bad: stored.get_user_sessions("u", limit=bad))
+    for bad in (-1, 1.0, True, "1", 10**5000, []):
+        await refuse("before", lambda bad=bad: stored.get_history("s", before=bad))
+        await refuse("after", lambda bad=bad: stored.get_history("s", after=bad))
+    for before, after in ((5, 5), (5, 6), (0, 0)):
+        await refuse("after", lambda before=before, after=after: stored.get_history("s", before=before, after=after))
+
+
+async def test_bad_agents_epochs_and_notes_are_refused(stored: SessionManager) -> None:
+    for bad in AGENTS:
+        await refuse("new_agent", lambda bad=bad: stored.switch_agent("s", bad))
+        await refuse("agent", lambda bad=bad: stored.create_session("u", agent=bad))
+    for bad in EPOCHS:
+        await refuse("epoch", lambda bad=bad: stored.add_message("s", text_message(), epoch=bad))
+        await refuse("expect", lambda bad=bad: stored.switch_agent("s", "human", expect=bad))
+    for bad in (1, [], {"text": "x"}, SURROGATE):
+        await refuse("note", lambda bad=bad: stored.switch_agent("s", "human", note=bad))
+
+
+async def test_bad_messages_and_batches_are_refused(stored: SessionManager) -> None:
+    for bad in MESSAGES:
+        await refuse("message", lambda bad=bad: stored.add_message("s", bad))
+        await refuse("messages[1]", lambda bad=bad: stored.add_messages("s", [text_message(), bad]))
+    for bad in BATCHES:
+        await refuse("messages", lambda bad=bad: stored.add_messages("s", bad))
+
+
+async def test_a_text_of_one_byte_too_many_is_refused_without_being_shown(stored: SessionManager) -> None:
+    for text in ("x" * (256 * 1024 + 1), "x" + "漢" * 87_382, HUGE):
+        error = await refuse("message.text", lambda text=text: stored.add_message("s", text_message(text=text)))
+        assert isinstance(error, MessageTooLarge)
+        assert text[:5] not in str(error)
+
+
+async def test_a_str_subclass_counts_by_its_characters(manager: SessionManager) -> None:
+    session = await manager.create_session(Odd("user"), {Odd("name"): Odd("value")}, session_id=Odd("own"))
+    assert (session.session_id, session.user_id, session.metadata) == ("own", "user", {"name": "value"})
+    assert type(session.session_id) is type(session.user_id) is str
+    result = await manager.add_message("own", {"from": Odd("user"), "text": Odd("hello"), "id": Odd("m")})
+    assert await manager.get_history("own") == [result.message]
+    assert (result.message.text, result.message_id) == ("hello", "m")
+    assert (await manager.switch_agent("own", Odd("human"), expect=Odd("ai"))).new_agent == "human"  # type: ignore[arg-type]
+
+
+async def test_timestamps_of_any_zone_are_accepted(manager: SessionManager) -> None:
+    await manager.create_session("u", session_id="s")
+    for text in ("2026-01-01T08:00:00+08:00", "2026-01-01T00:00:00Z", "2026-01-01T00:00:00.000000+00:00"):
+        result = await manager.add_message("s", text_message(timestamp=text))
+        assert result.message.to_dict()["timestamp"] == "2026-01-01T00:00:00.000Z"
+        assert result.message.timestamp is not None
+        assert result.message.timestamp.utcoffset() == timedelta(0)
+
+
+@pytest.mark.parametrize("interval", [0, -1, float("nan"), float("inf"), "60", True, None.__class__])
+def test_a_bad_cleanup_interval_is_a_settings_error(interval: Any) -> None:
+    from chat_session import SessionCleanup
+
+    manager = SessionManager.from_url("sqlite:///:memory:")
+    with pytest.raises(SettingsError) as refused:
+        SessionCleanup(manager, interval)
+    assert refused.value.variable == "CLEANUP_INTERVAL"
