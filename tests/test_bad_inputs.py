@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from chat_session import InvalidInput, Message, MessageTooLarge, SessionManager, SettingsError
+from chat_session import InvalidInput, Message, MessageTooLarge, SessionCleanup, SessionManager, SettingsError
 
 AT_ONCE = 0.5  # seconds: a refusal costs no more than reading its argument, even a huge one
 
@@ -50,7 +50,20 @@ SESSION_IDS = [
     *("", " ", "}", "a}b", "a:b", "x:meta", "*", "?", "[", "../x", "a/b", "a\n", "a\x00", "a\r\n", "a b", "é"),
     *("x" * 129, HUGE, "ａ", "a\u200bb", "e\u0301", SURROGATE, 1, b"a", None, [], {}, True, Mean()),
 ]
-USER_IDS = ["", " ", "\t", "\u3000 ", "u" * 257, "x" * 1_000_000, "a\nb", "a\x00", "a\x7f", "a\x85b", "\u2028", SURROGATE]
+USER_IDS = [
+    "",
+    " ",
+    "\t",
+    "\u3000 ",
+    "u" * 257,
+    "x" * 1_000_000,
+    "a\nb",
+    "a\x00",
+    "a\x7f",
+    "a\x85b",
+    "\u2028",
+    SURROGATE,
+]
 USER_IDS += [None, 1, b"u", ["u"], Mean()]  # type: ignore[list-item]
 
 METADATA = [
@@ -247,8 +260,6 @@ async def test_timestamps_of_any_zone_are_accepted(manager: SessionManager) -> N
 
 @pytest.mark.parametrize("interval", [0, -1, float("nan"), float("inf"), "60", True, None.__class__])
 def test_a_bad_cleanup_interval_is_a_settings_error(interval: Any) -> None:
-    from chat_session import SessionCleanup
-
     manager = SessionManager.from_url("sqlite:///:memory:")
     with pytest.raises(SettingsError) as refused:
         SessionCleanup(manager, interval)

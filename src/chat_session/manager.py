@@ -16,7 +16,6 @@ from chat_session.clock import now
 from chat_session.connect import adopt, open_store
 from chat_session.errors import (
     ChatSessionError,
-    InvalidInput,
     ManagerClosed,
     StoreError,
     UsedAfterFork,

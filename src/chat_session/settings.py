@@ -18,7 +18,9 @@ _CONNECTION = ("redis_host", "redis_port", "redis_db", "redis_username", "redis_
 class Settings(BaseSettings):
     """All settings; each field is the variable of the same name in capitals."""
 
-    model_config = SettingsConfigDict(env_file=".env", env_file_encoding="utf-8", extra="ignore", frozen=True)
+    model_config = SettingsConfigDict(
+        env_file=".env", env_file_encoding="utf-8", env_ignore_empty=True, extra="ignore", frozen=True
+    )
 
     chat_session_url: str | None = None
     redis_host: Annotated[str, Field(min_length=1)] = "localhost"

@@ -101,6 +101,14 @@ class MessageContract:
         assert len(await manager.get_history(session_id)) == 2
         assert (await manager.get_session(session_id)).message_count == 2  # type: ignore[union-attr]
 
+    async def test_a_message_that_was_read_can_be_sent_back(self, manager: SessionManager) -> None:
+        session_id = (await manager.create_session("u")).session_id
+        await manager.add_message(session_id, {"id": "m", "from": "user", "text": "x", "more": {"a": 1}})
+        [stored] = await manager.get_history(session_id)
+        for form in (stored, stored.to_dict()):
+            again = await manager.add_message(session_id, form)
+            assert (again.duplicate, again.message) == (True, stored)
+
     async def test_the_same_id_with_other_content_is_refused(self, manager: SessionManager, place: Place) -> None:
         session_id = (await manager.create_session("u")).session_id
         given = {"id": "m", "from": "user", "text": "a", "timestamp": "2026-01-01T00:00:00Z"}

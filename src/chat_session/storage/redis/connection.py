@@ -6,8 +6,10 @@ safe to repeat, so a lost answer is asked for again, within one deadline for the
 
 import asyncio
 import random
+import re
 from collections.abc import Sequence
 from typing import Any, NamedTuple
+from urllib.parse import urlsplit
 
 import hiredis
 from redis.asyncio import ConnectionPool
@@ -99,7 +101,7 @@ class Link:
         loop = asyncio.get_running_loop()
         started = loop.time()
         packed = b"" if first else _pack(command)
-        attempt, unknown = 0, False
+        attempt, unknown, connecting = 0, False, False
         while True:
             attempt += 1
             try:
@@ -107,7 +109,7 @@ class Link:
                     reply = await (first or self._lane.send(packed))
             except Lost as lost:
                 cause: Exception = lost.cause
-                unknown = unknown or lost.sent
+                unknown, connecting = unknown or lost.sent, not lost.sent
             except TimeoutError as timeout:
                 cause, unknown = timeout, True
             else:
@@ -122,7 +124,7 @@ class Link:
                     raise await self._name_wrong_key(command) from reply
                 cause = reply
             first, packed = None, packed or _pack(command)
-            fault = classify(cause)
+            fault = classify(cause, connecting=connecting)
             pause = random.uniform(0, self._patience.delay * 2 ** (attempt - 1))  # noqa: S311 - jitter
             elapsed = loop.time() - started
             if not fault.retry or attempt > self._patience.retries or elapsed + pause > self._patience.call_timeout:
@@ -161,6 +163,8 @@ def open_pool(settings: Settings) -> ConnectionPool:
         options |= {"db": settings.redis_db, "username": settings.redis_username, "password": settings.redis_password}
         scheme = "rediss" if settings.redis_tls else "redis"
         url = f"{scheme}://{settings.redis_host}:{settings.redis_port}"
+    elif not url.startswith("unix:") and not re.fullmatch(r"(/\d*)?", urlsplit(url).path):
+        raise SettingsError("CHAT_SESSION_URL", "a Redis URL ends in /NUMBER of the database, or in nothing")
     if url.startswith("rediss:"):
         files = {
             "ssl_ca_certs": settings.redis_tls_ca_file,

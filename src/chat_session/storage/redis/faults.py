@@ -46,9 +46,12 @@ class Fault(NamedTuple):
     advice: str
 
 
-_AWAY = Fault("connection", StoreUnavailable, True, "start it or check the address")
+_AWAY = Fault(
+    "connection", StoreUnavailable, True, "start it, check the address, or run without a server on sqlite:///file.db"
+)
 _CLOSED = Fault("connection", StoreUnavailable, True, "check that it runs, and use rediss:// if its port speaks TLS")
 _SLOW = Fault("timeout", StoreUnavailable, True, "see whether it is overloaded or unreachable, or raise STORE_TIMEOUT")
+_SILENT = Fault("timeout", StoreUnavailable, True, "see whether it is reachable and whether its port speaks TLS")
 _POOL = Fault("pool", StoreUnavailable, True, "give the client a larger max_connections")
 _DENIED = Fault("denied", StoreDenied, False, "check REDIS_USERNAME and REDIS_PASSWORD, and the user's ACL rules")
 _TLS = Fault("tls", StoreIncompatible, False, "check that the port speaks TLS, and the CA and client certificates")
@@ -72,8 +75,11 @@ _BY_WORD = {
 _WORD = re.compile(r"\b(" + "|".join(_BY_WORD) + r")\b")
 
 
-def classify(error: Exception) -> Fault:
-    """Tell what kind of fault an error of redis-py, or of anything below it, is."""
+def classify(error: Exception, *, connecting: bool = False) -> Fault:
+    """Tell what kind of fault an error of redis-py, or of anything below it, is.
+
+    ``connecting``: nothing had been sent yet. A plain port answers a TLS greeting with silence.
+    """
     text = str(error)
     if isinstance(error, (AuthenticationError, AuthorizationError)) or "can't run this command" in text:
         return _DENIED
@@ -89,7 +95,7 @@ def classify(error: Exception) -> Fault:
     if "SSL" in text or "certificate" in text:
         return _TLS
     if isinstance(error, (TimeoutError, OSError)) and not isinstance(error, ConnectionError):
-        return _SLOW
+        return _SILENT if connecting else _SLOW
     return _CLOSED if "closed" in text.lower() else _AWAY
 
 

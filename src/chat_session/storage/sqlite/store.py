@@ -260,7 +260,7 @@ def _find_known(db: sqlite3.Connection, session_id: str, message: Message, eleme
     if row is None:
         return None
     seq, fingerprint, stored = row
-    if fingerprint != element.fingerprint:
+    if fingerprint != element.fingerprint and stored != element.json:
         raise MessageConflict(session_id, message.id or "")
     return decode_message(stored, seq)
 

@@ -1,7 +1,7 @@
 -- append_messages: add messages in order, all or none; trim, count, stamp, slide the deadline.
 -- KEYS  meta | agent | history | ids
 -- ARGV  now | default_ttl | max_history | epoch | elements...
--- REPLY OK (seq stored|nil)... | GONE | STALE epoch agent | CONFLICT id | CORRUPT field
+-- REPLY OK (seq stored?)... | GONE | STALE epoch agent | CONFLICT id | CORRUPT field
 --#include session
 --#include slide
 --#include push

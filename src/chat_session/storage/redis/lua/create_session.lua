@@ -14,9 +14,9 @@ if redis.call('HEXISTS', KEYS[1], 'userId') == 1 then
   return {'EXISTS'}
 end
 
-redis.call('UNLINK', KEYS[1], KEYS[2], KEYS[3], KEYS[4])
+redis.call('SET', KEYS[2], agent) -- first: after an UNLINK a server that is full would no longer refuse
+redis.call('UNLINK', KEYS[1], KEYS[3], KEYS[4])
 redis.call('HSET', KEYS[1], unpack(ARGV, 6))
-redis.call('SET', KEYS[2], agent)
 redis.call('HSET', KEYS[4], '\0calls', token .. '=0 ')
 local deadline = slide(ttl)
 redis.call('ZADD', KEYS[5], deadline, member)

@@ -15,12 +15,14 @@ if owner == user_id then
   if left >= 0 then -- a millisecond early: a hint must never be later than what it stands for
     deadline = string.format('%.0f', time[1] * 1000 + math.floor(time[2] / 1000) + left - 1)
   end
+  redis.call('ZREM', KEYS[2], member) -- first: with it a server that is full lets the rest pass
   redis.call('ZADD', KEYS[2], deadline, member)
   redis.call('ZADD', KEYS[3], deadline, session_id)
   return {'ALIVE'}
 end
 if dead == 'mark' then
-  redis.call('ZADD', KEYS[2], 'XX', 0, member)
+  if redis.call('ZREM', KEYS[2], member) == 0 then return {'DEAD', 0} end
+  redis.call('ZADD', KEYS[2], 0, member)
   redis.call('ZADD', KEYS[3], 'XX', 0, session_id)
   return {'DEAD', 0}
 end

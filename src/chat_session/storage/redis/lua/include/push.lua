@@ -1,6 +1,7 @@
 -- Messages stand in ARGV from `first` on, as id, fingerprint, element. First all of them are checked,
 -- then all are written. Returns the answer: OK and, per message, its seq and the stored element if
--- it was there before; or the word that refuses.
+-- it was there before; or the word that refuses. The same is what has the fingerprint or, for a
+-- message that was read and is sent back with the timestamp it was given, the very bytes.
 local function check_messages(session, first, max_history)
   local answer, fresh = {'OK'}, {}
   local n = (#ARGV - first + 1) / 3
@@ -12,9 +13,10 @@ local function check_messages(session, first, max_history)
     local known = redis.call('HGET', KEYS[4], ARGV[at])
     if known then
       local seq, fingerprint = string.match(known, '^(%d+):(.*)$')
-      if fingerprint ~= ARGV[at + 1] then return {'CONFLICT', ARGV[at]} end
+      local stored = redis.call('LINDEX', KEYS[3], seq - session.count - 1) or ARGV[at + 2]
+      if fingerprint ~= ARGV[at + 1] and stored ~= ARGV[at + 2] then return {'CONFLICT', ARGV[at]} end
       answer[#answer + 1] = tonumber(seq)
-      answer[#answer + 1] = redis.call('LINDEX', KEYS[3], seq - session.count - 1) or ARGV[at + 2]
+      answer[#answer + 1] = stored
     elseif repeated_end and i <= forgotten then
       answer[#answer + 1] = repeated_end - (n - i)
       answer[#answer + 1] = ARGV[at + 2]

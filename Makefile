@@ -1,0 +1,50 @@
+# Two commands for a fresh machine with Python 3.11 or later, make and a compiler:
+#   make run    set up, then the demonstration and an import on the embedded store
+#   make test   set up, then all checks and tests
+
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+READY := $(VENV)/.ready
+STORE := sqlite:///var/run.db
+CLI := $(BIN)/chat-session
+WORKERS ?= 3
+
+.DELETE_ON_ERROR:
+.PHONY: run test check tests server clean
+
+run: $(READY)
+	@mkdir -p var
+	$(CLI) demo
+	$(CLI) import examples/sample.jsonl --user visitor --url $(STORE)
+	$(CLI) count --url $(STORE)
+	$(CLI) list visitor --url $(STORE)
+
+test: $(READY) server check tests
+
+check: $(READY)
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports --no-cache
+
+# Three workers on two cores: much of a test's time is waiting for lifetimes and timeouts.
+tests: $(READY)
+	$(BIN)/python -m pytest -n $(WORKERS) --dist worksteal --cov --cov-report=term
+
+# The server of Debian's packages, where this is root; else the tests that need it are skipped.
+server:
+	@command -v redis-server >/dev/null || command -v valkey-server >/dev/null || \
+	  { [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null && \
+	    { apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get install -y -qq redis-server >/dev/null; }; } || \
+	  echo "no redis-server or valkey-server: tests that need one will be skipped"
+
+$(READY): pyproject.toml constraints.txt
+	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Python 3.11 or later is needed")'
+	$(PYTHON) -m venv $(VENV) || { [ "$$(id -u)" = 0 ] && apt-get update -qq && apt-get install -y -qq python3-venv && $(PYTHON) -m venv $(VENV); }
+	$(BIN)/python -m pip install --quiet --upgrade 'pip>=25.1'
+	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[cli,metrics]' --group dev
+	@touch $@
+
+clean:
+	rm -rf $(VENV) var .pytest_cache .mypy_cache .ruff_cache .coverage

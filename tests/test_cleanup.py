@@ -1,0 +1,108 @@
+"""SessionCleanup: when it runs, that it survives a failing run, and that it ends when asked."""
+
+import asyncio
+
+import pytest
+
+from chat_session import Hooks, SessionCleanup, SessionManager, StoreUnavailable
+from places import RedisPlace, eventually
+
+
+class Runs(Hooks):
+    def __init__(self) -> None:
+        self.removed: list[int] = []
+        self.outcomes: list[str] = []
+
+    def cleaned(self, removed: int, seconds: float, outcome: str) -> None:
+        self.removed.append(removed)
+        self.outcomes.append(outcome)
+
+    async def are(self, count: int) -> bool:
+        return len(self.outcomes) >= count
+
+
+async def test_it_cleans_at_every_interval_until_it_is_stopped(place, open_manager) -> None:
+    runs = Runs()
+    manager: SessionManager = open_manager(hooks=[runs])
+    for i in range(3):
+        await manager.create_session("u", session_id=f"s{i}", ttl=1)
+    cleanup = SessionCleanup(manager, interval=0.05)
+    assert (cleanup.get_status().is_running, cleanup.get_status().next_cleanup) == (False, None)
+    cleanup.start()
+    status = cleanup.get_status()
+    assert (status.is_running, status.interval) == (True, 0.05)
+    assert status.next_cleanup is not None
+
+    async def all_removed() -> bool:
+        return sum(runs.removed) == 3
+
+    await eventually(all_removed)
+    await cleanup.stop()
+    assert not cleanup.get_status().is_running
+    done = len(runs.outcomes)
+    await asyncio.sleep(0.12)
+    assert len(runs.outcomes) == done
+
+
+async def test_starting_twice_makes_one_loop_and_stopping_before_the_start_is_no_error(open_manager) -> None:
+    runs = Runs()
+    manager = open_manager(hooks=[runs])
+    cleanup = SessionCleanup(manager, interval=3600)
+    await cleanup.stop()
+    await cleanup.start()
+    before = cleanup.get_status()
+    cleanup.start()
+    assert cleanup.get_status() == before
+    assert sum(task.get_name() == "chat-session cleanup" for task in asyncio.all_tasks()) == 1
+    await cleanup.stop()
+    await cleanup.stop()
+    async with cleanup:
+        assert cleanup.get_status().is_running
+    assert not cleanup.get_status().is_running
+
+
+async def test_a_failing_run_is_logged_and_the_next_one_still_comes(redis_place: RedisPlace, caplog) -> None:
+    runs = Runs()
+    async with redis_place.open(hooks=[runs], redis_max_retries=0) as manager:
+        with redis_place.server.client() as client:
+            client.set("sessions:due:0", "not a sorted set")
+            async with SessionCleanup(manager, interval=0.02):
+                await eventually(lambda: runs.are(2))
+                assert set(runs.outcomes) == {"error"}
+                assert "store_corrupt" in caplog.text
+                client.delete("sessions:due:0")
+
+                async def recovered() -> bool:
+                    return "ok" in runs.outcomes
+
+                await eventually(recovered)
+
+
+async def test_stop_waits_for_the_run_in_progress(redis_place: RedisPlace) -> None:
+    runs = Runs()
+    async with redis_place.open(hooks=[runs]) as manager:
+        await manager.is_session_active("connected")
+        with redis_place.server.client() as client:
+            cleanup = SessionCleanup(manager, interval=0.01)
+            client.execute_command("CLIENT", "PAUSE", 300, "ALL")
+            cleanup.start()
+            while manager._in_flight == 0:
+                await asyncio.sleep(0.001)
+            await cleanup.stop()
+            assert runs.outcomes == ["ok"]
+
+
+async def test_the_interval_comes_from_the_settings_and_is_jittered(open_manager) -> None:
+    manager = open_manager(cleanup_interval=1000)
+    cleanups = [SessionCleanup(manager) for _ in range(20)]
+    for cleanup in cleanups:
+        cleanup.start()
+    moments = {cleanup.get_status().next_cleanup for cleanup in cleanups}
+    assert {cleanup.get_status().interval for cleanup in cleanups} == {1000}
+    assert len(moments) > 15
+
+
+async def test_a_cleanup_by_hand_raises_what_went_wrong() -> None:
+    async with SessionManager(redis_port=1, redis_max_retries=0) as manager:
+        with pytest.raises(StoreUnavailable):
+            await SessionCleanup(manager).cleanup()

@@ -1,0 +1,104 @@
+"""What the doctor finds in a store, and that --repair mends it."""
+
+import sqlite3
+
+from chat_session import SessionManager
+from places import RedisPlace, SqlitePlace
+
+
+def levels(findings) -> dict[str, str]:
+    return {finding.subject: finding.level for finding in findings}
+
+
+async def test_a_healthy_store_has_no_errors(place, manager) -> None:
+    for i in range(20):
+        session = await manager.create_session(f"u{i % 3}", ttl=600)
+        await manager.add_message(session.session_id, {"from": "user", "text": "x"})
+    findings = await manager.diagnose()
+    assert "error" not in levels(findings).values()
+
+
+async def test_settings_that_endanger_sessions_are_told(redis_place: RedisPlace) -> None:
+    async with redis_place.open() as manager:
+        with redis_place.server.client() as client:
+            assert levels(await manager.diagnose())["persistence"] == "warning"
+            client.config_set("maxmemory-policy", "allkeys-lru")
+            client.config_set("appendonly", "yes")
+            try:
+                found = levels(await manager.diagnose())
+                assert (found["eviction"], found["persistence"]) == ("warning", "ok")
+                client.config_set("appendfsync", "no")
+                assert levels(await manager.diagnose())["persistence"] == "warning"
+                client.config_set("save", "60 1")
+                client.config_set("appendonly", "no")
+                assert levels(await manager.diagnose())["persistence"] == "warning"
+            finally:
+                client.config_set("maxmemory-policy", "noeviction")
+                client.config_set("appendonly", "no")
+                client.config_set("save", "")
+                client.config_set("appendfsync", "everysec")
+
+
+async def test_what_is_torn_is_found_and_mended(redis_place: RedisPlace) -> None:
+    async with redis_place.open() as manager:
+        for name in ("whole", "torn", "unindexed", "endless", "vanished"):
+            await manager.create_session("u", session_id=name, ttl=600)
+            await manager.add_message(name, {"from": "user", "text": "x"})
+        with redis_place.server.client() as client:
+            client.delete("session:torn:meta")
+            for key in client.scan_iter("sessions:due:*"):
+                client.zrem(key, "unindexed:u", "torn:u")
+            client.zrem("user:u:sessions", "unindexed", "torn")
+            for part in ("meta", "agent", "history", "ids"):
+                client.persist(f"session:endless:{part}")
+                client.delete(f"session:vanished:{part}")
+            found = levels(await manager.diagnose())
+            wrong = {"orphans": "error", "index": "error", "deadlines": "error", "hints": "error"}
+            assert {subject: found[subject] for subject in wrong} == wrong
+            assert await manager.get_active_sessions_count() == 3
+            mended = await manager.diagnose(repair=True)
+            assert any("torn" in f.text and "mended" in f.text for f in mended)
+            assert "error" not in levels(await manager.diagnose()).values()
+            assert not list(client.scan_iter("session:torn:*"))
+            assert 500 < client.ttl("session:endless:history") <= 600
+        assert await manager.get_active_sessions_count() == 3
+        sessions = await manager.get_user_sessions("u")
+        assert {s.session_id for s in sessions} == {"whole", "unindexed", "endless"}
+
+
+async def test_a_session_of_another_program_is_indexed(redis_place: RedisPlace) -> None:
+    with redis_place.server.client() as client:
+        created = "2025-06-09T08:00:00.000Z"
+        client.hset("session:node:meta", mapping={"userId": "u", "sessionId": "node", "createdAt": created})
+        client.set("session:node:agent", "ai")
+        for part in ("meta", "agent"):
+            client.expire(f"session:node:{part}", 600)
+    async with redis_place.open() as manager:
+        assert await manager.get_active_sessions_count() == 0
+        await manager.diagnose(repair=True)
+        assert [s.session_id for s in await manager.get_user_sessions("u")] == ["node"]
+        assert await manager.get_active_sessions_count() == 1
+
+
+async def test_a_user_without_rights_to_ask_is_told_so(redis_place: RedisPlace) -> None:
+    with redis_place.server.client() as client:
+        client.execute_command("ACL", "SETUSER", "app", "on", ">p", "~*", "+@all", "-@dangerous", "-info", "-config")
+        try:
+            url = f"redis://app:p@127.0.0.1:{redis_place.server.port}"
+            async with SessionManager.from_url(url) as manager:
+                assert levels(await manager.diagnose())["server"] == "warning"
+        finally:
+            client.execute_command("ACL", "DELUSER", "app")
+
+
+async def test_messages_without_a_session_are_found_in_a_file(tmp_path) -> None:
+    place = SqlitePlace(tmp_path / "chat.db")
+    async with place.open() as manager:
+        await manager.create_session("u", session_id="s", ttl=600)
+        await manager.add_message("s", {"from": "user", "text": "x"})
+        with sqlite3.connect(tmp_path / "chat.db") as db:
+            db.execute("DELETE FROM sessions")
+        db.close()
+        assert levels(await manager.diagnose())["orphans"] == "error"
+        await manager.diagnose(repair=True)
+        assert levels(await manager.diagnose())["orphans"] == "ok"

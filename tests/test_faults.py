@@ -1,0 +1,414 @@
+"""A server that is away, slow, full, forbidden, foreign or broken gives its own clear error, in time."""
+
+import asyncio
+import itertools
+import os
+import random
+import signal
+import time
+from collections.abc import AsyncIterator, Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from proxy import FaultProxy
+from redis.asyncio import Redis
+
+from chat_session import (
+    Hooks,
+    SessionManager,
+    SessionNotFound,
+    StoreCorrupt,
+    StoreDenied,
+    StoreFull,
+    StoreIncompatible,
+    StoreReadOnly,
+    StoreUnavailable,
+)
+from places import RedisPlace, eventually, start_server
+from servers import Server, free_port
+
+TEXT = {"from": "user", "text": "the text of a message"}
+
+
+class Heard(Hooks):
+    """What the hooks were told."""
+
+    def __init__(self) -> None:
+        self.retries: list[str] = []
+        self.up: list[bool] = []
+
+    def retried(self, name: str, attempt: int, reason: str) -> None:
+        self.retries.append(reason)
+
+    def store_up(self, up: bool) -> None:
+        self.up.append(up)
+
+
+@pytest.fixture
+async def connect() -> AsyncIterator[Callable[..., SessionManager]]:
+    opened = []
+
+    def make(url: str, **settings: Any) -> SessionManager:
+        opened.append(SessionManager.from_url(url, **{"redis_retry_delay": 20, "store_timeout": 5.0, **settings}))
+        return opened[-1]
+
+    yield make
+    for manager in opened:
+        await manager.close()
+
+
+@pytest.fixture
+def own_server(tmp_path_factory, server_folder: Path, request) -> Iterator[Server]:
+    """A server of this test alone, to be killed, frozen and configured."""
+    yield from start_server("redis", server_folder / f"own-{abs(hash(request.node.nodeid))}")
+
+
+def once(fault: str) -> Callable[[], str]:
+    """The next reply meets the fault, those after it pass."""
+    faults = iter((fault,))
+    return lambda: next(faults, "pass")
+
+
+async def test_a_server_that_is_away_is_unavailable_after_retries_within_the_deadline(connect) -> None:
+    heard = Heard()
+    manager = connect(f"redis://127.0.0.1:{free_port()}", hooks=[heard], redis_max_retries=3)
+    started = time.perf_counter()
+    with pytest.raises(StoreUnavailable) as failed:
+        await manager.create_session("u")
+    error = failed.value
+    assert time.perf_counter() - started < 2
+    assert (error.attempts, error.outcome_unknown, error.retryable) == (4, False, True)
+    assert heard.retries == ["connection"] * 3
+    assert heard.up == [False]
+    assert "127.0.0.1" in str(error)
+    assert "sqlite:///" in str(error)
+    assert error.__cause__ is not None
+
+
+async def test_retries_end_at_the_deadline_of_the_call(connect) -> None:
+    manager = connect(
+        f"redis://127.0.0.1:{free_port()}", redis_max_retries=100, redis_retry_delay=200, store_timeout=0.7
+    )
+    started = time.perf_counter()
+    with pytest.raises(StoreUnavailable) as failed:
+        await manager.get_session("s")
+    assert time.perf_counter() - started < 1.2
+    assert failed.value.session_id == "s"
+
+
+async def test_a_failed_append_carries_its_messages_to_be_sent_again(connect, redis_place: RedisPlace) -> None:
+    await connect(redis_place.url).create_session("u", session_id="s")
+    async with FaultProxy(redis_place.server.port) as proxy:
+        manager = connect(f"redis://127.0.0.1:{proxy.port}", redis_max_retries=1, store_timeout=1.0)
+        await manager.add_message("s", {"from": "user", "text": "first"})  # so that the server knows the script
+        proxy.fault = lambda: "swallow"
+        with pytest.raises(StoreUnavailable) as failed:
+            await manager.add_messages("s", [TEXT, {"from": "user", "text": "second"}])
+        proxy.fault = lambda: "pass"
+        assert failed.value.outcome_unknown
+        assert TEXT["text"] not in str(failed.value)
+        again = await manager.add_messages("s", failed.value.messages)
+        assert [(r.seq, r.duplicate) for r in again] == [(2, True), (3, True)]
+        assert len(await manager.get_history("s")) == 3
+
+
+@pytest.mark.parametrize("fault", ["swallow", "reset", "cut"])
+async def test_lost_answers_are_asked_for_again_and_nothing_happens_twice(
+    connect, redis_place: RedisPlace, fault: str
+) -> None:
+    seed = random.randrange(2**32)
+    print(f"seed {seed}")
+    dice = random.Random(seed)
+    async with FaultProxy(redis_place.server.port) as proxy:
+        manager = connect(
+            f"redis://127.0.0.1:{proxy.port}", store_timeout=1.0 if fault == "swallow" else 20.0, redis_max_retries=50
+        )
+        await manager.create_session("u", session_id="s", ttl=600)
+        proxy.fault = lambda: fault if dice.random() < 0.1 else "pass"
+
+        async def write(writer: int) -> list[int]:
+            seqs = []
+            for i in range(25):
+                message: Any = {"id": f"{writer}-{i}", **TEXT}
+                while True:
+                    try:
+                        result = await manager.add_message("s", message)
+                        break
+                    except StoreUnavailable as error:
+                        [message] = error.messages
+                seqs.append(result.seq)
+            return seqs
+
+        written = await asyncio.gather(*(write(writer) for writer in range(4)))
+        assert sorted(itertools.chain(*written)) == list(range(1, 101))
+        assert all(seqs == sorted(seqs) for seqs in written)
+        for epoch in range(1, 11):
+            proxy.fault = once(fault)
+            assert (await manager.switch_agent("s", "human" if epoch % 2 else "ai", expect=epoch - 1)).epoch == epoch
+        for i in range(10):
+            proxy.fault = once(fault)
+            await manager.create_session("u", session_id=f"c{i}", ttl=600)
+        assert proxy.injected[fault] >= 20
+        proxy.fault = lambda: "pass"
+        assert [m.seq for m in await manager.get_history("s", 1000)] == list(range(1, 101))
+        assert await manager.get_active_sessions_count() == 11
+
+
+async def test_a_frozen_server_is_unavailable_and_the_manager_recovers_by_itself(connect, own_server: Server) -> None:
+    heard = Heard()
+    manager = connect(own_server.url, hooks=[heard], store_timeout=1.0)
+    await manager.create_session("u", session_id="s", ttl=600)
+    assert own_server.process
+    os.kill(own_server.process.pid, signal.SIGSTOP)
+    try:
+        started = time.perf_counter()
+        with pytest.raises(StoreUnavailable) as failed:
+            await manager.add_message("s", {"id": "m", **TEXT})
+        assert time.perf_counter() - started < 1.5
+        assert failed.value.outcome_unknown
+    finally:
+        os.kill(own_server.process.pid, signal.SIGCONT)
+    assert (await manager.add_message("s", {"id": "m", **TEXT})).seq == 1
+    assert heard.up == [True, False, True]
+
+
+async def test_a_killed_server_costs_retries_and_no_acknowledged_message(connect, server_folder: Path) -> None:
+    for server in start_server("redis", server_folder / "aof"):
+        server.stop()
+        server.options = ("--appendonly", "yes", "--appendfsync", "always")
+        server.start()
+        manager = connect(server.url, store_timeout=10.0, redis_max_retries=50)
+        await manager.create_session("u", session_id="s", ttl=600)
+        acknowledged: list[int] = []
+
+        async def write(manager=manager, acknowledged=acknowledged) -> None:
+            for i in range(90):
+                acknowledged.append((await manager.add_message("s", {"id": f"m{i}", **TEXT})).seq)
+
+        async def has_written(count: int, acknowledged=acknowledged) -> bool:
+            return len(acknowledged) >= count
+
+        writing = asyncio.create_task(write())
+        for count in (15, 40, 65):
+            await eventually(lambda count=count: has_written(count))
+            server.kill()
+            server.start()
+        await writing
+        assert acknowledged == list(range(1, 91))
+        assert [m.id for m in await manager.get_history("s", 100)] == [f"m{i}" for i in range(90)]
+
+
+async def test_a_flushed_script_cache_is_no_error(connect, redis_place: RedisPlace) -> None:
+    manager = connect(redis_place.url)
+    await manager.create_session("u", session_id="s", ttl=600)
+
+    async def write(writer: int) -> None:
+        for _ in range(20):
+            await manager.add_message("s", TEXT)
+
+    async def flush() -> None:
+        with redis_place.server.client() as client:
+            for _ in range(50):
+                client.script_flush()
+                await asyncio.sleep(0)
+
+    await asyncio.gather(*(write(w) for w in range(5)), flush())
+    assert (await manager.get_session("s")).message_count == 100
+
+
+async def test_killed_connections_are_made_again(connect, redis_place: RedisPlace) -> None:
+    manager = connect(redis_place.url, redis_max_retries=20)
+    await manager.create_session("u", session_id="s", ttl=600)
+
+    async def write(writer: int) -> None:
+        for i in range(10):
+            await manager.add_message("s", {"id": f"{writer}-{i}", **TEXT})
+
+    async def kill() -> None:
+        with redis_place.server.client() as client:
+            for _ in range(20):
+                client.execute_command("CLIENT", "KILL", "TYPE", "normal", "SKIPME", "yes")
+                await asyncio.sleep(0.002)
+
+    await asyncio.gather(*(write(w) for w in range(10)), kill())
+    history = await manager.get_history("s", 1000)
+    assert [m.seq for m in history] == list(range(1, 101))
+    assert len({m.id for m in history}) == 100
+
+
+async def test_whoever_is_cancelled_takes_nobody_elses_answer_along(connect, redis_place: RedisPlace) -> None:
+    manager = connect(redis_place.url, max_message_history=5000)
+    for i in range(10):
+        await manager.create_session("u", session_id=f"s{i}", ttl=600)
+    dice = random.Random(7)
+
+    async def write(writer: int) -> set[str]:
+        unknown = set()
+        for i in range(50):
+            session_id, message_id = f"s{(writer + i) % 10}", f"{writer}-{i}"
+            try:
+                async with asyncio.timeout(dice.uniform(0, 0.003)):
+                    result = await manager.add_message(
+                        session_id, {"id": message_id, "from": "user", "text": session_id}
+                    )
+                    assert (result.message_id, result.message.text) == (message_id, session_id)
+            except TimeoutError:
+                unknown.add(message_id)
+        return unknown
+
+    unknown = set().union(*await asyncio.gather(*(write(w) for w in range(20))))
+    assert 0 < len(unknown) < 1000
+    stored: list[str] = []
+    for i in range(10):
+        history = await manager.get_history(f"s{i}", 5000)
+        assert {m.text for m in history} <= {f"s{i}"}
+        assert [m.seq for m in history] == list(range(1, len(history) + 1))
+        stored += [m.id for m in history if m.id]
+    assert len(stored) == len(set(stored))
+    assert {f"{w}-{i}" for w in range(20) for i in range(50)} - unknown <= set(stored)
+
+
+async def test_a_wrong_password_is_denied_at_once(connect, own_server: Server) -> None:
+    with own_server.client() as client:
+        client.config_set("requirepass", "correct")
+    for url in ("redis://:wr0ng@127.0.0.1:{}", "redis://127.0.0.1:{}"):
+        heard = Heard()
+        manager = connect(url.format(own_server.port), hooks=[heard])
+        with pytest.raises(StoreDenied) as failed:
+            await manager.create_session("u")
+        assert heard.retries == []
+        assert not failed.value.retryable
+        assert "REDIS_PASSWORD" in str(failed.value)
+        assert "wr0ng" not in str(failed.value)
+    await connect(f"redis://:correct@127.0.0.1:{own_server.port}").create_session("u", session_id="s")
+
+
+async def test_a_user_without_rights_is_denied_and_nothing_is_half_written(connect, own_server: Server) -> None:
+    with own_server.client() as client:
+        client.execute_command("ACL", "SETUSER", "reader", "on", ">p", "~*", "+@all", "-@scripting")
+        client.execute_command("ACL", "SETUSER", "blind", "on", ">p", "~session:*", "+@all")
+        for user in ("reader", "blind"):
+            manager = connect(f"redis://{user}:p@127.0.0.1:{own_server.port}")
+            with pytest.raises(StoreDenied):
+                await manager.create_session("u", session_id="s")
+        assert client.dbsize() == 0
+
+
+async def test_a_server_out_of_memory_is_full_and_still_reads_and_deletes(connect, own_server: Server) -> None:
+    manager = connect(own_server.url)
+    await manager.create_session("u", session_id="s", ttl=600)
+    await manager.add_message("s", TEXT)
+    with own_server.client() as client:
+        client.config_set("maxmemory", 1)
+    for call in (lambda: manager.add_message("s", TEXT), lambda: manager.create_session("u")):
+        with pytest.raises(StoreFull):
+            await call()
+    assert len(await manager.get_history("s")) == 1
+    assert await manager.get_active_sessions_count() == 1
+    assert (await manager.cleanup_expired_sessions()).cleaned_count == 0
+    assert (await manager.delete_session("s")).success
+
+
+async def test_a_replica_is_read_only(connect, own_server: Server, redis_place: RedisPlace) -> None:
+    manager = connect(own_server.url, redis_max_retries=2)
+    with own_server.client() as client:
+        client.replicaof("127.0.0.1", redis_place.server.port)
+        with pytest.raises(StoreReadOnly) as failed:
+            await manager.create_session("u")
+        assert "primary" in str(failed.value)
+        client.replicaof("NO", "ONE")
+    assert await manager.create_session("u")
+
+
+async def test_what_is_not_redis_is_incompatible(connect) -> None:
+    async def answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        writer.write(b"HTTP/1.1 400 Bad Request\r\n\r\n")
+        await writer.drain()
+        writer.close()
+
+    server = await asyncio.start_server(answer, "127.0.0.1", 0)
+    async with server:
+        manager = connect(f"redis://127.0.0.1:{server.sockets[0].getsockname()[1]}")
+        with pytest.raises(StoreIncompatible) as failed:
+            await manager.create_session("u")
+        assert "not Redis" in str(failed.value)
+
+
+async def test_tls_to_a_plain_port_says_so(connect, redis_place: RedisPlace) -> None:
+    manager = connect(f"rediss://127.0.0.1:{redis_place.server.port}", redis_max_retries=1, store_timeout=1.0)
+    with pytest.raises((StoreIncompatible, StoreUnavailable)) as failed:  # a greeting with a line end is answered
+        await manager.create_session("u")
+    assert "TLS" in str(failed.value)
+
+
+async def test_a_key_of_the_wrong_type_is_named_and_nothing_is_half_written(connect, redis_place: RedisPlace) -> None:
+    manager = connect(redis_place.url)
+    calls: dict[str, Callable[[], Any]] = {
+        "session:s:history": lambda: manager.add_message("s", TEXT),
+        "session:s:ids": lambda: manager.add_message("s", TEXT),
+        "session:s:agent": lambda: manager.switch_agent("s", "human"),
+        "session:s:meta": lambda: manager.get_session("s"),
+        "user:u:sessions": lambda: manager.get_user_sessions("u"),
+    }
+    with redis_place.server.client() as client:
+        for key, call in calls.items():
+            await manager.create_session("u", session_id="s", ttl=600)
+            await manager.add_message("s", {"id": "m", **TEXT})
+            client.delete(key)
+            if key.endswith("agent"):
+                client.rpush(key, "x")
+            else:
+                client.set(key, "x")
+            client.expire(key, 600)
+            before = await redis_place.digest(manager)
+            with pytest.raises(StoreCorrupt) as failed:
+                await call()
+            assert failed.value.key == key
+            assert await redis_place.digest(manager) == before
+            client.flushall()
+
+
+async def test_a_number_that_is_none_is_named(connect, redis_place: RedisPlace) -> None:
+    manager = connect(redis_place.url)
+    with redis_place.server.client() as client:
+        for field in ("ttl", "agentEpoch", "messageCount"):
+            for value in ("x", "1.5", "1e400", "-7", ""):
+                await manager.create_session("u", session_id="s", ttl=600)
+                client.hset("session:s:meta", field, value)
+                before = await redis_place.digest(manager)
+                for call in (manager.add_message("s", TEXT), manager.get_session("s")):
+                    with pytest.raises(StoreCorrupt) as failed:
+                        await call
+                    assert failed.value.key == "session:s:meta"
+                assert await redis_place.digest(manager) == before
+                await manager.delete_session("s")
+
+
+async def test_a_torn_session_is_no_session_and_its_id_starts_empty(connect, redis_place: RedisPlace) -> None:
+    manager = connect(redis_place.url)
+    await manager.create_session("u", session_id="s", ttl=600)
+    await manager.add_message("s", {"id": "old", **TEXT})
+    with redis_place.server.client() as client:
+        client.delete("session:s:meta")
+        client.hset("session:s:meta", "lastActiveAt", "2026-01-01T00:00:00.000Z")
+        client.expire("session:s:meta", 600)
+    assert await manager.get_session("s") is None
+    assert await manager.get_history("s") == []
+    assert await manager.get_session_ttl("s") == -2
+    with pytest.raises(SessionNotFound):
+        await manager.add_message("s", TEXT)
+    await manager.create_session("u", session_id="s", ttl=600)
+    assert await manager.get_history("s") == []
+    assert (await manager.add_message("s", {"id": "old", **TEXT})).seq == 1
+
+
+async def test_an_exhausted_pool_is_waited_for(redis_place: RedisPlace) -> None:
+    client = Redis(unix_socket_path=str(redis_place.server.socket), max_connections=1)
+    manager = SessionManager(client, redis_retry_delay=20)
+    try:
+        await asyncio.gather(*(manager.create_session(f"u{i}", ttl=60) for i in range(50)))
+        assert await manager.get_active_sessions_count() == 50
+    finally:
+        await manager.close()
+        await client.aclose()

@@ -1,0 +1,187 @@
+"""The manager itself: whose client it uses, how it ends, and where it may be used."""
+
+import asyncio
+import logging
+import os
+from typing import Any
+
+import pytest
+from redis.asyncio import BlockingConnectionPool, Redis
+from redis.asyncio.retry import Retry
+from redis.backoff import ConstantBackoff
+from redis.exceptions import ConnectionError as RedisConnectionError
+
+from chat_session import (
+    InvalidInput,
+    ManagerClosed,
+    SessionCleanup,
+    SessionManager,
+    SettingsError,
+    StoreDenied,
+    StoreIncompatible,
+    UsedAfterFork,
+    WrongEventLoop,
+)
+from places import RedisPlace
+
+CLIENTS: dict[str, dict[str, Any]] = {
+    "plain": {},
+    "decoding": {"decode_responses": True},
+    "decoding latin-1": {"decode_responses": True, "encoding": "latin-1"},
+    "RESP2": {"protocol": 2},
+    "RESP3": {"protocol": 3},
+    "RESP3 decoding": {"protocol": 3, "decode_responses": True},
+    "one connection": {"single_connection_client": True},
+    "retrying": {"retry": Retry(ConstantBackoff(0.01), 3), "retry_on_error": [RedisConnectionError]},
+    "timeouts": {"socket_timeout": 5, "health_check_interval": 1},
+}
+
+
+@pytest.mark.parametrize("options", CLIENTS.values(), ids=CLIENTS)
+async def test_any_client_handed_in_works_and_stays_open(redis_place: RedisPlace, options: dict[str, Any]) -> None:
+    client = Redis(unix_socket_path=str(redis_place.server.socket), **options)
+    async with SessionManager(client) as manager:
+        session = await manager.create_session("用户", {"a": [1, "x"]}, ttl=60)
+        await manager.add_message(session.session_id, {"from": "user", "text": "😀"})
+        await manager.add_message(session.session_id, {"from": "user", "text": "second"})
+        with redis_place.server.client() as raw:
+            raw.lset(f"session:{session.session_id}:history", 1, b"\xff\xfe")
+        assert [m.type for m in await manager.get_history(session.session_id)] == [None, "unreadable"]
+        assert (await manager.get_session(session.session_id)).metadata == {"a": [1, "x"]}
+        assert [s.session_id for s in await manager.get_user_sessions("用户")] == [session.session_id]
+        assert await manager.get_active_sessions_count() == 1
+        assert [s.session_id async for s in manager.scan_sessions()] == [session.session_id]
+        assert {f.level for f in await manager.diagnose()} <= {"ok", "warning"}
+    assert await client.ping()
+    await client.aclose()
+
+
+async def test_a_blocking_pool_of_one_connection_is_enough(redis_place: RedisPlace) -> None:
+    pool = BlockingConnectionPool.from_url(redis_place.url, max_connections=1)
+    client = Redis(connection_pool=pool)
+    async with SessionManager(client) as manager:
+        await asyncio.gather(*(manager.create_session("u", ttl=60) for _ in range(30)))
+        assert (await client.dbsize()) > 30
+    await client.aclose()
+    await pool.aclose()
+
+
+@pytest.mark.parametrize("wrong", ["redis://localhost", 1, object()])
+def test_what_is_neither_client_nor_store_is_refused(wrong: Any) -> None:
+    with pytest.raises(InvalidInput) as refused:
+        SessionManager(wrong)
+    assert refused.value.argument == "client_or_store"
+    assert "from_url" in str(refused.value)
+
+
+async def test_a_store_can_be_handed_in(place, manager) -> None:
+    await manager.create_session("u", session_id="s")
+    other = SessionManager(manager._store)
+    assert await other.is_session_active("s")
+
+
+async def test_close_lets_calls_in_flight_finish(place) -> None:
+    manager = place.open()
+    session = await manager.create_session("u", ttl=60)
+    message = {"from": "user", "text": "x"}
+    calls = [asyncio.create_task(manager.add_message(session.session_id, message)) for _ in range(50)]
+    await asyncio.sleep(0)
+    await manager.close()
+    assert sorted(result.seq for result in await asyncio.gather(*calls)) == list(range(1, 51))
+
+
+async def test_a_closed_manager_says_so(place) -> None:
+    manager = place.open()
+    await manager.create_session("u", session_id="s", ttl=60)
+    await manager.close()
+    await manager.close()
+    with pytest.raises(ManagerClosed):
+        await manager.get_session("s")
+    with pytest.raises(ManagerClosed):
+        [s async for s in manager.scan_sessions()]
+
+
+async def test_closing_stops_the_cleanups(place) -> None:
+    manager = place.open()
+    cleanup = SessionCleanup(manager, interval=3600)
+    cleanup.start()
+    await manager.close()
+    assert not cleanup.get_status().is_running
+
+
+def test_a_manager_of_another_loop_says_so(redis_place: RedisPlace) -> None:
+    manager = redis_place.open()
+    first = asyncio.new_event_loop()
+    first.run_until_complete(manager.is_session_active("s"))
+
+    async def elsewhere() -> None:
+        with pytest.raises(WrongEventLoop):
+            await manager.is_session_active("s")
+
+    asyncio.run(elsewhere())
+    first.run_until_complete(manager.close())
+    first.close()
+
+
+@pytest.mark.filterwarnings("ignore:.*multi-threaded.*fork:DeprecationWarning")
+async def test_a_manager_used_after_a_fork_says_so(manager) -> None:
+    await manager.is_session_active("s")
+    reading, writing = os.pipe()
+    child = os.fork()
+    if child == 0:
+        call = manager.is_session_active("s")
+        try:
+            call.send(None)
+        except UsedAfterFork as error:
+            os.write(writing, error.code.encode())
+        finally:
+            os._exit(0)
+    os.waitpid(child, 0)
+    assert os.read(reading, 100) == b"used_after_fork"
+    os.close(reading)
+    os.close(writing)
+
+
+async def test_no_log_holds_a_messages_text(manager, caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level(logging.DEBUG)
+    session = await manager.create_session("u", {"secret": "metadata"})
+    await manager.add_message(session.session_id, {"from": "user", "text": "the text of a message"})
+    await manager.get_history(session.session_id)
+    await manager.switch_agent(session.session_id, "human", note="the text of a note")
+    records = [record for record in caplog.records if record.name == "chat_session"]
+    assert {"create_session", "append_messages", "get_history", "switch_agent"} <= {r.action for r in records}
+    for record in records:
+        shown = repr(record.__dict__) + record.getMessage()
+        assert "the text" not in shown
+        assert "metadata" not in shown
+
+
+URLS = [
+    *(
+        "",
+        "nonsense",
+        "http://localhost",
+        "sqlite:",
+        "sqlite://",
+        "sqlite:///",
+        "sqlite://host/x.db",
+        "sqlite:///x?y=1",
+    ),
+    *("redis://localhost:port", "redis://localhost:99999", "redis://localhost/db", "redis://localhost?nonsense=1"),
+]
+
+
+@pytest.mark.parametrize("url", URLS)
+def test_a_url_that_names_no_store_is_a_settings_error(url: str) -> None:
+    with pytest.raises(SettingsError) as refused:
+        SessionManager.from_url(url)
+    assert refused.value.variable == "CHAT_SESSION_URL"
+
+
+async def test_a_sqlite_file_that_cannot_be_is_said_so(tmp_path) -> None:
+    (tmp_path / "text.db").write_text("this is not a database, it is a text of some length\n" * 50)
+    for name, error in (("none/x.db", StoreDenied), ("text.db", StoreIncompatible)):
+        async with SessionManager.from_url(f"sqlite:///{tmp_path}/{name}") as manager:
+            for _ in range(2):
+                with pytest.raises(error):
+                    await manager.create_session("u")

@@ -1,0 +1,100 @@
+"""Settings: where they come from, and errors that name the variable."""
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from chat_session import SessionManager, Settings, SettingsError
+
+
+def test_the_specifications_variables_are_read(monkeypatch: pytest.MonkeyPatch) -> None:
+    values = {
+        "REDIS_HOST": "redis.internal",
+        "REDIS_PORT": "6380",
+        "REDIS_PASSWORD": "secret",
+        "REDIS_DB": "3",
+        "DEFAULT_SESSION_TTL": "60",
+        "MAX_MESSAGE_HISTORY": "7",
+        "CLEANUP_INTERVAL": "5",
+        "REDIS_MAX_RETRIES": "9",
+        "REDIS_RETRY_DELAY": "50",
+    }
+    for name, value in values.items():
+        monkeypatch.setenv(name, value)
+    settings = Settings.load()
+    assert {name: str(getattr(settings, name.lower())).removesuffix(".0") for name in values} == values
+    assert "secret" not in repr(settings)
+
+
+def test_a_dotenv_file_is_read_and_the_environment_wins(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    (tmp_path / ".env").write_text(
+        "MAX_MESSAGE_HISTORY=5  # kept\nDEFAULT_SESSION_TTL=60\nUNKNOWN=1\n", encoding="utf-8"
+    )
+    monkeypatch.setenv("DEFAULT_SESSION_TTL", "61")
+    settings = Settings.load(redis_db=2)
+    assert (settings.max_message_history, settings.default_session_ttl, settings.redis_db) == (5, 61, 2)
+    assert (settings.redis_password, settings.chat_session_url) == (None, None)
+
+
+BAD = [
+    *(("REDIS_PORT", value) for value in (0, 70_000, "abc")),
+    *(("REDIS_DB", value) for value in (-1, "x")),
+    *(("DEFAULT_SESSION_TTL", value) for value in (-5, 0, 1.5, "x", 315_360_001)),
+    *(("MAX_MESSAGE_HISTORY", value) for value in (0, -1, 10_001, "x")),
+    *(("MAX_MESSAGE_BYTES", value) for value in (0, -1)),
+    *(("CLEANUP_INTERVAL", value) for value in (0, -1, "nan", "inf", "x")),
+    *(("REDIS_MAX_RETRIES", value) for value in (-1, "x")),
+    *(("REDIS_RETRY_DELAY", value) for value in (-1, "x")),
+    *(("STORE_TIMEOUT", value) for value in (0, "nan", "x")),
+    *(("KEY_PREFIX", value) for value in ("a{", "a b", "a*", "a?", "[", "a\n", "x" * 65)),
+    ("KEY_LAYOUT", "flat"),
+]
+
+
+@pytest.mark.parametrize(("variable", "value"), BAD)
+def test_a_bad_value_names_its_variable(monkeypatch: pytest.MonkeyPatch, variable: str, value: Any) -> None:
+    with pytest.raises(SettingsError) as refused:
+        SessionManager(**{variable.lower(): value})
+    assert refused.value.variable == variable
+    assert str(refused.value).startswith(f"{variable}: ")
+    monkeypatch.setenv(variable, str(value))
+    with pytest.raises(SettingsError) as refused:
+        Settings.load()
+    assert refused.value.variable == variable
+
+
+def test_an_unknown_setting_is_refused_with_the_nearest_name() -> None:
+    with pytest.raises(SettingsError) as refused:
+        SessionManager.from_url("sqlite:///:memory:", defualt_session_ttl=5)
+    assert "did you mean default_session_ttl" in str(refused.value)
+
+
+def test_a_store_named_twice_in_one_call_is_refused_but_in_the_environment_the_url_wins(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    with pytest.raises(SettingsError) as refused:
+        SessionManager.from_url("redis://localhost", redis_host="elsewhere")
+    assert refused.value.variable == "REDIS_HOST"
+    monkeypatch.setenv("CHAT_SESSION_URL", "sqlite:///:memory:")
+    monkeypatch.setenv("REDIS_HOST", "elsewhere")
+    assert type(SessionManager()._store).__name__ == "SqliteStore"
+
+
+async def test_a_prefix_stands_before_every_key(redis_place) -> None:
+    async with redis_place.open(key_prefix="app1:") as first, redis_place.open() as second:
+        await first.create_session("u", session_id="s", ttl=60)
+        await first.add_message("s", {"from": "user", "text": "x"})
+        assert await second.get_session("s") is None
+        assert await second.get_active_sessions_count() == 0
+        with redis_place.server.client() as client:
+            assert all(key.startswith(b"app1:") for key in client.scan_iter())
+        await first.delete_session("s")
+
+
+async def test_redis_host_port_and_password_make_a_connection(redis_place) -> None:
+    async with SessionManager(redis_host="127.0.0.1", redis_port=redis_place.server.port, redis_db=1) as manager:
+        await manager.create_session("u", session_id="s", ttl=60)
+        with redis_place.server.client() as client:
+            client.select(1)
+            assert client.exists("session:s:meta")

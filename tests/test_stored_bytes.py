@@ -1,0 +1,132 @@
+"""The stored bytes are a public interface: golden values, to be changed only with a new major release."""
+
+import itertools
+import re
+
+import pytest
+from msgspec import structs
+
+from chat_session import Message, Session
+from chat_session.clock import from_iso
+from chat_session.message import check_message
+from chat_session.storage.codec import decode_message, encode_message
+from chat_session.storage.redis.codec import decode_meta, encode_meta
+from chat_session.storage.redis.keys import BUCKETS, Keys, due_member, parse_due_member
+
+MOMENT = from_iso("2026-01-31T08:00:00.123Z")
+
+
+def test_the_keys_of_both_layouts() -> None:
+    assert Keys().session("a1") == (b"session:a1:meta", b"session:a1:agent", b"session:a1:history", b"session:a1:ids")
+    tagged = Keys("app:", "tagged")
+    assert tagged.session("a1").meta == b"app:session:{a1}:meta"
+    assert Keys().user("客服:1") == "user:客服:1:sessions".encode()
+    assert Keys().due("a1") == b"sessions:due:3"
+    assert len({Keys().due(str(i)) for i in range(1000)}) == BUCKETS == 16
+    assert due_member("a1", "x:y") == b"a1:x:y"
+    assert parse_due_member(b"a1:x:y") == ("a1", "x:y")
+    for keys, key in itertools.product((Keys(), tagged), ("meta", "agent", "history", "ids")):
+        assert keys.parse_session_id(getattr(keys.session("a1"), key)) == "a1"
+    assert Keys().parse_session_id(b"session:a1:other") is None
+
+
+def test_a_message_element() -> None:
+    full = Message(
+        id='m"1', sender="user", text="你好 \u2028 \x00", timestamp=MOMENT, type="text", extra={"n": [1.0, None]}
+    )
+    element = encode_message(check_message(full, 1000))
+    expected = '{"id":"m\\"1","from":"user","text":"你好 \u2028 \\u0000","timestamp":"2026-01-31T08:00:00.123Z",'
+    assert element.json.decode() == expected + '"type":"text","n":[1.0,null]}'
+    assert element.id == b'm\\"1'
+    assert element.fingerprint == b"972eaad438cca546"
+    stamped = encode_message(check_message({"id": "m", "from": "user", "text": "x"}, 1000))
+    assert re.fullmatch(rb'\{"id":"m","from":"user","text":"x","timestamp":"[-0-9T:.]+Z"\}', stamped.json)
+    assert stamped.fingerprint == b"5c8c089558f9b256"
+    assert decode_message(element.json, 1) == structs.replace(full, seq=1)
+
+
+SESSION = Session(
+    session_id="a1",
+    user_id="user:1",
+    created_at=MOMENT,
+    last_active_at=MOMENT,
+    current_agent="human",
+    agent_switched_at=MOMENT,
+    agent_epoch=3,
+    message_count=7,
+    ttl=None,
+    metadata={"name": "客服", "digits": "12", "count": 12, "ratio": 1.0, "flag": True, "none": None, "list": ["a"]},
+)
+META = {
+    "userId": "user:1",
+    "sessionId": "a1",
+    "createdAt": "2026-01-31T08:00:00.123Z",
+    "lastActiveAt": "2026-01-31T08:00:00.123Z",
+    "currentAgent": "human",
+    "ttl": "-1",
+    "agentEpoch": "3",
+    "messageCount": "7",
+    "agentSwitchedAt": "2026-01-31T08:00:00.123Z",
+    "name": "客服",
+    "digits": '"12"',
+    "count": "12",
+    "ratio": "1.0",
+    "flag": "true",
+    "none": "null",
+    "list": '["a"]',
+}
+
+
+def test_the_meta_hash() -> None:
+    encoded = encode_meta(SESSION)
+    assert {name: value.decode() for name, value in encoded.items()} == META
+    assert decode_meta(b"k", {name.encode(): value for name, value in encoded.items()}, 60) == SESSION
+
+
+def test_a_session_of_another_program_may_lack_our_fields() -> None:
+    fields = {b"userId": b"u", b"sessionId": b"s", b"createdAt": b"2025-06-09T08:00:00.000Z", b"name": b"x"}
+    session = decode_meta(b"k", fields, 60)
+    assert session is not None
+    assert (session.ttl, session.agent_epoch, session.message_count, session.current_agent) == (60, 0, 0, "ai")
+    assert session.last_active_at == session.created_at
+    assert session.metadata == {"name": "x"}
+
+
+async def test_what_stands_in_redis(redis_place) -> None:
+    async with redis_place.open(max_message_history=2) as manager:
+        await manager.create_session("u", {"a": 1}, session_id="s", ttl=600)
+        for i in range(3):
+            message = {"id": f"m{i}", "from": "user", "text": str(i), "timestamp": "2026-01-31T08:00:00Z"}
+            await manager.add_message("s", message)
+        await manager.switch_agent("s", "human")
+        with redis_place.server.client() as client:
+            keys = {"session:s:meta", "session:s:agent", "session:s:history", "session:s:ids", "user:u:sessions"}
+            assert {key.decode() for key in client.scan_iter()} == keys | {Keys().due("s").decode()}
+            assert client.get("session:s:agent") == b"human"
+            elements = [
+                b'{"id":"m%d","from":"user","text":"%d","timestamp":"2026-01-31T08:00:00.000Z"}' % (i, i)
+                for i in (1, 2)
+            ]
+            assert client.lrange("session:s:history", 0, -1) == elements
+            ids = client.hgetall("session:s:ids")
+            assert sorted(ids) == [b"\x00calls", b"m1", b"m2"]
+            assert re.fullmatch(rb"2:[0-9a-f]{16}", ids[b"m1"])
+            assert re.fullmatch(rb"[0-9a-f]{16}=0 [0-9a-f]{16}=1 ", ids[b"\x00calls"])
+            meta = client.hgetall("session:s:meta")
+            assert (meta[b"messageCount"], meta[b"agentEpoch"], meta[b"a"]) == (b"3", b"1", b"1")
+            deadlines = {client.execute_command("PEXPIRETIME", key) for key in keys - {"user:u:sessions"}}
+            assert len(deadlines) == 1
+            [(member, due)] = client.zrange(Keys().due("s"), 0, -1, withscores=True)
+            assert member == b"s:u"
+            assert client.zrange("user:u:sessions", 0, -1, withscores=True) == [(b"s", due)]
+            assert due <= deadlines.pop()
+
+
+@pytest.mark.parametrize("calls", [60])
+async def test_the_remembered_calls_stay_bounded(redis_place, calls: int) -> None:
+    async with redis_place.open() as manager:
+        await manager.create_session("u", session_id="s", ttl=600)
+        for i in range(calls):
+            await manager.switch_agent("s", "human" if i % 2 else "ai")
+        with redis_place.server.client() as client:
+            assert len(client.hget("session:s:ids", "\x00calls")) <= 400

@@ -1,0 +1,78 @@
+"""What the hooks, the log and the metrics tell."""
+
+import logging
+
+import pytest
+from prometheus_client import CollectorRegistry
+
+from chat_session import Hooks, SessionManager, StoreUnavailable
+from chat_session.telemetry.prometheus import PrometheusHooks
+from places import RedisPlace
+
+
+class Failing(Hooks):
+    def operation(self, name: str, session_id: str | None, seconds: float, outcome: str) -> None:
+        raise RuntimeError("a hook of somebody's")
+
+
+async def test_prometheus_counts_what_happens(place, open_manager) -> None:
+    registry = CollectorRegistry()
+    manager = open_manager(hooks=[PrometheusHooks(registry)], max_message_history=10)
+
+    def value(name: str, **labels: str) -> float | None:
+        return registry.get_sample_value(f"chat_session_{name}", labels)
+
+    await manager.create_session("u", session_id="s", ttl=1)
+    await manager.add_messages("s", [{"from": "user", "text": "a"}, {"from": "assistant", "text": "b", "id": "m"}])
+    await manager.add_message("s", {"from": "assistant", "text": "b", "id": "m"})
+    await manager.switch_agent("s", "human", note="note")
+    await place.spoil(manager, "s", 1, b"damaged")
+    await manager.get_history("s")
+    assert await manager.get_active_sessions_count() == 1
+    assert value("messages_total", sender="user") == 1
+    assert value("messages_total", sender="assistant") == 1
+    assert value("messages_total", sender="system") == 1
+    assert value("operation_seconds_count", operation="append_messages", outcome="ok") == 2
+    assert value("damaged_messages_total") == 1
+    assert value("active_sessions") == 1
+    with pytest.raises(LookupError):
+        await manager.extend_session("nobody")
+    assert value("operation_seconds_count", operation="extend_session", outcome="session_not_found") == 1
+    while await manager.is_session_active("s"):
+        pass
+    await manager.cleanup_expired_sessions()
+    assert value("cleanup_removed_total") == 1
+    assert value("cleanup_runs_total", outcome="ok") == 1
+
+
+async def test_prometheus_tells_retries_and_whether_the_store_is_up(redis_place: RedisPlace) -> None:
+    registry = CollectorRegistry()
+    hooks = PrometheusHooks(registry)
+    async with SessionManager(redis_port=1, redis_max_retries=1, redis_retry_delay=1, hooks=[hooks]) as manager:
+        with pytest.raises(StoreUnavailable):
+            await manager.is_session_active("s")
+    labels = {"operation": "get_agent", "reason": "connection"}
+    assert registry.get_sample_value("chat_session_retries_total", labels) == 1
+    assert registry.get_sample_value("chat_session_store_up") == 0
+    async with redis_place.open(hooks=[hooks]) as manager:
+        await manager.is_session_active("s")
+    assert registry.get_sample_value("chat_session_store_up") == 1
+
+
+async def test_a_failing_hook_is_logged_and_hurts_nobody(open_manager, caplog) -> None:
+    manager = open_manager(hooks=[Failing()])
+    await manager.create_session("u", session_id="s", ttl=60)
+    assert await manager.is_session_active("s")
+    assert [r.action for r in caplog.records] == ["hook_failed"] * 2
+
+
+async def test_log_records_have_stable_fields(open_manager, caplog) -> None:
+    caplog.set_level(logging.DEBUG, logger="chat_session")
+    manager = open_manager()
+    await manager.create_session("u", session_id="s", ttl=60)
+    await manager.cleanup_expired_sessions()
+    records = {record.action: record for record in caplog.records if record.name == "chat_session"}
+    created = records["create_session"]
+    assert (created.session_id, created.outcome, created.levelname) == ("s", "ok", "DEBUG")
+    assert created.duration_ms > 0
+    assert (records["cleanup"].removed, records["cleanup"].outcome, records["cleanup"].levelname) == (0, "ok", "INFO")
