@@ -1,5 +1,6 @@
 """What the hooks, the log and the metrics tell."""
 
+import asyncio
 import logging
 
 import pytest
@@ -63,7 +64,7 @@ async def test_a_failing_hook_is_logged_and_hurts_nobody(open_manager, caplog) -
     manager = open_manager(hooks=[Failing()])
     await manager.create_session("u", session_id="s", ttl=60)
     assert await manager.is_session_active("s")
-    assert [r.action for r in caplog.records] == ["hook_failed"] * 2
+    assert [r.action for r in caplog.records if r.action != "store_setting"] == ["hook_failed"] * 2
 
 
 async def test_log_records_have_stable_fields(open_manager, caplog) -> None:
@@ -76,3 +77,15 @@ async def test_log_records_have_stable_fields(open_manager, caplog) -> None:
     assert (created.session_id, created.outcome, created.levelname) == ("s", "ok", "DEBUG")
     assert created.duration_ms > 0
     assert (records["cleanup"].removed, records["cleanup"].outcome, records["cleanup"].levelname) == (0, "ok", "INFO")
+
+
+async def test_settings_that_break_a_promise_are_told_when_the_store_is_reached(redis_place: RedisPlace) -> None:
+    told = asyncio.Queue[str]()
+
+    class Listening(Hooks):
+        def endangered(self, setting: str, text: str) -> None:
+            told.put_nowait(setting)
+
+    async with redis_place.open(hooks=[Listening()]) as manager:
+        await manager.is_session_active("s")
+        assert await asyncio.wait_for(told.get(), 5) == "persistence"

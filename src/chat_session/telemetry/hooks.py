@@ -30,6 +30,9 @@ class Hooks:
     def store_up(self, up: bool) -> None:
         """The store answered, or failed to within a whole call."""
 
+    def endangered(self, setting: str, text: str) -> None:
+        """The store was reached for the first time, and a setting of its own breaks a promise."""
+
     def counted(self, active: int) -> None:
         """The living sessions were counted."""
 

@@ -43,6 +43,9 @@ class LoggingHooks(Hooks):
             _log.log(level, "store %s", "up" if up else "down", extra={"action": "store_up" if up else "store_down"})
             self._up = up
 
+    def endangered(self, setting: str, text: str) -> None:
+        _log.warning("%s: %s", setting, text, extra={"action": "store_setting", "setting": setting})
+
     def cleaned(self, removed: int, seconds: float, outcome: str) -> None:
         facts = {"action": "cleanup", "removed": removed, "outcome": outcome, "duration_ms": round(seconds * 1000, 3)}
         _log.info("cleanup removed %d dead sessions (%s)", removed, outcome, extra=facts)

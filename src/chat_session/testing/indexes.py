@@ -103,8 +103,11 @@ class IndexContract:
             *(managers[i % 8].create_session(f"u{i % 9}", session_id=f"dead{i}", ttl=1) for i in range(300)),
             *(managers[i % 8].create_session(f"u{i % 9}", session_id=f"live{i}", ttl=60) for i in range(50)),
         )
-        for i in (0, 299):
-            await until_dead(managers[0], f"dead{i}")
+
+        async def all_are_dead() -> bool:
+            return await managers[0].get_active_sessions_count() == 50
+
+        await until(all_are_dead)
         sweeps = await asyncio.gather(*(SessionCleanup(manager).cleanup() for manager in managers))
         assert sum(sweep.cleaned_count for sweep in sweeps) == 300
         assert await managers[0].get_active_sessions_count() == 50

@@ -7,7 +7,7 @@ safe to repeat, so a lost answer is asked for again, within one deadline for the
 import asyncio
 import random
 import re
-from collections.abc import Sequence
+from collections.abc import Callable, Coroutine, Sequence
 from typing import Any, NamedTuple
 from urllib.parse import urlsplit
 
@@ -27,6 +27,9 @@ from chat_session.storage.redis.scripts import Arg, Call
 from chat_session.telemetry.hooks import Hooks
 
 Command = Call | tuple[Arg, ...]
+
+
+Greet = Callable[["Link"], Coroutine[Any, Any, None]]
 
 
 class Patience(NamedTuple):
@@ -57,15 +60,28 @@ class PoolConnections:
 
 
 class Link:
-    """One server, reached through a pool. ``owned``: the pool is closed with the link."""
+    """One server, reached through a pool. ``owned``: the pool is closed with the link.
 
-    def __init__(self, pool: ConnectionPool, patience: Patience, hooks: Hooks, *, owned: bool) -> None:
+    ``greet`` runs beside the calls when the server has answered for the first time.
+    """
+
+    def __init__(
+        self,
+        pool: ConnectionPool,
+        patience: Patience,
+        hooks: Hooks,
+        greet: Callable[["Link"], Coroutine[Any, Any, None]],
+        *,
+        owned: bool,
+    ) -> None:
         self.hooks = hooks
+        self._greet = greet
         self._pool = pool
         self._patience = patience
         self._owned = owned
         self._lane = Lane(PoolConnections(pool), patience.round_trip_timeout)
         self._up: bool | None = None
+        self._greeting: asyncio.Task[None] | None = None
 
     @property
     def address(self) -> str:
@@ -93,6 +109,8 @@ class Link:
 
     async def close(self) -> None:
         """Let what is under way finish, then close what is ours."""
+        if self._greeting is not None:
+            self._greeting.cancel()
         await self._lane.drain()
         if self._owned:
             await self._pool.aclose()
@@ -146,9 +164,12 @@ class Link:
         return StoreCorrupt(keys[0].decode(errors="replace"), "was of the wrong type a moment ago")
 
     def _tell(self, *, up: bool) -> None:
-        if up is not self._up:
-            self._up = up
-            self.hooks.store_up(up)
+        if up is self._up:
+            return
+        self._up = up
+        self.hooks.store_up(up)
+        if up and self._greeting is None:
+            self._greeting = asyncio.create_task(self._greet(self))
 
 
 def open_pool(settings: Settings) -> ConnectionPool:

@@ -11,11 +11,18 @@ from typing import NamedTuple
 from redis.exceptions import (
     AuthenticationError,
     AuthorizationError,
+    BusyLoadingError,
+    ClusterDownError,
     ConnectionError,  # noqa: A004 - redis-py's own
     InvalidResponse,
+    MasterDownError,
     MaxConnectionsError,
+    NoPermissionError,
+    OutOfMemoryError,
+    ReadOnlyError,
     ResponseError,
     TimeoutError,  # noqa: A004 - redis-py's own
+    TryAgainError,
 )
 
 from chat_session.errors import (
@@ -72,6 +79,18 @@ _BY_WORD = {
     "NOAUTH": _DENIED,
     "DENIED": _DENIED,
 }
+_CLASSES: tuple[tuple[type[Exception], str], ...] = (  # redis-py takes the word off the text of these
+    (BusyLoadingError, "LOADING"),
+    (ReadOnlyError, "READONLY"),
+    (OutOfMemoryError, "OOM"),
+    (NoPermissionError, "NOPERM"),
+    (AuthenticationError, "NOAUTH"),
+    (AuthorizationError, "NOAUTH"),
+    (TryAgainError, "TRYAGAIN"),
+    (MasterDownError, "MASTERDOWN"),
+    (ClusterDownError, "CLUSTERDOWN"),
+)
+_DENIALS = ("can't run this command", "unauthenticated")  # without a word: 6.2 inside a script, 7.0 before AUTH
 _WORD = re.compile(r"\b(" + "|".join(_BY_WORD) + r")\b")
 
 
@@ -81,15 +100,17 @@ def classify(error: Exception, *, connecting: bool = False) -> Fault:
     ``connecting``: nothing had been sent yet. A plain port answers a TLS greeting with silence.
     """
     text = str(error)
-    if isinstance(error, (AuthenticationError, AuthorizationError)) or "can't run this command" in text:
-        return _DENIED
+    for kind, word in _CLASSES:
+        if isinstance(error, kind):
+            return _BY_WORD[word]
     if isinstance(error, InvalidResponse):
         return _FOREIGN
     if isinstance(error, MaxConnectionsError):
         return _POOL
-    word = _WORD.search(f"{getattr(error, 'status_code', None) or ''} {text}")
-    if word:
-        return _BY_WORD[word[1]]
+    if any(denial in text for denial in _DENIALS):
+        return _DENIED
+    if found := _WORD.search(text):
+        return _BY_WORD[found[1]]
     if isinstance(error, ResponseError):
         return _REFUSED
     if "SSL" in text or "certificate" in text:

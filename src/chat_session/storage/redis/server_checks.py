@@ -1,9 +1,10 @@
 """What a Redis server says of itself, read for what endangers sessions. No command here reads a key."""
 
 from collections.abc import Mapping
+from contextlib import suppress
 
 from chat_session.clock import now_ms
-from chat_session.errors import StoreDenied, StoreIncompatible
+from chat_session.errors import StoreDenied, StoreError, StoreIncompatible
 from chat_session.storage.contract import Finding
 from chat_session.storage.redis.connection import Link
 
@@ -30,6 +31,14 @@ async def check_server(link: Link) -> list[Finding]:
         _check_eviction(info),
         _check_clock(now_ms() - clock_ms),
     ]
+
+
+async def warn_of_settings(link: Link) -> None:
+    """Tell the hooks what endangers sessions; a server that will not say is passed over in silence."""
+    with suppress(StoreError):
+        for finding in await check_server(link):
+            if finding.level != "ok":
+                link.hooks.endangered(finding.subject, finding.text)
 
 
 def _check_version(info: Info) -> Finding:

@@ -27,7 +27,7 @@ from chat_session.storage.redis.codec import decode_meta, decode_user, encode_me
 from chat_session.storage.redis.connection import Command, Link, Patience, open_pool
 from chat_session.storage.redis.doctor import Doctor
 from chat_session.storage.redis.keys import Keys, due_member, parse_due_member
-from chat_session.storage.redis.server_checks import check_server
+from chat_session.storage.redis.server_checks import check_server, warn_of_settings
 from chat_session.telemetry.hooks import Hooks
 
 BATCH = 500  # hints or sessions per round trip: each costs the server a few microseconds
@@ -58,7 +58,7 @@ class RedisStore:
     def _on(cls, pool: ConnectionPool, settings: Settings, hooks: Hooks, *, owned: bool) -> "RedisStore":
         patience = Patience(settings.redis_max_retries, settings.redis_retry_delay / 1000, settings.store_timeout)
         return cls(
-            Link(pool, patience, hooks, owned=owned),
+            Link(pool, patience, hooks, warn_of_settings, owned=owned),
             Keys(settings.key_prefix, settings.key_layout or "plain"),
             default_ttl=settings.default_session_ttl,
             max_history=settings.max_message_history,

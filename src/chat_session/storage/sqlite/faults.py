@@ -41,9 +41,10 @@ def explain(error: Exception, path: str, name: str) -> ChatSessionError:
     return explained
 
 
-def refuse_newer_schema(connection: sqlite3.Connection, path: str) -> None:
-    """Raise StoreIncompatible for a file that a later release wrote."""
-    [version] = connection.execute("PRAGMA user_version").fetchone()
+def read_schema_version(connection: sqlite3.Connection, path: str) -> int:
+    """0 for a new file. Raises StoreIncompatible for one that a later release wrote."""
+    version = int(connection.execute("PRAGMA user_version").fetchone()[0])
     if version > SCHEMA_VERSION:
         text = f"{path} was written by a later release (schema {version}, known {SCHEMA_VERSION}); upgrade chat-session"
         raise StoreIncompatible(text)
+    return version

@@ -15,7 +15,7 @@ from queue import Empty, SimpleQueue
 from typing import Any, NamedTuple, TypeVar
 
 from chat_session.errors import ChatSessionError
-from chat_session.storage.sqlite.faults import SCHEMA_VERSION, explain, refuse_newer_schema
+from chat_session.storage.sqlite.faults import SCHEMA_VERSION, explain, read_schema_version
 
 T = TypeVar("T")
 
@@ -88,11 +88,11 @@ class Worker:
             self._path, isolation_level=None, timeout=self._busy_timeout, check_same_thread=False
         )
         try:
-            refuse_newer_schema(connection, self._path)
-            self._enter_wal(connection)
             connection.execute("PRAGMA synchronous=FULL")
-            connection.executescript((files(__package__) / "schema.sql").read_text("utf-8"))
-            connection.execute(f"PRAGMA user_version={SCHEMA_VERSION}")
+            if read_schema_version(connection, self._path) < SCHEMA_VERSION:  # else nothing here takes the write lock
+                self._enter_wal(connection)
+                connection.executescript((files(__package__) / "schema.sql").read_text("utf-8"))
+                connection.execute(f"PRAGMA user_version={SCHEMA_VERSION}")
         except BaseException:
             connection.close()
             raise

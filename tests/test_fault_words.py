@@ -1,0 +1,48 @@
+"""Every way in which a server words a fault is told for what it is."""
+
+import pytest
+from redis.asyncio.connection import DefaultParser
+from redis.exceptions import ConnectionError as RedisConnectionError
+from redis.exceptions import InvalidResponse, MaxConnectionsError
+
+from chat_session.storage.redis.faults import classify
+
+REPLIES = {
+    "LOADING Redis is loading the dataset in memory": "loading",
+    "BUSY Redis is busy running a script. You can only call SCRIPT KILL or SHUTDOWN NOSAVE.": "busy",
+    "READONLY You can't write against a read only replica.": "read_only",
+    "ERR Error running script (call to f_1): @user_script:3: @user_script: 3: -READONLY You can't write": "read_only",
+    "OOM command not allowed when used memory > 'maxmemory'.": "full",
+    "ERR Error running script (call to f_1): @user_script:3: -OOM command not allowed": "full",
+    "MISCONF Redis is configured to save RDB snapshots, but it's currently unable to persist to disk.": "disk",
+    "MISCONF Errors writing to the AOF file: No space left on device": "disk",
+    "NOREPLICAS Not enough good replicas to write.": "no_replicas",
+    "CLUSTERDOWN The cluster is down": "cluster_down",
+    "CLUSTERDOWN Hash slot not served": "cluster_down",
+    "MASTERDOWN Link with MASTER is down and replica-serve-stale-data is set to 'no'.": "primary_down",
+    "TRYAGAIN Multiple keys request during rehashing of slot": "migrating",
+    "NOAUTH Authentication required.": "denied",
+    "WRONGPASS invalid username-password pair or user is disabled.": "denied",
+    "NOPERM this user has no permissions to run the 'evalsha' command": "denied",
+    "ERR Error running script (call to f_1): The user executing the script can't run this command": "denied",
+    "DENIED Redis is running in protected mode because protected mode is enabled": "denied",
+    "ERR Protocol error: unauthenticated multibulk length": "denied",
+    "ERR unknown command 'EVALSHA'": "refused",
+    "ERR DB index is out of range": "refused",
+    "ERR max number of clients reached": "connection",
+}
+
+
+@pytest.mark.parametrize(("reply", "reason"), REPLIES.items())
+def test_a_reply_is_told_for_what_it_is(reply: str, reason: str) -> None:
+    assert classify(DefaultParser.parse_error(reply)).reason == reason
+
+
+def test_what_happens_below_a_reply_is_told_for_what_it_is() -> None:
+    assert classify(InvalidResponse("Protocol Error: b'H'")).reason == "protocol"
+    assert classify(MaxConnectionsError("Too many connections")).reason == "pool"
+    assert classify(TimeoutError()).reason == "timeout"
+    assert "TLS" in classify(TimeoutError(), connecting=True).advice
+    assert classify(RedisConnectionError("[SSL: CERTIFICATE_VERIFY_FAILED] certificate verify failed")).reason == "tls"
+    assert "rediss" in classify(RedisConnectionError("Connection closed by server.")).advice
+    assert classify(AttributeError("an error of the client's own")).retry

@@ -1,0 +1,145 @@
+"""The file itself: several processes, kills, a full disk, a file of a later release."""
+
+import asyncio
+import os
+import sqlite3
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from chat_session import SessionManager, StoreCorrupt, StoreIncompatible, StoreReadOnly, StoreUnavailable
+
+WRITER = """
+import asyncio, sys
+from chat_session import SessionManager
+
+async def main(url, name):
+    async with SessionManager.from_url(url, max_message_history=10_000) as manager:
+        print("ready", flush=True)
+        for i in range(int(sys.argv[3])):
+            result = await manager.add_message("s", {"id": f"{name}-{i}", "from": "user", "text": "x" * 200})
+            print(result.message_id, flush=True)
+
+asyncio.run(main(sys.argv[1], sys.argv[2]))
+"""
+
+
+def start_writer(url: str, name: str, count: int) -> subprocess.Popen[str]:
+    command = [sys.executable, "-c", WRITER, url, name, str(count)]
+    return subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
+
+
+async def test_a_writer_killed_in_mid_write_loses_nothing_it_was_told(tmp_path: Path) -> None:
+    url = f"sqlite:///{tmp_path}/chat.db"
+    async with SessionManager.from_url(url) as manager:
+        await manager.create_session("u", session_id="s", ttl=600)
+    told: list[str] = []
+    for run in range(5):
+        writer = start_writer(url, f"run{run}", 100_000)
+        assert writer.stdout
+        lines = iter(writer.stdout)
+        assert next(lines) == "ready\n"
+        told += [next(lines).strip() for _ in range(20 + 7 * run)]
+        writer.kill()
+        told += [line.strip() for line in lines if line.endswith("\n")]
+        writer.wait(10)
+        writer.stdout.close()
+    async with SessionManager.from_url(url) as manager:
+        history = await manager.get_history("s", 10_000)
+        ids = [message.id for message in history]
+        assert [message.seq for message in history] == list(range(1, len(history) + 1))
+        assert len(set(ids)) == len(ids)
+        assert set(told) <= set(ids)
+        assert (await manager.get_session("s")).message_count == len(ids)
+        assert [f.level for f in await manager.diagnose() if f.subject == "structure"] == ["ok"]
+
+
+async def test_several_processes_write_at_the_same_time(tmp_path: Path) -> None:
+    url = f"sqlite:///{tmp_path}/chat.db"
+    async with SessionManager.from_url(url, max_message_history=10_000) as manager:
+        await manager.create_session("u", session_id="s", ttl=600)
+        writers = [start_writer(url, f"w{i}", 100) for i in range(3)]
+        for i in range(100):
+            await manager.add_message("s", {"id": f"own-{i}", "from": "user", "text": "x"})
+        for writer in writers:
+            await asyncio.to_thread(writer.communicate)
+            assert writer.returncode == 0
+        history = await manager.get_history("s", 10_000)
+        assert [m.seq for m in history] == list(range(1, 401))
+        assert len({m.id for m in history}) == 400
+
+
+async def test_readers_are_not_blocked_by_a_writer(tmp_path: Path) -> None:
+    async with SessionManager.from_url(f"sqlite:///{tmp_path}/chat.db") as manager:
+        await manager.create_session("u", session_id="s", ttl=600)
+        other = sqlite3.connect(tmp_path / "chat.db", isolation_level=None)
+        other.execute("BEGIN IMMEDIATE")
+        writing = asyncio.create_task(manager.add_message("s", {"from": "user", "text": "x"}))
+        async with asyncio.timeout(2):
+            assert await manager.get_session("s")
+        assert not writing.done()
+        other.execute("COMMIT")
+        other.close()
+        assert (await writing).seq == 1
+
+
+async def test_a_file_held_by_another_process_is_unavailable_in_time(tmp_path: Path) -> None:
+    async with SessionManager.from_url(f"sqlite:///{tmp_path}/chat.db", store_timeout=0.3) as manager:
+        await manager.create_session("u", session_id="s", ttl=600)
+        other = sqlite3.connect(tmp_path / "chat.db", isolation_level=None)
+        other.execute("BEGIN IMMEDIATE")
+        with pytest.raises(StoreUnavailable) as failed:
+            await manager.add_message("s", {"from": "user", "text": "x"})
+        assert "another process" in str(failed.value)
+        assert failed.value.messages
+        other.execute("ROLLBACK")
+        other.close()
+        assert (await manager.add_messages("s", failed.value.messages))[0].seq == 1
+
+
+async def test_a_file_of_a_later_release_is_refused(tmp_path: Path) -> None:
+    with sqlite3.connect(tmp_path / "chat.db") as db:
+        db.execute("PRAGMA user_version=99")
+    db.close()
+    async with SessionManager.from_url(f"sqlite:///{tmp_path}/chat.db") as manager:
+        with pytest.raises(StoreIncompatible) as failed:
+            await manager.create_session("u")
+        assert "upgrade" in str(failed.value)
+
+
+async def test_a_row_that_does_not_read_as_a_session_is_named(tmp_path: Path) -> None:
+    async with SessionManager.from_url(f"sqlite:///{tmp_path}/chat.db") as manager:
+        await manager.create_session("u", session_id="s", ttl=600)
+        with sqlite3.connect(tmp_path / "chat.db") as db:
+            db.execute("UPDATE sessions SET metadata = ?", (b"not json",))
+        db.close()
+        with pytest.raises(StoreCorrupt) as failed:
+            await manager.get_session("s")
+        assert failed.value.session_id == "s"
+
+
+async def test_a_damaged_file_is_corrupt(tmp_path: Path) -> None:
+    path = tmp_path / "chat.db"
+    async with SessionManager.from_url(f"sqlite:///{path}") as manager:
+        for i in range(200):
+            await manager.create_session("u", {"x": "y" * 500}, session_id=f"s{i}", ttl=600)
+    content = bytearray(path.read_bytes())
+    content[8192:-4096] = os.urandom(len(content) - 8192 - 4096)
+    path.write_bytes(content)
+    async with SessionManager.from_url(f"sqlite:///{path}") as manager:
+        with pytest.raises(StoreCorrupt) as failed:
+            await asyncio.gather(*(manager.get_session(f"s{i}") for i in range(200)))
+        assert failed.value.key == str(path)
+
+
+@pytest.mark.skipif(os.geteuid() == 0, reason="root may write everything")
+async def test_a_file_without_the_right_to_write_is_read_only(tmp_path: Path) -> None:
+    path = tmp_path / "chat.db"
+    async with SessionManager.from_url(f"sqlite:///{path}") as manager:
+        await manager.create_session("u", session_id="s", ttl=600)
+    path.chmod(0o444)
+    async with SessionManager.from_url(f"sqlite:///{path}") as manager:
+        with pytest.raises(StoreReadOnly):
+            await manager.add_message("s", {"from": "user", "text": "x"})
