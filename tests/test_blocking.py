@@ -33,7 +33,7 @@ def test_every_public_call_of_the_manager_is_offered() -> None:
     def calls(cls: type) -> set[str]:
         return {name for name, value in vars(cls).items() if inspect.isfunction(value) and not name.startswith("_")}
 
-    for_operators = {"add_cleanup", "scan_sessions", "restore_session", "diagnose"}
+    for_operators = {"scan_sessions", "restore_session", "diagnose"}
     assert calls(chat_session.SessionManager) - for_operators == calls(blocking.SessionManager)
 
 

@@ -41,7 +41,7 @@ class SessionCleanup:
             self._stopping.clear()
             self._plan()
             self._loop_task = asyncio.create_task(self._run(), name="chat-session cleanup")
-            self._manager.add_cleanup(self)
+            self._manager.before_close.add(self.stop)
         begun = asyncio.get_running_loop().create_future()
         begun.set_result(None)
         return begun
@@ -49,6 +49,7 @@ class SessionCleanup:
     async def stop(self) -> None:
         """End the loop; a run in progress is waited for. Without a start it does nothing."""
         self._stopping.set()
+        self._manager.before_close.discard(self.stop)
         if self._loop_task is not None:
             await asyncio.wait([self._loop_task])
             self._loop_task = None

@@ -26,10 +26,7 @@ without a change. No error carries a password; none shows a message's text.
 """
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, ClassVar
-
-if TYPE_CHECKING:
-    from chat_session.message import Message
+from typing import Any, ClassVar
 
 
 class ChatSessionError(Exception):
@@ -133,8 +130,8 @@ class MessageConflict(Conflict):
 class StoreError(ChatSessionError):
     """The store did not do what was asked. ``outcome_unknown``: it may have, and the answer was lost.
 
-    After a failed append ``messages`` holds what was sent, ids filled in: sending the very same
-    again cannot store it twice.
+    After a failed append ``messages`` holds the ``Message`` values that were sent, ids filled in:
+    sending the very same again cannot store them twice.
     """
 
     code = "store"
@@ -142,7 +139,7 @@ class StoreError(ChatSessionError):
     def __init__(self, text: str, *, session_id: str | None = None, outcome_unknown: bool = False) -> None:
         super().__init__(text, session_id=session_id)
         self.outcome_unknown = outcome_unknown
-        self.messages: Sequence[Message] = ()
+        self.messages: Sequence[Any] = ()
 
 
 class StoreUnavailable(StoreError):

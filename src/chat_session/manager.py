@@ -8,7 +8,6 @@ import uuid
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from types import EllipsisType
 from typing import TYPE_CHECKING, Any, ParamSpec, Self, TypeVar
-from weakref import WeakSet
 
 import msgspec
 
@@ -51,8 +50,6 @@ from chat_session.telemetry.logging import LoggingHooks
 if TYPE_CHECKING:
     from redis.asyncio import Redis
 
-    from chat_session.cleanup import SessionCleanup
-
 P = ParamSpec("P")
 T = TypeVar("T")
 
@@ -87,7 +84,7 @@ class SessionManager:
         self._in_flight = 0
         self._idle = asyncio.Event()
         self._closed = False
-        self._cleanups: WeakSet[SessionCleanup] = WeakSet()
+        self.before_close: set[Callable[[], Awaitable[None]]] = set()  # what close() awaits first: cleanups' stop
 
     @classmethod
     def from_url(cls, url: str, *, hooks: Sequence[Hooks] = (), **settings: Any) -> Self:
@@ -115,8 +112,8 @@ class SessionManager:
         if self._closed:
             return
         self._check_place()
-        for cleanup in tuple(self._cleanups):
-            await cleanup.stop()
+        for stop in tuple(self.before_close):
+            await stop()
         self._closed = True
         if self._in_flight:
             with contextlib.suppress(TimeoutError):
@@ -305,10 +302,6 @@ class SessionManager:
         finally:
             self._hooks.cleaned(removed, time.perf_counter() - started, outcome)
         return CleanupResult(success=True, cleaned_count=removed)
-
-    def add_cleanup(self, cleanup: "SessionCleanup") -> None:
-        """Have ``close`` stop this one first."""
-        self._cleanups.add(cleanup)
 
     # For operators
 
