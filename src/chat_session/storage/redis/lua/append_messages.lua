@@ -11,13 +11,12 @@ local session, broken = read_session(default_ttl)
 if broken then return {'CORRUPT', broken} end
 if not session then return {'GONE'} end
 local answer, fresh = check_messages(session, 5, max_history)
-if not fresh then return answer end
-if #fresh == 0 then return answer end
+if not fresh or #fresh == 0 then return answer end
 if epoch ~= '' and tonumber(epoch) ~= session.epoch then
   return {'STALE', session.epoch, session.agent}
 end
 
 push_messages(session, fresh, max_history)
-redis.call('HSET', KEYS[1], 'lastActiveAt', now, 'messageCount', digits(session.count))
+call('HSET', KEYS[1], 'lastActiveAt', now, 'messageCount', digits(session.count))
 slide(session.ttl)
 return answer

@@ -10,6 +10,6 @@ local session, broken = read_session(default_ttl)
 if broken then return {'CORRUPT', broken} end
 if not session then return {'GONE'} end
 
-redis.call('HSET', KEYS[1], 'lastActiveAt', now)
+call('HSET', KEYS[1], 'lastActiveAt', now)
 slide(session.ttl)
 return {'OK'}

@@ -12,7 +12,8 @@ local agent, expect, token = ARGV[4], ARGV[5], ARGV[6]
 local session, broken = read_session(default_ttl)
 if broken then return {'CORRUPT', broken} end
 if not session then return {'GONE'} end
-local tokens = redis.call('HGET', KEYS[4], '\0calls') or ''
+call('STRLEN', KEYS[2]) -- SET would overwrite a key of another type in silence
+local tokens = call('HGET', KEYS[4], '\0calls') or ''
 local done = string.match(tokens, token .. '=(%d+) ')
 if done then return {'OK', tonumber(done)} end
 if expect ~= '' and expect ~= session.agent and tonumber(expect) ~= session.epoch then
@@ -27,9 +28,9 @@ end
 
 local epoch = digits(session.epoch + 1)
 push_messages(session, fresh, max_history)
-redis.call('SET', KEYS[2], agent)
-redis.call('HSET', KEYS[1], 'currentAgent', agent, 'agentEpoch', epoch, 'agentSwitchedAt', now,
+call('SET', KEYS[2], agent)
+call('HSET', KEYS[1], 'currentAgent', agent, 'agentEpoch', epoch, 'agentSwitchedAt', now,
   'lastActiveAt', now, 'messageCount', digits(session.count))
-redis.call('HSET', KEYS[4], '\0calls', string.sub(tokens .. token .. '=' .. epoch .. ' ', -400))
+call('HSET', KEYS[4], '\0calls', string.sub(tokens .. token .. '=' .. epoch .. ' ', -400))
 slide(session.ttl)
 return {'OK', session.epoch + 1}

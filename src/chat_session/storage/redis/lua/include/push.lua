@@ -6,14 +6,16 @@ local function check_messages(session, first, max_history)
   local answer, fresh = {'OK'}, {}
   local n = (#ARGV - first + 1) / 3
   local forgotten = n - max_history -- so many of a long batch were trimmed by the batch itself
-  local last = redis.call('HGET', KEYS[4], ARGV[#ARGV - 2])
-  local repeated_end = forgotten > 0 and last and tonumber(string.match(last, '^%d+'))
+  local last = forgotten > 0 and call('HGET', KEYS[4], ARGV[#ARGV - 2])
+  local repeated_end = last and tonumber(string.match(last, '^%d+'))
+  local length = call('LLEN', KEYS[3])
+  if session.count < length then session.count = length end -- pushed by another program, uncounted
   for i = 1, n do
     local at = first + (i - 1) * 3
-    local known = redis.call('HGET', KEYS[4], ARGV[at])
+    local known = call('HGET', KEYS[4], ARGV[at])
     if known then
       local seq, fingerprint = string.match(known, '^(%d+):(.*)$')
-      local stored = redis.call('LINDEX', KEYS[3], seq - session.count - 1) or ARGV[at + 2]
+      local stored = call('LINDEX', KEYS[3], seq - session.count - 1) or ARGV[at + 2]
       if fingerprint ~= ARGV[at + 1] and stored ~= ARGV[at + 2] then return {'CONFLICT', ARGV[at]} end
       answer[#answer + 1] = tonumber(seq)
       answer[#answer + 1] = stored
@@ -30,18 +32,18 @@ local function check_messages(session, first, max_history)
 end
 
 local function push_messages(session, fresh, max_history)
+  local length = 0
   for i, at in ipairs(fresh) do
     session.count = session.count + 1
     if i > #fresh - max_history then
-      redis.call('RPUSH', KEYS[3], ARGV[at + 2])
-      redis.call('HSET', KEYS[4], ARGV[at], digits(session.count) .. ':' .. ARGV[at + 1])
-      session.length = session.length + 1
+      length = call('RPUSH', KEYS[3], ARGV[at + 2])
+      call('HSET', KEYS[4], ARGV[at], digits(session.count) .. ':' .. ARGV[at + 1])
     end
   end
-  if session.length > max_history then
-    for _, element in ipairs(redis.call('LPOP', KEYS[3], session.length - max_history)) do
+  if length > max_history then
+    for _, element in ipairs(call('LPOP', KEYS[3], length - max_history)) do
       local id = string.match(element, '^{"id":"(.-)","from":')
-      if id then redis.call('HDEL', KEYS[4], id) end
+      if id then call('HDEL', KEYS[4], id) end
     end
   end
 end
