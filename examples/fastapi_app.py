@@ -28,7 +28,6 @@ from chat_session import (
     StoreError,
 )
 
-
 log = logging.getLogger(__name__)
 
 

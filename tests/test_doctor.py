@@ -66,6 +66,16 @@ async def test_what_is_torn_is_found_and_mended(redis_place: RedisPlace) -> None
         assert {s.session_id for s in sessions} == {"whole", "unindexed", "endless"}
 
 
+async def test_a_hint_whose_twin_is_gone_is_removed_by_the_next_list(redis_place: RedisPlace) -> None:
+    async with redis_place.open() as manager:
+        await manager.create_session("u", session_id="s", ttl=600)
+        with redis_place.server.client() as client:
+            client.delete("session:s:meta", *client.keys("sessions:due:*"))
+            assert await manager.get_user_sessions("u") == []
+            assert not client.exists("user:u:sessions")
+            client.delete(*client.keys("session:s:*"))
+
+
 async def test_a_session_of_another_program_is_indexed(redis_place: RedisPlace) -> None:
     with redis_place.server.client() as client:
         created = "2025-06-09T08:00:00.000Z"

@@ -217,6 +217,24 @@ async def test_a_flushed_script_cache_is_no_error(connect, redis_place: RedisPla
     assert (await manager.get_session("s")).message_count == 100
 
 
+async def test_many_calls_of_a_script_the_server_forgot_take_two_round_trips(connect, redis_place: RedisPlace) -> None:
+    manager = connect(redis_place.url)
+    for i in range(100):
+        await manager.create_session("u", session_id=f"s{i}", ttl=1)
+    with redis_place.server.client() as client:
+
+        async def all_dead() -> bool:
+            return client.exists(*(f"session:s{i}:meta" for i in range(100))) == 0
+
+        await eventually(all_dead)
+        client.script_flush()
+        client.config_resetstat()
+        assert (await manager.cleanup_expired_sessions()).cleaned_count == 100
+        stats = client.info("commandstats")
+        assert "cmdstat_eval" not in stats
+        assert stats["cmdstat_evalsha"]["calls"] < 2 * (100 + 16 + 16)
+
+
 async def test_killed_connections_are_made_again(connect, redis_place: RedisPlace) -> None:
     manager = connect(redis_place.url, redis_max_retries=20)
     await manager.create_session("u", session_id="s", ttl=600)

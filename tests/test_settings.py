@@ -79,6 +79,13 @@ def test_a_store_named_twice_in_one_call_is_refused_but_in_the_environment_the_u
     monkeypatch.setenv("CHAT_SESSION_URL", "sqlite:///:memory:")
     monkeypatch.setenv("REDIS_HOST", "elsewhere")
     assert type(SessionManager()._store).__name__ == "SqliteStore"
+    assert type(SessionManager(redis_host="elsewhere")._store).__name__ == "RedisStore"
+
+
+def test_tls_that_the_url_does_not_ask_for_is_refused() -> None:
+    with pytest.raises(SettingsError) as refused:
+        SessionManager.from_url("redis://localhost", redis_tls=True)
+    assert refused.value.variable == "REDIS_TLS"
 
 
 async def test_a_prefix_stands_before_every_key(redis_place) -> None:

@@ -90,6 +90,8 @@ def test_a_session_of_another_program_may_lack_our_fields() -> None:
     assert (session.ttl, session.agent_epoch, session.message_count, session.current_agent) == (60, 0, 0, "ai")
     assert session.last_active_at == session.created_at
     assert session.metadata == {"name": "x"}
+    foreign = b'{"id":"m","from":"user","text":"x","timestamp":"2026-01-01T00:00:00Z","seq":7,"more":1}'
+    assert (decode_message(foreign, 3).seq, decode_message(foreign, 3).extra) == (3, {"more": 1})
 
 
 async def test_what_stands_in_redis(redis_place) -> None:

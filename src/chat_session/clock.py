@@ -21,8 +21,10 @@ def now_ms() -> int:
 
 def to_iso(moment: datetime) -> str:
     """``2026-01-31T08:00:00.000Z``; microseconds only where there are any."""
+    if moment.tzinfo is not UTC:
+        moment = moment.astimezone(UTC)
     precision = "milliseconds" if moment.microsecond % 1000 == 0 else "microseconds"
-    return moment.astimezone(UTC).replace(tzinfo=None).isoformat(timespec=precision) + "Z"
+    return moment.isoformat(timespec=precision).removesuffix("+00:00") + "Z"
 
 
 def from_iso(text: str) -> datetime:

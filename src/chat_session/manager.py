@@ -16,6 +16,7 @@ from chat_session.connect import adopt, open_store
 from chat_session.errors import (
     ChatSessionError,
     ManagerClosed,
+    StoreCorrupt,
     StoreError,
     UsedAfterFork,
     WrongEventLoop,
@@ -82,6 +83,7 @@ class SessionManager:
         self._pid = os.getpid()
         self._loop: asyncio.AbstractEventLoop | None = None
         self._in_flight = 0
+        self._store_up: bool | None = None
         self._idle = asyncio.Event()
         self._closed = False
         self.before_close: set[Callable[[], Awaitable[None]]] = set()  # what close() awaits first: cleanups' stop
@@ -257,7 +259,7 @@ class SessionManager:
         draft = check_note(note, self._settings.max_message_bytes)
         switch = self._store.switch_agent
         switched = await self._call("switch_agent", session_id, switch, session_id, agent, expect, draft)
-        if draft:
+        if draft and switched.noted:
             self._hooks.appended(session_id, [draft.message.sender])
         return SwitchResult(success=True, new_agent=switched.agent, epoch=switched.epoch)
 
@@ -342,22 +344,32 @@ class SessionManager:
     ) -> T:
         """Ask the store, and tell the hooks how it went."""
         self._check_usable()
-        outcome = "cancelled"
+        outcome = "error"
         self._in_flight += 1
         started = time.perf_counter()
         try:
             answer = await method(*args, **kwargs)
             outcome = "ok"
+            self._tell_store_up(True)
             return answer
+        except asyncio.CancelledError:
+            outcome = "cancelled"
+            raise
         except ChatSessionError as error:
             outcome = error.code
             error.session_id = error.session_id or session_id
+            self._tell_store_up(not isinstance(error, StoreError) or isinstance(error, StoreCorrupt))
             raise
         finally:
             self._in_flight -= 1
             if self._closed and not self._in_flight:
                 self._idle.set()
             self._hooks.operation(name, session_id, time.perf_counter() - started, outcome)
+
+    def _tell_store_up(self, up: bool) -> None:
+        if up is not self._store_up:
+            self._store_up = up
+            self._hooks.store_up(up)
 
     def _check_usable(self) -> None:
         if self._closed:

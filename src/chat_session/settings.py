@@ -59,6 +59,8 @@ class Settings(BaseSettings):
             for name in _CONNECTION:
                 if name in given:
                     raise SettingsError(name.upper(), "cannot be given together with CHAT_SESSION_URL")
+        elif not given.keys().isdisjoint(_CONNECTION):
+            given["chat_session_url"] = None  # what is given in code wins over the environment's URL
         try:
             return cls(**given)
         except ValidationError as error:

@@ -46,6 +46,7 @@ def decode_message(stored: bytes, seq: int) -> Message:
     try:
         fields = _decode(stored)
         timestamp = fields.pop("timestamp", None)
+        fields.pop("seq", None)  # another program's; ours follows from the place
         return Message(
             id=_text(fields.pop("id")),
             sender=_sender(fields.pop("from")),

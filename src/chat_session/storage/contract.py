@@ -19,10 +19,11 @@ class Appended(NamedTuple):
 
 
 class Switched(NamedTuple):
-    """The agent that is current now, and the epoch that began with it."""
+    """The agent that is current now, the epoch that began with it, and whether a note was newly stored."""
 
     agent: Agent
     epoch: int
+    noted: bool
 
 
 class Finding(NamedTuple):

@@ -36,6 +36,7 @@ class PrometheusHooks(Hooks):
         self._damaged = counter("damaged_messages", "Unreadable messages met while reading")
         self._active = gauge("active_sessions", "Living sessions when they were last counted")
         self._up = gauge("store_up", "1 if the store answered the last call, 0 if it did not")
+        self._up.set(float("nan"))  # nobody has asked yet
         self._runs = counter("cleanup_runs", "Cleanup runs by outcome", "outcome")
         self._removed = counter("cleanup_removed", "Dead sessions removed by cleanup")
 

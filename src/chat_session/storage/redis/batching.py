@@ -1,20 +1,21 @@
 """Calls that are made while a round trip is under way leave together in the next one.
 
-A lane is one connection's worth of traffic to one server. A lone call goes out at once. Whoever is
-cancelled takes nobody else's answer along: a future that nobody waits for is passed over.
+A lane is the traffic to one server: one borrowed connection at a time, many commands in one round
+trip, each with its own answer. A lone call goes out at once. Whoever is cancelled takes nobody
+else's answer along: an answer that nobody waits for is read and dropped.
 """
 
 import asyncio
 from collections import deque
 from collections.abc import Sequence
-from typing import Any, NamedTuple, Protocol
+from typing import Any, Protocol
 
 from redis.asyncio.connection import AbstractConnection
 from redis.exceptions import ReadOnlyError, ResponseError
 
 from chat_session.storage.redis.faults import Lost
 
-MAX_BATCH = 512  # calls: about 5 ms of server time for appends, so nobody waits longer for a turn
+MAX_BATCH = 512  # calls: about 10 ms of server time for appends, so nobody waits longer for a turn
 MAX_BATCH_BYTES = 1 << 20
 MAX_QUEUE = 16_384  # calls waiting in one lane; beyond it callers wait for room
 
@@ -26,47 +27,87 @@ class Connections(Protocol):
     async def release(self, connection: AbstractConnection) -> None: ...
 
 
-class _Waiting(NamedTuple):
-    packed: bytes
-    answer: asyncio.Future[Any]
+class _Waiting:
+    """A command that was handed to the lane: its bytes, its moment to give up, and who waits for it."""
+
+    __slots__ = ("answer", "expires", "packed")
+
+    def __init__(self, packed: bytes, expires: float, answer: asyncio.Future[Any]) -> None:
+        self.packed = packed
+        self.expires = expires
+        self.answer = answer
+
+    def fail(self, error: Exception, *, sent: bool) -> None:
+        if not self.answer.done():
+            self.answer.set_exception(Lost(error, sent=sent))
 
 
 class Lane:
-    """Sends packed commands over one borrowed connection at a time, many in one round trip."""
+    """Sends packed commands and gives each its reply. An error reply is given, not raised."""
 
     def __init__(self, connections: Connections, round_trip_timeout: float) -> None:
         self._connections = connections
         self._timeout = round_trip_timeout
         self._queue: deque[_Waiting] = deque()
+        self._flying: Sequence[_Waiting] = ()
+        self._sent = False  # of those flying
+        self._busy = False
         self._pump: asyncio.Task[None] | None = None
+        self._alarm: asyncio.TimerHandle | None = None
         self._room = asyncio.Event()
-        self._room.set()
 
-    async def send(self, packed: bytes) -> Any:
-        """Give the server's reply; an error reply is given, not raised. Raises Lost if there is none."""
+    async def send(self, packed: bytes, expires: float) -> Any:
+        """Give the reply. Raises Lost if there is none by ``expires``, a moment of the loop's clock."""
+        loop = asyncio.get_running_loop()
+        if not self._busy:
+            waiting = _Waiting(packed, expires, loop.create_future())
+            self._busy = True
+            try:
+                await self._round_trip([waiting])
+            finally:
+                self._carry_on(loop)
+            return await waiting.answer
         while len(self._queue) >= MAX_QUEUE:
             self._room.clear()
-            await self._room.wait()
-        return await self.submit(packed)
+            try:
+                async with asyncio.timeout_at(expires):
+                    await self._room.wait()
+            except TimeoutError as error:
+                raise Lost(error, sent=False) from error
+        return await self.submit(packed, expires)
 
-    def submit(self, packed: bytes) -> asyncio.Future[Any]:
-        """As ``send``, but queue at once and give the future of the reply."""
-        answer: asyncio.Future[Any] = asyncio.get_running_loop().create_future()
-        self._queue.append(_Waiting(packed, answer))
-        if self._pump is None:
-            self._pump = asyncio.create_task(self._run())
+    def submit(self, packed: bytes, expires: float) -> asyncio.Future[Any]:
+        """As ``send``, but queue at once, room or not, and give the future of the reply."""
+        loop = asyncio.get_running_loop()
+        answer: asyncio.Future[Any] = loop.create_future()
+        self._queue.append(_Waiting(packed, expires, answer))
+        if self._alarm is None:
+            self._alarm = loop.call_at(expires, self._expire, loop)
+        if not self._busy:
+            self._busy = True
+            self._carry_on(loop)
         return answer
 
     async def drain(self) -> None:
-        """Wait until nothing is under way."""
-        while self._pump is not None:
-            await asyncio.wait([self._pump])
+        """Wait until nothing is under way; calls made meanwhile are waited for, too."""
+        while self._busy:
+            await (asyncio.wait([self._pump]) if self._pump else asyncio.sleep(0.001))
+        if self._alarm is not None:
+            self._alarm.cancel()
+
+    def _carry_on(self, loop: asyncio.AbstractEventLoop) -> None:
+        """After a lone call: whatever has queued up behind it is pumped out."""
+        if self._queue:
+            self._pump = loop.create_task(self._run())
+        else:
+            self._busy = False
 
     async def _run(self) -> None:
         try:
             while batch := self._take():
                 await self._round_trip(batch)
         finally:
+            self._busy = False
             self._pump = None
 
     def _take(self) -> list[_Waiting]:
@@ -74,30 +115,47 @@ class Lane:
         size = 0
         while self._queue and len(batch) < MAX_BATCH and size < MAX_BATCH_BYTES:
             waiting = self._queue.popleft()
-            if not waiting.answer.done():  # cancelled before it left
+            if not waiting.answer.done():  # cancelled or expired before it left
                 batch.append(waiting)
                 size += len(waiting.packed)
         self._room.set()
         return batch
 
     async def _round_trip(self, batch: Sequence[_Waiting]) -> None:
-        sent = False
+        """Answer every one of the batch, by a reply or by Lost. Raises only if it is cancelled itself."""
+        self._flying, self._sent = batch, False
         try:
             async with asyncio.timeout(self._timeout):
                 connection = await self._connections.acquire()
                 healthy = False
                 try:
-                    sent = True
-                    await connection.send_packed_command([w.packed for w in batch], check_health=False)
+                    self._sent = True
+                    await connection.send_packed_command([waiting.packed for waiting in batch], check_health=False)
                     healthy = await _read_replies(connection, batch)
                 finally:
                     if not healthy:
                         await connection.disconnect(nowait=True)
                     await self._connections.release(connection)
-        except Exception as error:
+        except Exception as error:  # whatever breaks, each caller learns of it, typed
             for waiting in batch:
-                if not waiting.answer.done():
-                    waiting.answer.set_exception(Lost(error, sent=sent))
+                waiting.fail(error, sent=self._sent)
+        finally:
+            self._flying = ()
+
+    def _expire(self, loop: asyncio.AbstractEventLoop) -> None:
+        """One timer for the whole lane: fail what has waited too long, and ask again at the next such moment."""
+        self._alarm = None
+        now = loop.time()
+        late = TimeoutError("no answer within the call's time")
+        for waiting in self._flying:
+            if waiting.expires <= now:
+                waiting.fail(late, sent=self._sent)
+        for waiting in self._queue:
+            if waiting.expires <= now:
+                waiting.fail(late, sent=False)
+        left = [w.expires for w in (*self._flying, *self._queue) if not w.answer.done()]
+        if left:
+            self._alarm = loop.call_at(min(left), self._expire, loop)
 
 
 async def _read_replies(connection: AbstractConnection, batch: Sequence[_Waiting]) -> bool:

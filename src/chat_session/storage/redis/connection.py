@@ -80,7 +80,6 @@ class Link:
         self._patience = patience
         self._owned = owned
         self._lane = Lane(PoolConnections(pool), patience.round_trip_timeout)
-        self._up: bool | None = None
         self._greeting: asyncio.Task[None] | None = None
 
     @property
@@ -101,10 +100,17 @@ class Link:
         """Several in one round trip, as far as they fit; the replies in their order. Raises as ``run``."""
         if not commands:
             return []
-        answers = [self._lane.submit(_pack(command)) for command in commands]
+        expires = asyncio.get_running_loop().time() + self._patience.call_timeout
+        answers = [self._lane.submit(_pack(command), expires) for command in commands]
         await asyncio.wait(answers)
+        if unknown := _find_unknown_scripts(commands, answers):
+            for script in {commands[i].script for i in unknown}:  # type: ignore[union-attr]
+                self._lane.submit(_pack((b"SCRIPT", b"LOAD", script.text)), expires).add_done_callback(_seen)
+            for i in unknown:
+                answers[i] = self._lane.submit(_pack(commands[i]), expires)
+            await asyncio.wait(answers)
         for answer in answers:
-            answer.exception()  # each is looked at below, or not needed once another has raised
+            _seen(answer)  # each is looked at below, or not needed once another has raised
         return [await self._run(name, command, answer) for command, answer in zip(commands, answers, strict=True)]
 
     async def close(self) -> None:
@@ -118,25 +124,24 @@ class Link:
     async def _run(self, name: str, command: Command, first: asyncio.Future[Any] | None) -> Any:
         loop = asyncio.get_running_loop()
         started = loop.time()
+        expires = started + self._patience.call_timeout
         packed = b"" if first else _pack(command)
         attempt, unknown, connecting = 0, False, False
         while True:
             attempt += 1
             try:
-                async with asyncio.timeout_at(started + self._patience.call_timeout):
-                    reply = await (first or self._lane.send(packed))
+                reply = await (first or self._lane.send(packed, expires))
             except Lost as lost:
                 cause: Exception = lost.cause
                 unknown, connecting = unknown or lost.sent, not lost.sent
-            except TimeoutError as timeout:
-                cause, unknown = timeout, True
             else:
                 if isinstance(reply, NoScriptError) and isinstance(command, Call):
                     packed, first = _pack_words(command.by_text()), None
                     attempt -= 1
                     continue
                 if not isinstance(reply, RedisError):
-                    self._tell(up=True)
+                    if self._greeting is None:
+                        self._greeting = asyncio.create_task(self._greet(self))
                     return reply
                 if is_wrong_type(reply):
                     raise await self._name_wrong_key(command) from reply
@@ -145,8 +150,7 @@ class Link:
             fault = classify(cause, connecting=connecting)
             pause = random.uniform(0, self._patience.delay * 2 ** (attempt - 1))  # noqa: S311 - jitter
             elapsed = loop.time() - started
-            if not fault.retry or attempt > self._patience.retries or elapsed + pause > self._patience.call_timeout:
-                self._tell(up=False)
+            if not fault.retry or attempt > self._patience.retries or loop.time() + pause >= expires:
                 where = f"{self.address} failed {name}"
                 raise explain(fault, cause, where, attempt, elapsed, outcome_unknown=unknown) from cause
             self.hooks.retried(name, attempt + 1, fault.reason)
@@ -163,14 +167,6 @@ class Link:
                 return StoreCorrupt(key.decode(errors="replace"), f"is a {found.decode()}, not a {wanted.decode()}")
         return StoreCorrupt(keys[0].decode(errors="replace"), "was of the wrong type a moment ago")
 
-    def _tell(self, *, up: bool) -> None:
-        if up is self._up:
-            return
-        self._up = up
-        self.hooks.store_up(up)
-        if up and self._greeting is None:
-            self._greeting = asyncio.create_task(self._greet(self))
-
 
 def open_pool(settings: Settings) -> ConnectionPool:
     """A pool of our own, from CHAT_SESSION_URL or REDIS_*. Nothing is connected yet."""
@@ -186,6 +182,8 @@ def open_pool(settings: Settings) -> ConnectionPool:
         url = f"{scheme}://{settings.redis_host}:{settings.redis_port}"
     elif not url.startswith("unix:") and not re.fullmatch(r"(/\d*)?", urlsplit(url).path):
         raise SettingsError("CHAT_SESSION_URL", "a Redis URL ends in /NUMBER of the database, or in nothing")
+    if url.startswith("redis:") and settings.redis_tls:
+        raise SettingsError("REDIS_TLS", "is set, but CHAT_SESSION_URL does not ask for TLS; write rediss://")
     if url.startswith("rediss:"):
         files = {
             "ssl_ca_certs": settings.redis_tls_ca_file,
@@ -199,6 +197,20 @@ def open_pool(settings: Settings) -> ConnectionPool:
     except (ValueError, TypeError, RedisError) as error:
         raise SettingsError("CHAT_SESSION_URL", f"is not a URL that can be connected to: {error}") from None
     return pool
+
+
+def _find_unknown_scripts(commands: Sequence[Command], answers: Sequence[asyncio.Future[Any]]) -> list[int]:
+    """Which of the calls the server did not know the script of: all of them are sent again together."""
+    return [
+        i
+        for i, answer in enumerate(answers)
+        if not answer.exception() and isinstance(answer.result(), NoScriptError) and isinstance(commands[i], Call)
+    ]
+
+
+def _seen(answer: asyncio.Future[Any]) -> None:
+    """Say that an exception in it has been noticed."""
+    answer.exception()
 
 
 def _pack(command: Command) -> bytes:

@@ -65,6 +65,8 @@ _TLS = Fault("tls", StoreIncompatible, False, "check that the port speaks TLS, a
 _FOREIGN = Fault("protocol", StoreIncompatible, False, "check the port: what answers there is not Redis or Valkey")
 _REFUSED = Fault("refused", StoreIncompatible, False, "Redis 6.2 or Valkey with scripting is needed")
 
+_DATABASE = Fault("refused", StoreIncompatible, False, "name a database that it has; see its setting 'databases'")
+
 _BY_WORD = {
     "LOADING": Fault("loading", StoreUnavailable, True, "it is reading its data from disk; wait"),
     "BUSY": Fault("busy", StoreUnavailable, True, "a script of somebody's runs too long; see SCRIPT KILL"),
@@ -112,7 +114,7 @@ def classify(error: Exception, *, connecting: bool = False) -> Fault:
     if found := _WORD.search(text):
         return _BY_WORD[found[1]]
     if isinstance(error, ResponseError):
-        return _REFUSED
+        return _DATABASE if "DB index" in text else _REFUSED
     if "SSL" in text or "certificate" in text:
         return _TLS
     if isinstance(error, (TimeoutError, OSError)) and not isinstance(error, ConnectionError):

@@ -170,8 +170,8 @@ class RedisStore:
             token=_token(),
             elements=[encode_message(note)] if note else [],
         )
-        [epoch] = await self._write("switch_agent", session_id, call, expected=expect)
-        return Switched(agent, epoch)
+        epoch, noted = await self._write("switch_agent", session_id, call, expected=expect)
+        return Switched(agent, epoch, bool(noted))
 
     async def set_ttl(self, session_id: str, ttl: int | None) -> None:
         call = scripts.set_ttl(

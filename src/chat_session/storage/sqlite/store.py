@@ -288,16 +288,16 @@ def _switch(
     session = _must_find(db, session_id)
     if expect not in (None, session.agent_epoch, session.current_agent):
         raise AgentConflict(session_id, expect, session.agent_epoch, session.current_agent)
-    pushed = _push(db, session, [note], max_history) if note else []
+    noted = note is not None and not _push(db, session, [note], max_history)[0].duplicate
     switched = msgspec.structs.replace(
         session,
         current_agent=agent,
         agent_epoch=session.agent_epoch + 1,
         agent_switched_at=now(),
-        message_count=session.message_count + sum(not done.duplicate for done in pushed),
+        message_count=session.message_count + noted,
     )
     _touch(db, switched)
-    return Switched(agent, switched.agent_epoch)
+    return Switched(agent, switched.agent_epoch, noted)
 
 
 def _set_ttl(db: sqlite3.Connection, session_id: str, ttl: int | None) -> None:

@@ -21,7 +21,10 @@ if owner == user_id then
   return {'ALIVE'}
 end
 if dead == 'mark' then
-  if redis.call('ZREM', KEYS[2], member) == 0 then return {'DEAD', 0} end
+  if redis.call('ZREM', KEYS[2], member) == 0 then -- no sweep would come by: the other hint goes now
+    redis.call('ZREM', KEYS[3], session_id)
+    return {'DEAD', 0}
+  end
   redis.call('ZADD', KEYS[2], 0, member)
   redis.call('ZADD', KEYS[3], 'XX', 0, session_id)
   return {'DEAD', 0}

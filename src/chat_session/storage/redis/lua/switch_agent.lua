@@ -2,7 +2,7 @@
 -- The last switches' tokens are remembered, so that a repeated call answers as it did the first time.
 -- KEYS  meta | agent | history | ids
 -- ARGV  now | default_ttl | max_history | agent | expect | token | elements...
--- REPLY OK epoch | GONE | STALE epoch agent | CONFLICT id | CORRUPT field
+-- REPLY OK epoch noted | GONE | STALE epoch agent | CONFLICT id | CORRUPT field
 --#include session
 --#include slide
 --#include push
@@ -15,7 +15,7 @@ if not session then return {'GONE'} end
 call('STRLEN', KEYS[2]) -- SET would overwrite a key of another type in silence
 local tokens = call('HGET', KEYS[4], '\0calls') or ''
 local done = string.match(tokens, token .. '=(%d+) ')
-if done then return {'OK', tonumber(done)} end
+if done then return {'OK', tonumber(done), 0} end
 if expect ~= '' and expect ~= session.agent and tonumber(expect) ~= session.epoch then
   return {'STALE', session.epoch, session.agent}
 end
@@ -33,4 +33,4 @@ call('HSET', KEYS[1], 'currentAgent', agent, 'agentEpoch', epoch, 'agentSwitched
   'lastActiveAt', now, 'messageCount', digits(session.count))
 call('HSET', KEYS[4], '\0calls', string.sub(tokens .. token .. '=' .. epoch .. ' ', -400))
 slide(session.ttl)
-return {'OK', session.epoch + 1}
+return {'OK', session.epoch + 1, #fresh}
