@@ -3,6 +3,7 @@
 Every reply that comes back from the server has been executed; what happens to it is decided by
 ``fault``, a function that is asked once per chunk of replies and answers "pass", "swallow" (the
 client waits for ever), "reset" (the connection breaks), "cut" (half of it, then a break) or "delay".
+With ``spare_replicas`` nothing happens to a server that comes to replicate: it is known by its PING.
 """
 
 import asyncio
@@ -25,11 +26,14 @@ def no_fault() -> str:
 class FaultProxy:
     """Listens on a free port of 127.0.0.1. ``fault`` may be replaced at any time; ``injected`` counts."""
 
-    def __init__(self, port: int, fault: Fault = no_fault, delay: float = 0.2) -> None:
+    def __init__(
+        self, port: int, fault: Fault = no_fault, delay: float = 0.2, *, spare_replicas: bool = False
+    ) -> None:
         self.fault = fault
         self.injected: Counter[str] = Counter()
         self._target = port
         self._delay = delay
+        self._spare_replicas = spare_replicas
         self._tasks: set[asyncio.Task[None]] = set()
 
     async def __aenter__(self) -> Self:
@@ -51,9 +55,14 @@ class FaultProxy:
         upstream: asyncio.StreamWriter | None = None
         try:
             replies, upstream = await asyncio.open_connection("127.0.0.1", self._target)
+            spared = False
+            if self._spare_replicas:
+                first = await reader.read(65536)
+                spared = first.upper() == b"*1\r\n$4\r\nPING\r\n"
+                upstream.write(first)
             async with asyncio.TaskGroup() as both:
                 both.create_task(_forward(reader, upstream))
-                both.create_task(self._answer(replies, writer))
+                both.create_task(_forward(replies, writer) if spared else self._answer(replies, writer))
         except* (OSError, _Broken):
             pass
         finally:

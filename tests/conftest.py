@@ -3,13 +3,14 @@
 import os
 import tempfile
 from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
 import pytest
 
 from chat_session import SessionManager
 from chat_session.settings import Settings
-from places import RedisPlace, SqlitePlace, chosen_places, start_server
+from places import RedisPlace, SqlitePlace, chosen_places, start_place
 
 pytest.register_assert_rewrite("chat_session.testing")
 
@@ -30,18 +31,23 @@ def server_folder() -> Iterator[Path]:
 
 
 @pytest.fixture(scope="session")
-def redis_server(server_folder: Path):
-    yield from start_server("redis", server_folder / "redis")
+def start(server_folder: Path) -> Iterator[Callable[[str], RedisPlace]]:
+    """Start a topology when the first test of this worker asks for it; all are stopped at the end."""
+    started: dict[str, RedisPlace] = {}
+    with ExitStack() as stack:
 
+        def by_name(name: str) -> RedisPlace:
+            if name not in started:
+                started[name] = stack.enter_context(contextmanager(start_place)(name, server_folder / name))
+            return started[name]
 
-@pytest.fixture(scope="session")
-def redis62_server(server_folder: Path):
-    yield from start_server("redis62", server_folder / "redis62")
+        yield by_name
 
 
 @pytest.fixture
-def redis_place(redis_server) -> Iterator[RedisPlace]:
-    yield from _watched(RedisPlace(redis_server))
+def redis_place(start) -> Iterator[RedisPlace]:
+    """One server, the newer one."""
+    yield from _watched(start("redis"))
 
 
 @pytest.fixture(params=chosen_places())
@@ -52,7 +58,7 @@ def place(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[RedisPlace
     elif request.param == "memory":
         yield SqlitePlace(None)
     else:
-        yield from _watched(RedisPlace(request.getfixturevalue(f"{request.param}_server")))
+        yield from _watched(request.getfixturevalue("start")(request.param))
 
 
 @pytest.fixture

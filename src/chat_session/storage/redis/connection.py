@@ -1,4 +1,4 @@
-"""Connections to one server, and how a call survives their faults.
+"""How a call survives the faults of the servers it is sent to.
 
 redis-py's own retries are off where the client is ours: they repeat blindly. Here every command is
 safe to repeat, so a lost answer is asked for again, within one deadline for the whole call.
@@ -6,30 +6,25 @@ safe to repeat, so a lost answer is asked for again, within one deadline for the
 
 import asyncio
 import random
-import re
 from collections.abc import Callable, Coroutine, Sequence
 from typing import Any, NamedTuple
-from urllib.parse import urlsplit
 
 import hiredis
-from redis.asyncio import ConnectionPool
-from redis.asyncio.connection import AbstractConnection
-from redis.asyncio.retry import Retry
-from redis.backoff import NoBackoff
-from redis.exceptions import NoScriptError, RedisError
+from redis.exceptions import AskError, NoScriptError, RedisError, SlotNotCoveredError
 
-from chat_session.errors import SettingsError, StoreCorrupt
-from chat_session.settings import Settings
-from chat_session.storage.redis.batching import Lane
+from chat_session.errors import StoreCorrupt
+from chat_session.storage.redis.batching import Lane, Packed
 from chat_session.storage.redis.faults import Lost, classify, explain, is_wrong_type
 from chat_session.storage.redis.keys import expected_type
 from chat_session.storage.redis.scripts import Arg, Call
+from chat_session.storage.redis.topology import Topology
 from chat_session.telemetry.hooks import Hooks
 
 Command = Call | tuple[Arg, ...]
 
+_ASKING = b"*1\r\n$6\r\nASKING\r\n"
 
-Greet = Callable[["Link"], Coroutine[Any, Any, None]]
+MAX_REDIRECTS = 16  # of one call; a slot that is on the move sends us to and fro a few times
 
 
 class Patience(NamedTuple):
@@ -45,100 +40,70 @@ class Patience(NamedTuple):
         return self.call_timeout * 0.4
 
 
-class PoolConnections:
-    """Borrows from a pool, its own or a client's."""
-
-    def __init__(self, pool: ConnectionPool) -> None:
-        self._pool = pool
-
-    async def acquire(self) -> AbstractConnection:
-        connection: AbstractConnection = await self._pool.get_connection()  # type: ignore[no-untyped-call]
-        return connection
-
-    async def release(self, connection: AbstractConnection) -> None:
-        await self._pool.release(connection)
+Greet = Callable[["Link"], Coroutine[Any, Any, None]]
 
 
 class Link:
-    """One server, reached through a pool. ``owned``: the pool is closed with the link.
+    """Runs commands wherever their keys live. ``greet`` runs beside the calls after the first answer."""
 
-    ``greet`` runs beside the calls when the server has answered for the first time.
-    """
-
-    def __init__(
-        self,
-        pool: ConnectionPool,
-        patience: Patience,
-        hooks: Hooks,
-        greet: Callable[["Link"], Coroutine[Any, Any, None]],
-        *,
-        owned: bool,
-    ) -> None:
+    def __init__(self, topology: Topology, patience: Patience, hooks: Hooks, greet: Greet) -> None:
         self.hooks = hooks
-        self._greet = greet
-        self._pool = pool
+        self._topology = topology
         self._patience = patience
-        self._owned = owned
-        self._lane = Lane(PoolConnections(pool), patience.round_trip_timeout)
+        self._greet = greet
         self._greeting: asyncio.Task[None] | None = None
 
-    @property
-    def address(self) -> str:
-        """Where the server is; without a password."""
-        kwargs = self._pool.connection_kwargs
-        return str(kwargs.get("path") or f"{kwargs.get('host', 'localhost')}:{kwargs.get('port', 6379)}")
+    async def run(self, name: str, command: Command, *, on: Lane | None = None) -> Any:
+        """Send, and send again after a fault that may pass; give the reply. ``on``: to that server.
 
-    async def run(self, name: str, command: Command) -> Any:
-        """Send, and send again after a fault that may pass; give the reply.
-
-        Raises the StoreError that the fault is, with what was tried. A key of the wrong type is
-        raised as for the store to name it.
+        Raises the StoreError that the fault is, with what was tried; StoreCorrupt names the key.
         """
-        return await self._run(name, command, None)
+        return await self._run(name, command, on, None)
 
     async def run_all(self, name: str, commands: Sequence[Command]) -> list[Any]:
         """Several in one round trip, as far as they fit; the replies in their order. Raises as ``run``."""
-        if not commands:
-            return []
+        lanes = [lane for command in commands if (lane := self._topology.lane(_key_of(command)))]
+        if len(lanes) < len(commands):  # the first of all calls to a cluster, or the first after a fault
+            return [await self._run(name, command, None, None) for command in commands]
         expires = asyncio.get_running_loop().time() + self._patience.call_timeout
-        answers = [self._lane.submit(_pack(command), expires) for command in commands]
-        await asyncio.wait(answers)
-        if unknown := _find_unknown_scripts(commands, answers):
-            for script in {commands[i].script for i in unknown}:  # type: ignore[union-attr]
-                self._lane.submit(_pack((b"SCRIPT", b"LOAD", script.text)), expires).add_done_callback(_seen)
-            for i in unknown:
-                answers[i] = self._lane.submit(_pack(commands[i]), expires)
-            await asyncio.wait(answers)
-        for answer in answers:
-            _seen(answer)  # each is looked at below, or not needed once another has raised
-        return [await self._run(name, command, answer) for command, answer in zip(commands, answers, strict=True)]
+        answers = [lane.submit(_pack(command), expires) for lane, command in zip(lanes, commands, strict=True)]
+        await _all_seen(answers)
+        forgotten = [i for i, answer in enumerate(answers) if _is_unknown_script(answer)]
+        for lane, text in {(lanes[i], _text_of(commands[i])) for i in forgotten}:
+            lane.submit(_pack((b"SCRIPT", b"LOAD", text)), expires).add_done_callback(_seen)
+        for i in forgotten:
+            answers[i] = lanes[i].submit(_pack(commands[i]), expires)
+        await _all_seen(answers)
+        each = zip(commands, lanes, answers, strict=True)
+        return [await self._run(name, command, lane, answer) for command, lane, answer in each]
+
+    async def servers(self) -> Sequence[Lane]:
+        """Every server that takes writes, for operators' scans. Raises as ``run``."""
+        if not self._topology.lanes():
+            await self.run("discover", (b"EXISTS", b"discover"))
+        return self._topology.lanes()
 
     async def close(self) -> None:
         """Let what is under way finish, then close what is ours."""
         if self._greeting is not None:
             self._greeting.cancel()
-        await self._lane.drain()
-        if self._owned:
-            await self._pool.aclose()
+        await self._topology.close()
 
-    async def _run(self, name: str, command: Command, first: asyncio.Future[Any] | None) -> Any:
+    async def _run(self, name: str, command: Command, on: Lane | None, first: asyncio.Future[Any] | None) -> Any:
+        """``first``: the answer to come of a command that was sent to ``on`` already."""
         loop = asyncio.get_running_loop()
         started = loop.time()
         expires = started + self._patience.call_timeout
-        packed = b"" if first else _pack(command)
         attempt, unknown, connecting = 0, False, False
         while True:
             attempt += 1
             try:
-                reply = await (first or self._lane.send(packed, expires))
+                reply = await self._reach(command, on, first, expires)
             except Lost as lost:
                 cause: Exception = lost.cause
                 unknown, connecting = unknown or lost.sent, not lost.sent
+                self._topology.suspect()
             else:
-                if isinstance(reply, NoScriptError) and isinstance(command, Call):
-                    packed, first = _pack_words(command.by_text()), None
-                    attempt -= 1
-                    continue
                 if not isinstance(reply, RedisError):
                     if self._greeting is None:
                         self._greeting = asyncio.create_task(self._greet(self))
@@ -146,82 +111,81 @@ class Link:
                 if is_wrong_type(reply):
                     raise await self._name_wrong_key(command) from reply
                 cause = reply
-            first, packed = None, packed or _pack(command)
+            first = None
             fault = classify(cause, connecting=connecting)
             pause = random.uniform(0, self._patience.delay * 2 ** (attempt - 1))  # noqa: S311 - jitter
-            elapsed = loop.time() - started
             if not fault.retry or attempt > self._patience.retries or loop.time() + pause >= expires:
-                where = f"{self.address} failed {name}"
-                raise explain(fault, cause, where, attempt, elapsed, outcome_unknown=unknown) from cause
+                where = f"{self._topology.address} failed {name}"
+                raise explain(fault, cause, where, attempt, loop.time() - started, outcome_unknown=unknown) from cause
             self.hooks.retried(name, attempt + 1, fault.reason)
             await asyncio.sleep(pause)
+
+    async def _reach(self, command: Command, on: Lane | None, first: asyncio.Future[Any] | None, expires: float) -> Any:
+        """One try: the reply of the server that has the key and knows the script. Raises Lost."""
+        lane = on or self._topology.lane(_key_of(command)) or await self._discover(_key_of(command))
+        reply = await (first or lane.send(_pack(command), expires))
+        by_text = asking = False
+        for _ in range(MAX_REDIRECTS):
+            if not isinstance(reply, RedisError):
+                break
+            if isinstance(reply, NoScriptError) and isinstance(command, Call):
+                by_text = True
+            elif isinstance(reply, AskError) and (target := self._topology.redirect(reply, lane)):
+                lane, asking = target, type(reply) is AskError
+            else:
+                break
+            reply = await lane.send(_pack(command, by_text=by_text, asking=asking), expires)
+        return reply
+
+    async def _discover(self, key: bytes) -> Lane:
+        await self._topology.discover()
+        lane = self._topology.lane(key)
+        if lane is None:
+            raise Lost(SlotNotCoveredError("the slot of the key has no primary"), sent=False)
+        return lane
 
     async def _name_wrong_key(self, command: Command) -> StoreCorrupt:
         """Find the key whose type made the server refuse."""
         keys = command.keys if isinstance(command, Call) else (_key_of(command),)
-        for key, found in zip(
-            keys, await self.run_all("name_wrong_key", [(b"TYPE", key) for key in keys]), strict=True
-        ):
+        types = await self.run_all("name_wrong_key", [(b"TYPE", key) for key in keys])
+        for key, found in zip(keys, types, strict=True):
             wanted = expected_type(key)
             if found not in (wanted, b"none"):
                 return StoreCorrupt(key.decode(errors="replace"), f"is a {found.decode()}, not a {wanted.decode()}")
         return StoreCorrupt(keys[0].decode(errors="replace"), "was of the wrong type a moment ago")
 
 
-def open_pool(settings: Settings) -> ConnectionPool:
-    """A pool of our own, from CHAT_SESSION_URL or REDIS_*. Nothing is connected yet."""
-    options: dict[str, Any] = {
-        "retry": Retry(NoBackoff(), 0),
-        "socket_timeout": None,  # the lane times whole round trips
-        "socket_connect_timeout": settings.store_timeout,
-    }
-    url = settings.chat_session_url
-    if url is None:
-        options |= {"db": settings.redis_db, "username": settings.redis_username, "password": settings.redis_password}
-        scheme = "rediss" if settings.redis_tls else "redis"
-        url = f"{scheme}://{settings.redis_host}:{settings.redis_port}"
-    elif not url.startswith("unix:") and not re.fullmatch(r"(/\d*)?", urlsplit(url).path):
-        raise SettingsError("CHAT_SESSION_URL", "a Redis URL ends in /NUMBER of the database, or in nothing")
-    if url.startswith("redis:") and settings.redis_tls:
-        raise SettingsError("REDIS_TLS", "is set, but CHAT_SESSION_URL does not ask for TLS; write rediss://")
-    if url.startswith("rediss:"):
-        files = {
-            "ssl_ca_certs": settings.redis_tls_ca_file,
-            "ssl_certfile": settings.redis_tls_cert_file,
-            "ssl_keyfile": settings.redis_tls_key_file,
-        }
-        options |= {name: path for name, path in files.items() if path}
-    try:
-        pool = ConnectionPool.from_url(url, **options)
-        pool.make_connection()  # type: ignore[no-untyped-call]  # unknown options in the URL show only here
-    except (ValueError, TypeError, RedisError) as error:
-        raise SettingsError("CHAT_SESSION_URL", f"is not a URL that can be connected to: {error}") from None
-    return pool
-
-
-def _find_unknown_scripts(commands: Sequence[Command], answers: Sequence[asyncio.Future[Any]]) -> list[int]:
-    """Which of the calls the server did not know the script of: all of them are sent again together."""
-    return [
-        i
-        for i, answer in enumerate(answers)
-        if not answer.exception() and isinstance(answer.result(), NoScriptError) and isinstance(commands[i], Call)
-    ]
+async def _all_seen(answers: Sequence[asyncio.Future[Any]]) -> None:
+    """Wait for all; an exception in one is noticed, though another may be raised first."""
+    if answers:
+        await asyncio.wait(answers)
+    for answer in answers:
+        _seen(answer)
 
 
 def _seen(answer: asyncio.Future[Any]) -> None:
-    """Say that an exception in it has been noticed."""
     answer.exception()
 
 
-def _pack(command: Command) -> bytes:
-    return _pack_words(command.by_name() if isinstance(command, Call) else command)
+def _is_unknown_script(answer: asyncio.Future[Any]) -> bool:
+    return answer.exception() is None and isinstance(answer.result(), NoScriptError)
 
 
-def _pack_words(words: tuple[Arg, ...]) -> bytes:
-    packed: bytes = hiredis.pack_command(words)  # type: ignore[arg-type]  # its stub knows one-element tuples only
-    return packed
+def _pack(command: Command, *, by_text: bool = False, asking: bool = False) -> Packed:
+    if isinstance(command, Call):
+        words, writes = command.by_text() if by_text else command.by_name(), command.script.writes
+    else:
+        words, writes = command, False
+    data: bytes = hiredis.pack_command(words)  # type: ignore[arg-type]  # its stub knows one-element tuples only
+    return Packed(_ASKING + data, writes, replies=2) if asking else Packed(data, writes)
 
 
-def _key_of(command: tuple[Arg, ...]) -> bytes:
+def _text_of(command: Command) -> bytes:
+    return command.script.text if isinstance(command, Call) else b""
+
+
+def _key_of(command: Command) -> bytes:
+    if isinstance(command, Call):
+        return command.keys[0]
     key = command[1]
     return key if isinstance(key, bytes) else str(key).encode()

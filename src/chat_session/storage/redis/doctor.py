@@ -1,6 +1,7 @@
 """Looks through all keys for what is torn, and mends it. For operators: it reads every key."""
 
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from functools import partial
 from typing import NamedTuple
 
 from chat_session.clock import now_ms
@@ -8,7 +9,8 @@ from chat_session.storage.contract import Finding
 from chat_session.storage.redis import scripts
 from chat_session.storage.redis.codec import NEVER
 from chat_session.storage.redis.connection import Command, Link
-from chat_session.storage.redis.keys import Keys, due_member, parse_due_member
+from chat_session.storage.redis.index import Hint, Index
+from chat_session.storage.redis.keys import Keys, due_member
 
 BATCH = 500
 
@@ -25,15 +27,16 @@ _ENDLESS = _Problem("deadlines", "sessions with a ttl and a key without a deadli
 _STALE = _Problem("hints", "hints of sessions that vanished before their time", "removes them")
 
 
-Mends = dict[_Problem, dict[str, scripts.Call]]  # by session id
+Mends = dict[_Problem, dict[str, Callable[[], Awaitable[object]]]]  # by session id
 
 
 class Doctor:
-    """Walks through one server's keys in batches; every mend is one script that looks again first."""
+    """Walks through all keys in batches; every mend looks again before it acts."""
 
-    def __init__(self, link: Link, keys: Keys, default_ttl: int) -> None:
+    def __init__(self, link: Link, keys: Keys, index: Index, default_ttl: int) -> None:
         self._link = link
         self._keys = keys
+        self._index = index
         self._default_ttl = default_ttl
 
     async def check_keys(self, *, repair: bool) -> list[Finding]:
@@ -46,30 +49,30 @@ class Doctor:
         async for hints in self._scan_hints():
             await self._check_hints(hints, mends)
         findings = []
-        for problem, calls_by_session in mends.items():
+        for problem, by_session in mends.items():
             if repair:
-                calls = list(calls_by_session.values())
-                for start in range(0, len(calls), BATCH):
-                    await self._link.run_all("diagnose", calls[start : start + BATCH])
-            findings.append(_report(problem, list(calls_by_session), repaired=repair))
+                for mend in by_session.values():
+                    await mend()
+            findings.append(_report(problem, list(by_session), repaired=repair))
         return findings
 
     async def _scan_session_ids(self) -> AsyncIterator[list[str]]:
-        cursor = b"0"
-        while True:
-            command = (b"SCAN", cursor, b"MATCH", self._keys.any_session(), b"COUNT", BATCH)
-            cursor, found = await self._link.run("diagnose", command)
-            parsed = (self._keys.parse_session_id(key) for key in found)
-            yield [session_id for session_id in parsed if session_id is not None]
-            if cursor == b"0":
-                return
+        for lane in await self._link.servers():
+            cursor = b"0"
+            while True:
+                command = (b"SCAN", cursor, b"MATCH", self._keys.any_session(), b"COUNT", BATCH)
+                cursor, found = await self._link.run("diagnose", command, on=lane)
+                parsed = (self._keys.parse_session_id(key) for key in found)
+                yield [session_id for session_id in parsed if session_id is not None]
+                if cursor == b"0":
+                    break
 
-    async def _scan_hints(self) -> AsyncIterator[list[tuple[bytes, bytes]]]:
+    async def _scan_hints(self) -> AsyncIterator[list[Hint]]:
         for due in self._keys.due_buckets():
             cursor = b"0"
             while True:
                 cursor, found = await self._link.run("diagnose", (b"ZSCAN", due, cursor, b"COUNT", BATCH))
-                yield list(zip(found[::2], found[1::2], strict=True))
+                yield [Hint(*pair) for pair in zip(found[::2], found[1::2], strict=True)]
                 if cursor == b"0":
                     break
 
@@ -79,7 +82,7 @@ class Doctor:
         for session_id, (user, ttl) in zip(ids, owners, strict=True):
             keys = self._keys.session(session_id)
             if user is None:
-                mends[_ORPHANS][session_id] = scripts.remove_orphan(keys)
+                mends[_ORPHANS][session_id] = partial(self._link.run, "diagnose", scripts.remove_orphan(keys))
                 continue
             user_id = user.decode(errors="replace")
             index = self._keys.index(session_id, user_id)
@@ -87,29 +90,20 @@ class Doctor:
             asked += [(b"ZSCORE", index.due, due_member(session_id, user_id)), (b"ZSCORE", index.user, session_id)]
             *left, due_score, user_score = await self._link.run_all("diagnose", asked)
             if due_score is None or user_score is None or float(due_score) <= 0:
-                mends[_UNINDEXED][session_id] = self._settle(session_id, user_id)
+                mends[_UNINDEXED][session_id] = partial(self._index.restore, session_id, user_id)
             if ttl != b"%d" % NEVER and NEVER in left:
                 seconds = int(ttl) if ttl and ttl.isdigit() else self._default_ttl
-                mends[_ENDLESS][session_id] = scripts.set_ttl(keys, index.due, session_id=session_id, ttl=seconds)
+                mends[_ENDLESS][session_id] = partial(self._index.set_ttl, session_id, seconds)
 
-    async def _check_hints(self, hints: Sequence[tuple[bytes, bytes]], mends: Mends) -> None:
+    async def _check_hints(self, hints: Sequence[Hint], mends: Mends) -> None:
         """A hint that is due waits for a sweep; one that is ahead must have a living session."""
-        ahead = [parse_due_member(member) for member, score in hints if float(score) > now_ms()]
-        commands: list[Command] = [(b"HGET", self._keys.meta(session_id), b"userId") for session_id, _ in ahead]
+        ahead = [hint for hint in hints if float(hint.score) > now_ms()]
+        commands: list[Command] = [(b"HGET", self._keys.meta(hint.names[0]), b"userId") for hint in ahead]
         owners = await self._link.run_all("diagnose", commands)
-        for (session_id, user_id), owner in zip(ahead, owners, strict=True):
+        for hint, owner in zip(ahead, owners, strict=True):
+            session_id, user_id = hint.names
             if owner is None or owner.decode(errors="replace") != user_id:
-                mends[_STALE][session_id] = self._settle(session_id, user_id)
-
-    def _settle(self, session_id: str, user_id: str) -> scripts.Call:
-        return scripts.settle_hint(
-            self._keys.meta(session_id),
-            *self._keys.index(session_id, user_id),
-            member=due_member(session_id, user_id),
-            session_id=session_id,
-            user_id=user_id,
-            dead="remove",
-        )
+                mends[_STALE][session_id] = partial(self._index.settle, "diagnose", [hint], "remove")
 
 
 def _report(problem: _Problem, session_ids: Sequence[str], *, repaired: bool) -> Finding:

@@ -9,6 +9,7 @@ import re
 from typing import NamedTuple
 
 from redis.exceptions import (
+    AskError,
     AuthenticationError,
     AuthorizationError,
     BusyLoadingError,
@@ -21,6 +22,7 @@ from redis.exceptions import (
     OutOfMemoryError,
     ReadOnlyError,
     ResponseError,
+    SlotNotCoveredError,
     TimeoutError,  # noqa: A004 - redis-py's own
     TryAgainError,
 )
@@ -44,6 +46,10 @@ class Lost(Exception):  # it never leaves this package
         self.sent = sent
 
 
+class TooFewReplicas(Exception):  # it never leaves this package
+    """A write is on the primary, and fewer replicas than asked for have confirmed it."""
+
+
 class Fault(NamedTuple):
     """A kind of fault: what it becomes, whether sending again may help, what to do about it."""
 
@@ -60,12 +66,21 @@ _CLOSED = Fault("connection", StoreUnavailable, True, "check that it runs, and u
 _SLOW = Fault("timeout", StoreUnavailable, True, "see whether it is overloaded or unreachable, or raise STORE_TIMEOUT")
 _SILENT = Fault("timeout", StoreUnavailable, True, "see whether it is reachable and whether its port speaks TLS")
 _POOL = Fault("pool", StoreUnavailable, True, "give the client a larger max_connections")
+_UNCONFIRMED = Fault(
+    "replicas",
+    StoreUnavailable,
+    True,
+    "the primary has it; see whether its replicas follow, or lower REDIS_WAIT_REPLICAS",
+)
 _DENIED = Fault("denied", StoreDenied, False, "check REDIS_USERNAME and REDIS_PASSWORD, and the user's ACL rules")
 _TLS = Fault("tls", StoreIncompatible, False, "check that the port speaks TLS, and the CA and client certificates")
 _FOREIGN = Fault("protocol", StoreIncompatible, False, "check the port: what answers there is not Redis or Valkey")
 _REFUSED = Fault("refused", StoreIncompatible, False, "Redis 6.2 or Valkey with scripting is needed")
 
 _DATABASE = Fault("refused", StoreIncompatible, False, "name a database that it has; see its setting 'databases'")
+
+_ELSEWHERE = Fault("moved", StoreIncompatible, False, "this is a node of a cluster; connect with redis+cluster://")
+_UNCOVERED = Fault("cluster_down", StoreUnavailable, True, "no primary serves the key's slot; see CLUSTER INFO")
 
 _BY_WORD = {
     "LOADING": Fault("loading", StoreUnavailable, True, "it is reading its data from disk; wait"),
@@ -81,16 +96,21 @@ _BY_WORD = {
     "NOAUTH": _DENIED,
     "DENIED": _DENIED,
 }
-_CLASSES: tuple[tuple[type[Exception], str], ...] = (  # redis-py takes the word off the text of these
-    (BusyLoadingError, "LOADING"),
-    (ReadOnlyError, "READONLY"),
-    (OutOfMemoryError, "OOM"),
-    (NoPermissionError, "NOPERM"),
-    (AuthenticationError, "NOAUTH"),
-    (AuthorizationError, "NOAUTH"),
-    (TryAgainError, "TRYAGAIN"),
-    (MasterDownError, "MASTERDOWN"),
-    (ClusterDownError, "CLUSTERDOWN"),
+_BY_CLASS: tuple[tuple[type[Exception], Fault], ...] = (  # redis-py takes the word off the text of some
+    (BusyLoadingError, _BY_WORD["LOADING"]),
+    (ReadOnlyError, _BY_WORD["READONLY"]),
+    (OutOfMemoryError, _BY_WORD["OOM"]),
+    (TryAgainError, _BY_WORD["TRYAGAIN"]),
+    (MasterDownError, _BY_WORD["MASTERDOWN"]),
+    (ClusterDownError, _BY_WORD["CLUSTERDOWN"]),
+    (NoPermissionError, _DENIED),
+    (AuthenticationError, _DENIED),
+    (AuthorizationError, _DENIED),
+    (InvalidResponse, _FOREIGN),
+    (MaxConnectionsError, _POOL),
+    (TooFewReplicas, _UNCONFIRMED),
+    (SlotNotCoveredError, _UNCOVERED),
+    (AskError, _ELSEWHERE),  # and MovedError, which is one
 )
 _DENIALS = ("can't run this command", "unauthenticated")  # without a word: 6.2 inside a script, 7.0 before AUTH
 _WORD = re.compile(r"\b(" + "|".join(_BY_WORD) + r")\b")
@@ -101,20 +121,20 @@ def classify(error: Exception, *, connecting: bool = False) -> Fault:
 
     ``connecting``: nothing had been sent yet. A plain port answers a TLS greeting with silence.
     """
-    text = str(error)
-    for kind, word in _CLASSES:
+    for kind, fault in _BY_CLASS:
         if isinstance(error, kind):
-            return _BY_WORD[word]
-    if isinstance(error, InvalidResponse):
-        return _FOREIGN
-    if isinstance(error, MaxConnectionsError):
-        return _POOL
+            return fault
+    text = str(error)
     if any(denial in text for denial in _DENIALS):
         return _DENIED
     if found := _WORD.search(text):
         return _BY_WORD[found[1]]
     if isinstance(error, ResponseError):
         return _DATABASE if "DB index" in text else _REFUSED
+    return _below_replies(error, text, connecting=connecting)
+
+
+def _below_replies(error: Exception, text: str, *, connecting: bool) -> Fault:
     if "SSL" in text or "certificate" in text:
         return _TLS
     if isinstance(error, (TimeoutError, OSError)) and not isinstance(error, ConnectionError):

@@ -16,6 +16,8 @@ from chat_session.storage.redis.keys import IndexKeys, SessionKeys
 
 Arg = bytes | str | int
 
+_READING = frozenset(("get_history", "read_hints"))
+
 
 class Script(NamedTuple):
     """A script's text with its includes in place, and the name under which a server keeps it."""
@@ -23,6 +25,10 @@ class Script(NamedTuple):
     name: str
     text: bytes
     sha: bytes
+
+    @property
+    def writes(self) -> bool:
+        return self.name not in _READING
 
 
 class Call(NamedTuple):
@@ -41,7 +47,7 @@ class Call(NamedTuple):
 
 def create_session(
     keys: SessionKeys,
-    index: IndexKeys,
+    index: IndexKeys | tuple[()],
     *,
     token: str,
     ttl: int,
@@ -100,7 +106,9 @@ def update_session(
     return Call(load("update_session"), (meta,), args)
 
 
-def delete_session(keys: SessionKeys, index: IndexKeys, *, member: bytes, session_id: str, user_id: str) -> Call:
+def delete_session(
+    keys: SessionKeys, index: IndexKeys | tuple[()], *, member: bytes, session_id: str, user_id: str
+) -> Call:
     return Call(load("delete_session"), (*keys, *index), (member, session_id, user_id))
 
 
@@ -108,12 +116,20 @@ def extend_session(keys: SessionKeys, *, now: str, default_ttl: int) -> Call:
     return Call(load("extend_session"), keys, (now, default_ttl))
 
 
-def set_ttl(keys: SessionKeys, due: bytes, *, session_id: str, ttl: int) -> Call:
-    return Call(load("set_ttl"), (*keys, due), (session_id, ttl))
+def set_ttl(keys: SessionKeys, due: bytes | None, *, session_id: str, ttl: int) -> Call:
+    return Call(load("set_ttl"), (*keys, due) if due else keys, (session_id, ttl))
 
 
-def read_hints(due: bytes, *, lowest: str, limit: int) -> Call:
-    return Call(load("read_hints"), (due,), (lowest, limit))
+def read_hints(due: bytes, *, lowest: str, skip: int, limit: int) -> Call:
+    return Call(load("read_hints"), (due,), (lowest, skip, limit))
+
+
+def touch_hint(hints: bytes, *, member: bytes | str) -> Call:
+    return Call(load("touch_hint"), (hints,), (member,))
+
+
+def move_hint(hints: bytes, *, member: bytes | str, seen: bytes, verdict: str) -> Call:
+    return Call(load("move_hint"), (hints,), (member, seen, verdict))
 
 
 def settle_hint(

@@ -6,6 +6,7 @@ from contextlib import suppress
 from chat_session.clock import now_ms
 from chat_session.errors import StoreDenied, StoreError, StoreIncompatible
 from chat_session.storage.contract import Finding
+from chat_session.storage.redis.batching import Lane
 from chat_session.storage.redis.connection import Link
 
 MAX_CLOCK_DIFFERENCE_MS = 2000
@@ -14,31 +15,42 @@ OLDEST = (6, 2)
 Info = Mapping[str, str]
 
 
-async def check_server(link: Link) -> list[Finding]:
-    """Version, role, persistence, eviction, clock. What the user may not ask is said to be unknown."""
-    try:
-        reply = await link.run("diagnose", (b"INFO",))
-    except StoreDenied:
-        return [Finding("warning", "server", "this user may not use INFO: version and settings are unknown")]
-    lines = (line.partition(":") for line in reply.decode(errors="replace").splitlines())
-    info = {name: value for name, separator, value in lines if separator}
-    seconds, microseconds = await link.run("diagnose", (b"TIME",))
-    clock_ms = int(seconds) * 1000 + int(microseconds) // 1000
-    return [
-        _check_version(info),
-        _check_role(info),
-        await _check_persistence(link, info),
-        _check_eviction(info),
-        _check_clock(now_ms() - clock_ms),
-    ]
+async def check_servers(link: Link) -> list[Finding]:
+    """Each server that takes writes; on a cluster the subject says which."""
+    lanes = await link.servers()
+    findings: list[Finding] = []
+    for lane in lanes:
+        found = await _check_server(link, lane)
+        at = f" at {lane.address}" if len(lanes) > 1 else ""
+        findings += [finding._replace(subject=finding.subject + at) for finding in found]
+    return findings
 
 
 async def warn_of_settings(link: Link) -> None:
     """Tell the hooks what endangers sessions; a server that will not say is passed over in silence."""
     with suppress(StoreError):
-        for finding in await check_server(link):
+        for finding in await check_servers(link):
             if finding.level != "ok":
                 link.hooks.endangered(finding.subject, finding.text)
+
+
+async def _check_server(link: Link, lane: Lane) -> list[Finding]:
+    """Version, role, persistence, eviction, clock. What the user may not ask is said to be unknown."""
+    try:
+        reply = await link.run("diagnose", (b"INFO",), on=lane)
+    except StoreDenied:
+        return [Finding("warning", "server", "this user may not use INFO: version and settings are unknown")]
+    lines = (line.partition(":") for line in reply.decode(errors="replace").splitlines())
+    info = {name: value for name, separator, value in lines if separator}
+    seconds, microseconds = await link.run("diagnose", (b"TIME",), on=lane)
+    clock_ms = int(seconds) * 1000 + int(microseconds) // 1000
+    return [
+        _check_version(info),
+        _check_role(info),
+        await _check_persistence(link, lane, info),
+        _check_eviction(info),
+        _check_clock(now_ms() - clock_ms),
+    ]
 
 
 def _check_version(info: Info) -> Finding:
@@ -56,15 +68,15 @@ def _check_role(info: Info) -> Finding:
     return Finding("ok", "role", "primary")
 
 
-async def _check_persistence(link: Link, info: Info) -> Finding:
+async def _check_persistence(link: Link, lane: Lane, info: Info) -> Finding:
     if info.get("aof_enabled") == "1":
-        fsync = await _read_config(link, "appendfsync")
+        fsync = await _read_config(link, lane, "appendfsync")
         if fsync == "no":
             return Finding(
                 "warning", "persistence", "appendfsync no: a power cut loses what the kernel had not written"
             )
         return Finding("ok", "persistence", f"append-only file, appendfsync {fsync or 'unknown'}")
-    save = await _read_config(link, "save")
+    save = await _read_config(link, lane, "save")
     if save is None:
         return Finding("warning", "persistence", "no append-only file; whether it saves snapshots is unknown")
     if save:
@@ -89,10 +101,10 @@ def _check_clock(difference_ms: int) -> Finding:
     return Finding("ok", "clock", f"{difference_ms:+d} ms off the server's")
 
 
-async def _read_config(link: Link, name: str) -> str | None:
+async def _read_config(link: Link, lane: Lane, name: str) -> str | None:
     """None where CONFIG is forbidden, as managed servers do."""
     try:
-        reply = await link.run("diagnose", (b"CONFIG", b"GET", name))
+        reply = await link.run("diagnose", (b"CONFIG", b"GET", name), on=lane)
     except (StoreDenied, StoreIncompatible):
         return None
     values = reply if isinstance(reply, dict) else dict(zip(reply[::2], reply[1::2], strict=True))

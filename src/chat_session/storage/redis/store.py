@@ -5,7 +5,6 @@ from collections.abc import AsyncIterator, Mapping, Sequence
 from typing import Any
 
 import msgspec
-from redis.asyncio import ConnectionPool, Redis
 
 from chat_session.checks import MAX_JSON_BYTES
 from chat_session.clock import now, to_iso
@@ -15,6 +14,7 @@ from chat_session.errors import (
     MessageConflict,
     SessionExists,
     SessionNotFound,
+    SettingsError,
     StoreCorrupt,
 )
 from chat_session.message import Draft, Message
@@ -23,11 +23,16 @@ from chat_session.settings import Settings
 from chat_session.storage.codec import decode_id, decode_message, encode_message
 from chat_session.storage.contract import Appended, Finding, Switched
 from chat_session.storage.redis import scripts
+from chat_session.storage.redis.cluster import Cluster
+from chat_session.storage.redis.cluster_index import ClusterIndex
 from chat_session.storage.redis.codec import decode_meta, decode_user, encode_meta, encode_ttl, encode_value
-from chat_session.storage.redis.connection import Command, Link, Patience, open_pool
+from chat_session.storage.redis.connection import Command, Link, Patience
 from chat_session.storage.redis.doctor import Doctor
+from chat_session.storage.redis.index import Hint, Index, ServerIndex
 from chat_session.storage.redis.keys import Keys, due_member, parse_due_member
-from chat_session.storage.redis.server_checks import check_server, warn_of_settings
+from chat_session.storage.redis.opening import Opener
+from chat_session.storage.redis.server_checks import check_servers, warn_of_settings
+from chat_session.storage.redis.topology import Topology
 from chat_session.telemetry.hooks import Hooks
 
 BATCH = 500  # hints or sessions per round trip: each costs the server a few microseconds
@@ -36,47 +41,47 @@ BATCH = 500  # hints or sessions per round trip: each costs the server a few mic
 class RedisStore:
     """Keeps SessionStore's promises on one Redis server."""
 
-    def __init__(self, link: Link, keys: Keys, *, default_ttl: int, max_history: int) -> None:
+    def __init__(self, link: Link, keys: Keys, index: Index, *, default_ttl: int, max_history: int) -> None:
         self._link = link
         self._keys = keys
+        self._index = index
         self._default_ttl = default_ttl
         self._max_history = max_history
 
     @classmethod
     def from_settings(cls, settings: Settings, hooks: Hooks) -> "RedisStore":
-        return cls._on(open_pool(settings), settings, hooks, owned=True)
+        opener = Opener(settings)
+        return cls._on(opener.open(), opener.patience, settings, hooks)
 
     @classmethod
     def from_client(cls, client: object, settings: Settings, hooks: Hooks) -> "RedisStore":
-        """On a client's pool, whatever its decoding, protocol and retries; it stays its owner's to close."""
-        if not isinstance(client, Redis):
-            allowed = "a redis.asyncio.Redis client, a SessionStore or None (for a URL: from_url)"
-            raise InvalidInput("client_or_store", allowed, f"a {type(client).__module__}.{type(client).__name__}")
-        return cls._on(client.connection_pool, settings, hooks, owned=False)
+        """On the servers of a client, whatever its decoding, protocol and retries; it stays its owner's."""
+        opener = Opener(settings)
+        return cls._on(opener.adopt(client), opener.patience, settings, hooks)
 
     @classmethod
-    def _on(cls, pool: ConnectionPool, settings: Settings, hooks: Hooks, *, owned: bool) -> "RedisStore":
-        patience = Patience(settings.redis_max_retries, settings.redis_retry_delay / 1000, settings.store_timeout)
+    def _on(cls, topology: Topology, patience: Patience, settings: Settings, hooks: Hooks) -> "RedisStore":
+        on_cluster = isinstance(topology, Cluster)
+        keys = Keys(settings.key_prefix, settings.key_layout or ("tagged" if on_cluster else "plain"))
+        if on_cluster and keys.layout == "plain":
+            raise SettingsError("KEY_LAYOUT", "cannot be plain on a cluster: a session's keys must share a slot")
+        link = Link(topology, patience, hooks, warn_of_settings)
+        index = ClusterIndex(link, keys) if on_cluster else ServerIndex(link, keys)
         return cls(
-            Link(pool, patience, hooks, warn_of_settings, owned=owned),
-            Keys(settings.key_prefix, settings.key_layout or "plain"),
-            default_ttl=settings.default_session_ttl,
-            max_history=settings.max_message_history,
+            link, keys, index, default_ttl=settings.default_session_ttl, max_history=settings.max_message_history
         )
 
     async def create_session(self, session: Session) -> Session:
-        session_id, user_id = session.session_id, session.user_id
-        call = scripts.create_session(
-            self._keys.session(session_id),
-            self._keys.index(session_id, user_id),
+        session_id = session.session_id
+        reply = await self._index.create(
+            session_id,
+            session.user_id,
             token=_token(),
             ttl=encode_ttl(session.ttl),
-            member=due_member(session_id, user_id),
-            session_id=session_id,
             agent=session.current_agent,
             fields=encode_meta(session),
         )
-        await self._write("create_session", session_id, call)
+        self._facts(session_id, reply)
         return session
 
     async def get_session(self, session_id: str) -> Session | None:
@@ -110,20 +115,12 @@ class RedisStore:
         return session
 
     async def delete_session(self, session_id: str) -> int:
-        keys = self._keys.session(session_id)
+        meta = self._keys.meta(session_id)
         while True:
-            user = await self._link.run("delete_session", (b"HGET", keys.meta, b"userId"))
+            user = await self._link.run("delete_session", (b"HGET", meta, b"userId"))
             if user is None:
                 return 0
-            user_id = decode_user(keys.meta, user)
-            call = scripts.delete_session(
-                keys,
-                self._keys.index(session_id, user_id),
-                member=due_member(session_id, user_id),
-                session_id=session_id,
-                user_id=user_id,
-            )
-            word, *rest = await self._link.run("delete_session", call)
+            word, *rest = await self._index.delete(session_id, decode_user(meta, user))
             if word == b"OK":
                 return int(rest[0])
             if word == b"GONE":
@@ -174,10 +171,7 @@ class RedisStore:
         return Switched(agent, epoch, bool(noted))
 
     async def set_ttl(self, session_id: str, ttl: int | None) -> None:
-        call = scripts.set_ttl(
-            self._keys.session(session_id), self._keys.due(session_id), session_id=session_id, ttl=encode_ttl(ttl)
-        )
-        await self._write("set_ttl", session_id, call)
+        self._facts(session_id, await self._index.set_ttl(session_id, encode_ttl(ttl)))
 
     async def get_ttl(self, session_id: str) -> int:
         key = self._keys.meta(session_id)
@@ -197,24 +191,30 @@ class RedisStore:
         return sorted(sessions, key=lambda session: session.last_active_at, reverse=True)
 
     async def count_sessions(self) -> int:
-        calls = [scripts.read_hints(due, lowest="(0", limit=BATCH) for due in self._keys.due_buckets()]
-        replies = await self._link.run_all("count_sessions", calls)
-        for i, call in enumerate(calls):
-            while due := replies[i][2]:
-                await self._settle("count_sessions", due, "mark")
-                replies[i] = await self._link.run("count_sessions", call)
-        return sum(int(ahead) for _, ahead, _ in replies)
+        counts = [ahead async for _, ahead in self._settle_due("count_sessions", "mark")]
+        return sum(counts)
 
     async def sweep(self) -> int:
-        calls = [scripts.read_hints(due, lowest="-inf", limit=BATCH) for due in self._keys.due_buckets()]
-        replies = await self._link.run_all("sweep", calls)
-        removed = 0
-        for reply, call in zip(replies, calls, strict=True):
-            due = reply[2]
+        return sum([removed async for removed, _ in self._settle_due("sweep", "remove")])
+
+    async def _settle_due(self, name: str, dead: str) -> AsyncIterator[tuple[int, int]]:
+        """Check the hints that are due, a bucket at a time; how many were removed, how many are then ahead.
+
+        Those marked as dead before are looked at only when they are to be removed.
+        """
+        lowest = "(0" if dead == "mark" else "-inf"
+        buckets = self._keys.due_buckets()
+        calls = [scripts.read_hints(due, lowest=lowest, skip=0, limit=BATCH) for due in buckets]
+        for bucket, reply in zip(buckets, await self._link.run_all(name, calls), strict=True):
+            removed, skip, (_, ahead, due) = 0, 0, reply
             while due:
-                removed += await self._settle("sweep", due, "remove")
-                [_, _, due] = await self._link.run("sweep", call)
-        return removed
+                hints = [Hint(*pair) for pair in zip(due[::2], due[1::2], strict=True)]
+                settled = await self._index.settle(name, hints, dead)
+                removed += settled.removed
+                skip += len(hints) - settled.moved
+                call = scripts.read_hints(bucket, lowest=lowest, skip=skip, limit=BATCH)
+                _, ahead, due = await self._link.run(name, call)
+            yield removed, ahead
 
     async def scan_sessions(self) -> AsyncIterator[Session]:
         for due in self._keys.due_buckets():
@@ -228,8 +228,8 @@ class RedisStore:
                     break
 
     async def diagnose(self, *, repair: bool) -> list[Finding]:
-        doctor = Doctor(self._link, self._keys, self._default_ttl)
-        return [*await check_server(self._link), *await doctor.check_keys(repair=repair)]
+        doctor = Doctor(self._link, self._keys, self._index, self._default_ttl)
+        return [*await check_servers(self._link), *await doctor.check_keys(repair=repair)]
 
     async def close(self) -> None:
         await self._link.close()
@@ -237,8 +237,12 @@ class RedisStore:
     async def _write(
         self, name: str, session_id: str, call: scripts.Call, *, expected: int | str | None = None
     ) -> list[Any]:
-        """Run a script on a session; give what follows OK. The one table from words to errors."""
-        word, *facts = await self._link.run(name, call)
+        """Run a script on a session; give what follows OK."""
+        return self._facts(session_id, await self._link.run(name, call), expected)
+
+    def _facts(self, session_id: str, reply: Sequence[Any], expected: int | str | None = None) -> list[Any]:
+        """What follows OK in a script's reply. The one table from words to errors."""
+        word, *facts = reply
         match word:
             case b"OK":
                 return list(facts)
@@ -257,23 +261,6 @@ class RedisStore:
                 key = self._keys.meta(session_id).decode()
                 raise StoreCorrupt(key, f"has a {facts[0].decode()} that is not a number", session_id=session_id)
 
-    async def _settle(self, name: str, members: Sequence[bytes], dead: str) -> int:
-        """Check the sessions behind hints; the number of hints removed."""
-        calls = []
-        for member in members:
-            session_id, user_id = parse_due_member(member)
-            calls.append(
-                scripts.settle_hint(
-                    self._keys.meta(session_id),
-                    *self._keys.index(session_id, user_id),
-                    member=member,
-                    session_id=session_id,
-                    user_id=user_id,
-                    dead=dead,
-                )
-            )
-        return sum(reply[1] for reply in await self._link.run_all(name, calls) if reply[0] == b"DEAD")
-
     async def _read_sessions(self, name: str, pairs: Sequence[tuple[str, str]]) -> list[Session]:
         """The living among the sessions that hints speak of; the hints of the dead are marked."""
         keys = [self._keys.meta(session_id) for session_id, _ in pairs]
@@ -284,8 +271,8 @@ class RedisStore:
             if session is not None and session.user_id == user_id:
                 living.append(session)
             else:
-                dead.append(due_member(session_id, user_id))
-        await self._settle(name, dead, "mark")
+                dead.append(Hint(due_member(session_id, user_id), b""))
+        await self._index.settle(name, dead, "mark")
         return living
 
     def _decode(self, key: bytes, reply: Any) -> Session | None:

@@ -11,7 +11,11 @@ local session, broken = read_session(default_ttl)
 if broken then return {'CORRUPT', broken} end
 if not session then return {'GONE'} end
 local answer, fresh = check_messages(session, 5, max_history)
-if not fresh or #fresh == 0 then return answer end
+if not fresh then return answer end
+if #fresh == 0 then -- a repeat is activity, and a write, so that its replicas can be waited for
+  slide(session.ttl)
+  return answer
+end
 if epoch ~= '' and tonumber(epoch) ~= session.epoch then
   return {'STALE', session.epoch, session.agent}
 end

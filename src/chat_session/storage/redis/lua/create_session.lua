@@ -1,17 +1,20 @@
 -- create_session: store a new session and both its hints. What was left of a dead one is removed.
 -- The token is remembered, so that a repeated call succeeds as it did the first time.
--- KEYS  meta | agent | history | ids | due | user
+-- KEYS  meta | agent | history | ids | due? | user?
 -- ARGV  token | ttl | member | session_id | agent | fields...
--- REPLY OK | EXISTS
+-- REPLY OK deadline | EXISTS
+--       On a cluster the hints live elsewhere: their keys are not given.
 --#include slide
 local call = redis.call
 local token, ttl, member, session_id, agent = ARGV[1], tonumber(ARGV[2]), ARGV[3], ARGV[4], ARGV[5]
 
-call('ZCARD', KEYS[5]) -- the types of the hints' keys are checked by reading them
-call('ZCARD', KEYS[6])
+if KEYS[5] then -- the types of the hints' keys are checked by reading them
+  call('ZCARD', KEYS[5])
+  call('ZCARD', KEYS[6])
+end
 if call('HEXISTS', KEYS[1], 'userId') == 1 then
   local tokens = call('HGET', KEYS[4], '\0calls') or ''
-  if string.find(tokens, token .. '=', 1, true) then return {'OK'} end
+  if string.find(tokens, token .. '=', 1, true) then return {'OK', slide(ttl)} end
   return {'EXISTS'}
 end
 
@@ -20,6 +23,8 @@ call('UNLINK', KEYS[1], KEYS[3], KEYS[4])
 call('HSET', KEYS[1], unpack(ARGV, 6))
 call('HSET', KEYS[4], '\0calls', token .. '=0 ')
 local deadline = slide(ttl)
-call('ZADD', KEYS[5], deadline, member)
-call('ZADD', KEYS[6], deadline, session_id)
-return {'OK'}
+if KEYS[5] then
+  call('ZADD', KEYS[5], deadline, member)
+  call('ZADD', KEYS[6], deadline, session_id)
+end
+return {'OK', deadline}

@@ -15,7 +15,10 @@ if not session then return {'GONE'} end
 call('STRLEN', KEYS[2]) -- SET would overwrite a key of another type in silence
 local tokens = call('HGET', KEYS[4], '\0calls') or ''
 local done = string.match(tokens, token .. '=(%d+) ')
-if done then return {'OK', tonumber(done), 0} end
+if done then
+  slide(session.ttl)
+  return {'OK', tonumber(done), 0}
+end
 if expect ~= '' and expect ~= session.agent and tonumber(expect) ~= session.epoch then
   return {'STALE', session.epoch, session.agent}
 end

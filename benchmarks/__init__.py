@@ -1,0 +1,1 @@
+"""Measurements of chat-session beside its peers. Run with ``python -m benchmarks``; see README.md."""

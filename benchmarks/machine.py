@@ -1,0 +1,38 @@
+"""Where and with what a run was made: what makes two result files comparable, or not."""
+
+import os
+import platform
+import shlex
+import sys
+from collections.abc import Iterable
+from datetime import UTC, datetime
+from importlib.metadata import PackageNotFoundError, version
+from typing import Any
+
+from benchmarks.server import Server
+
+OURS = ("chat-session", "redis", "hiredis", "msgspec")
+
+
+def describe(server: Server, packages: Iterable[str] = ()) -> dict[str, Any]:
+    with server.raw() as client:
+        info = client.info("server")
+    name = info.get("server_name", "redis")
+    return {
+        "date": datetime.now(UTC).isoformat(timespec="seconds"),
+        "command": shlex.join(["python", "-m", "benchmarks", *sys.argv[1:]]),
+        "cores": os.cpu_count(),
+        "ram_gib": round(os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 2**30, 1),
+        "load_before": [round(load, 2) for load in os.getloadavg()],
+        "system": f"{platform.system()} {platform.machine()}",
+        "python": platform.python_version(),
+        "server": f"{name} {info.get('valkey_version') or info['redis_version']}",
+        "versions": {package: find_version(package) for package in dict.fromkeys((*OURS, *packages))},
+    }
+
+
+def find_version(package: str) -> str | None:
+    try:
+        return version(package)
+    except PackageNotFoundError:
+        return None

@@ -1,0 +1,105 @@
+"""The floor: the same scripts, sent by bare redis-py. No checks, no values, no batching, no retries that are safe."""
+
+import uuid
+from typing import Any
+
+from benchmarks.messages import HISTORY, TTL, next_number, next_text
+from benchmarks.peers.protocol import TEMPLATE, Peer, open_client
+from chat_session.storage.redis import scripts
+
+NOW = "2026-01-31T08:00:00.000Z"
+
+
+class Floor(Peer):
+    name = "redis-py, same scripts"
+    package = "redis"
+    bounded = True
+    cannot = {"list_user": "not one script"}
+    remarks = {"read_20": "gives bytes, not messages", "read_100": "gives bytes, not messages"}
+
+    async def open(self) -> None:
+        self.client = open_client(self.server, self.database)
+        for name in ("append_messages", "get_history", "create_session"):
+            await self.client.script_load(scripts.load(name).text)
+
+    async def close(self) -> None:
+        await self.client.aclose()
+
+    async def write_template(self) -> None:
+        await self.create(TEMPLATE)
+        await self._append(TEMPLATE, HISTORY)
+
+    def keys(self, session: str) -> tuple[str, ...]:
+        return tuple(f"session:{session}:{part}" for part in ("meta", "agent", "history", "ids"))
+
+    def length(self, session: str) -> int:
+        return int(self.raw.llen(self.keys(session)[2]))
+
+    async def append_one(self, session: str) -> None:
+        await self._append(session, 1)
+
+    async def append_ten(self, session: str) -> None:
+        await self._append(session, 10)
+
+    async def read_20(self, session: str) -> Any:
+        return await self._read(session, 20)
+
+    async def read_100(self, session: str) -> Any:
+        return await self._read(session, 100)
+
+    async def create(self, session: str) -> None:
+        await self._run(
+            scripts.create_session(
+                self._packed_keys(session),  # type: ignore[arg-type]  # any four keys do
+                (b"sessions:due:0", b"user:someone:sessions"),  # type: ignore[arg-type]
+                token=uuid.uuid4().hex[:16],
+                ttl=TTL,
+                member=f"{session}:someone".encode(),
+                session_id=session,
+                agent="ai",
+                fields={
+                    "userId": b"someone",
+                    "sessionId": session.encode(),
+                    "createdAt": NOW.encode(),
+                    "lastActiveAt": NOW.encode(),
+                    "currentAgent": b"ai",
+                    "ttl": b"%d" % TTL,
+                    "agentEpoch": b"0",
+                    "messageCount": b"0",
+                    "name": b"Order 4711",
+                },
+            )
+        )
+
+    def texts(self, history: Any) -> list[str]:
+        return [element.decode() for element in history]
+
+    async def _append(self, session: str, count: int) -> None:
+        call = scripts.append_messages(
+            self._packed_keys(session),  # type: ignore[arg-type]
+            now=NOW,
+            default_ttl=TTL,
+            max_history=HISTORY,
+            epoch=None,
+            elements=[_element() for _ in range(count)],  # type: ignore[misc]
+        )
+        await self._run(call)
+
+    async def _read(self, session: str, limit: int) -> Any:
+        meta, _, history, _ = self._packed_keys(session)
+        return (await self._run(scripts.get_history(meta, history, limit=limit, before=None, after=None)))[2]
+
+    async def _run(self, call: scripts.Call) -> Any:
+        reply = await self.client.execute_command(*call.by_name())
+        if reply[0] != b"OK":
+            raise RuntimeError(f"{call.script.name} answered {reply[0]!r}")
+        return reply
+
+    def _packed_keys(self, session: str) -> tuple[bytes, ...]:
+        return tuple(key.encode() for key in self.keys(session))
+
+
+def _element() -> tuple[bytes, bytes, bytes]:
+    name = b"%032x" % next_number()
+    json = b'{"id":"%b","from":"user","text":"%b","timestamp":"%b"}' % (name, next_text().encode(), NOW.encode())
+    return name, b"0123456789abcdef", json

@@ -1,0 +1,109 @@
+"""What a peer is: one adapter that does the same things in its own way."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any, ClassVar
+
+import redis
+from redis.asyncio import ConnectionPool, Redis
+
+from benchmarks.messages import HISTORY
+from benchmarks.server import Server
+
+CONNECTIONS = 512  # more than any operation has tasks, so that nobody waits for a connection
+TEMPLATE = "template"  # the session that is filled through the peer's own interface, then copied
+
+
+class Peer:
+    """Each operation is a method; what is in ``cannot`` is not called. Each has a database of its own.
+
+    ``blocking`` peers have plain functions, which are called from threads. ``bounded`` ones keep 100
+    messages at each write; the others are cut back to 100 before each sample.
+    """
+
+    name: ClassVar[str]
+    package: ClassVar[str]  # the distribution whose version is reported
+    blocking: ClassVar[bool] = False
+    bounded: ClassVar[bool] = False
+    cannot: ClassVar[Mapping[str, str]] = {}  # operation: why there is no number
+    remarks: ClassVar[Mapping[str, str]] = {}  # operation: what the number contains
+
+    def __init__(self, server: Server, database: int) -> None:
+        self.server = server
+        self.database = database
+        self.raw = server.raw(database)
+
+    # Untimed
+
+    async def open(self) -> None:
+        raise NotImplementedError
+
+    async def close(self) -> None:
+        raise NotImplementedError
+
+    async def fill(self, sessions: Sequence[str]) -> None:
+        """Make every session's history full: one through the peer itself, the rest copied in the server."""
+        await self.write_template()
+        self.reset(sessions)
+
+    async def write_template(self) -> None:
+        """Store TEMPLATE with a full history, through the peer's own interface."""
+        raise NotImplementedError
+
+    def keys(self, session: str) -> Sequence[str]:
+        """What a session is stored in."""
+        raise NotImplementedError
+
+    def reset(self, sessions: Sequence[str]) -> None:
+        with self.raw.pipeline(transaction=False) as pipeline:
+            for session in sessions:
+                for source, target in zip(self.keys(TEMPLATE), self.keys(session), strict=True):
+                    pipeline.copy(source, target, replace=True)
+            pipeline.execute()
+
+    def length(self, session: str) -> int:
+        """How many messages the session holds now."""
+        raise NotImplementedError
+
+    async def populate(self, sessions: int, per_user: int) -> None:
+        """Sessions without messages, for ``list_user``. Users are called as ``user_name`` says."""
+        raise NotImplementedError
+
+    # Timed
+
+    append_one: Any  # (session) -> None
+    append_ten: Any
+    read_20: Any  # (session) -> the newest 20, oldest first
+    read_100: Any
+    create: Any  # (session) -> None; the name is fresh, a peer may choose its own
+    list_user: Any  # (user) -> sessions
+
+    def texts(self, history: Any) -> list[str]:
+        """The texts of what a read gave; for the check before anything is timed."""
+        raise NotImplementedError
+
+
+def user_name(number: int) -> str:
+    return f"user-{number}"
+
+
+def open_client(server: Server, database: int, **options: Any) -> Redis:
+    """redis-py as it comes, with room for every task."""
+    pool = ConnectionPool.from_url(server.url(database), max_connections=CONNECTIONS, **options)
+    return Redis.from_pool(pool)
+
+
+def open_blocking_client(server: Server, database: int, **options: Any) -> redis.Redis:
+    return redis.Redis(
+        connection_pool=redis.ConnectionPool.from_url(
+            server.url(database), max_connections=CONNECTIONS, **options
+        )
+    )
+
+
+async def check(peer: Peer, session: str) -> None:
+    """A peer that does not give back what was stored is not worth measuring."""
+    for operation, wanted in (("read_20", 20), ("read_100", HISTORY)):
+        found = getattr(peer, operation)(session)
+        texts = peer.texts(found if peer.blocking else await found)
+        if len(texts) != wanted or texts != sorted(texts):
+            raise RuntimeError(f"{operation} gave {len(texts)} messages, or not in their order")

@@ -1,0 +1,57 @@
+"""What each script costs the server, by its own INFO commandstats, on full histories."""
+
+import asyncio
+import itertools
+import statistics
+from typing import Any
+
+from benchmarks.measure import Pace
+from benchmarks.messages import HISTORY, TTL, next_text
+from benchmarks.server import Server
+from chat_session import SessionManager
+
+NAMES = tuple(f"s{i}" for i in range(100))
+TASKS = 16
+TARGETS = {"append 1": 20, "read the last 20": 15, "create": 20, "switch the agent": 10}  # microseconds
+
+
+async def measure_server_time(server: Server, pace: Pace) -> dict[str, dict[str, Any]]:
+    """Operation: microseconds per call of its script, the median of rounds, and the target."""
+    calls = 500 if pace.rounds < 5 else 3000
+    with server.raw() as raw:
+        async with SessionManager.from_url(
+            server.url(), max_message_history=HISTORY, default_session_ttl=TTL
+        ) as manager:
+            for name in NAMES:
+                await manager.create_session("someone", session_id=name)
+                await manager.add_messages(name, [{"from": "user", "text": next_text()} for _ in range(HISTORY)])
+            names = itertools.cycle(NAMES)
+            agents = itertools.cycle(("human", "ai"))
+            operations = {
+                "append 1": lambda: manager.add_message(next(names), {"from": "user", "text": next_text()}),
+                "read the last 20": lambda: manager.get_history(next(names), 20),
+                "create": lambda: manager.create_session("someone", {"name": "Order 4711"}),
+                "switch the agent": lambda: manager.switch_agent(next(names), next(agents)),
+            }
+            found: dict[str, list[float]] = {name: [] for name in operations}
+            for turn in range(-1, pace.rounds):  # the first is not counted: it brings the scripts
+                for name, call in operations.items():
+                    raw.config_resetstat()
+                    await _repeat(call, calls)
+                    stats = raw.info("commandstats")["cmdstat_evalsha"]
+                    if turn >= 0:
+                        found[name].append(stats["usec_per_call"])
+    return {
+        name: {"us": statistics.median(samples), "samples": samples, "target_us": TARGETS[name]}
+        for name, samples in found.items()
+    }
+
+
+async def _repeat(call: Any, times: int) -> None:
+    left = iter(range(times))
+
+    async def work() -> None:
+        for _ in left:
+            await call()
+
+    await asyncio.gather(*(work() for _ in range(TASKS)))

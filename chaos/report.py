@@ -1,0 +1,78 @@
+"""What a proof came to, as a table to read and as JSON to keep."""
+
+import json
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+
+from rich.console import Console
+from rich.table import Table
+
+SHOWN = 12  # violations printed of each proof; all stand in the JSON
+
+
+@dataclass
+class Outcome:
+    """One proof on one store, with one seed."""
+
+    proof: str
+    title: str
+    store: str
+    seed: int
+    load: str = ""
+    settings: dict[str, str] = field(default_factory=dict)
+    faults: dict[str, int] = field(default_factory=dict)
+    acknowledged: int = 0
+    unknown: int = 0
+    failed: int = 0
+    lost: int = 0
+    doubled: int = 0
+    torn: int = 0
+    longest_outage: float = 0.0
+    seconds: float = 0.0
+    notes: list[str] = field(default_factory=list)
+    violations: list[str] = field(default_factory=list)
+    skipped: str = ""
+    history: str = ""
+
+
+def print_table(outcomes: Sequence[Outcome], console: Console) -> None:
+    """One row for each proof, then what was broken."""
+    table = Table(title="Proofs by fault", show_lines=False)
+    for heading in ("proof", "store", "load", "settings", "faults", "notes"):
+        table.add_column(heading, overflow="fold")
+    for heading in ("acked", "unknown", "failed", "lost", "doubled", "torn", "outage s", "broken", "s", "seed"):
+        table.add_column(heading, justify="right", no_wrap=True)
+    for one in outcomes:
+        if one.skipped:
+            table.add_row(one.proof, one.store, f"skipped: {one.skipped}")
+            continue
+        table.add_row(
+            f"{one.proof} {one.title}",
+            one.store,
+            one.load,
+            "\n".join(f"{name} {value}" for name, value in one.settings.items()),
+            "\n".join(f"{count:,} {name}" for name, count in one.faults.items()),
+            "\n".join(one.notes),
+            *(f"{number:,}" for number in (one.acknowledged, one.unknown, one.failed)),
+            *(str(number) for number in (one.lost, one.doubled, one.torn)),
+            f"{one.longest_outage:.2f}",
+            f"[red]{len(one.violations)}[/red]" if one.violations else "0",
+            f"{one.seconds:.1f}",
+            str(one.seed),
+        )
+    console.print(table)
+    for one in outcomes:
+        for violation in one.violations[:SHOWN]:
+            console.print(f"{one.proof} on {one.store}: {violation}", style="red", markup=False, highlight=False)
+        if len(one.violations) > SHOWN:
+            console.print(f"{one.proof} on {one.store}: … and {len(one.violations) - SHOWN} more", style="red")
+        if one.history:
+            console.print(f"{one.proof} on {one.store}: the history is in {one.history}", soft_wrap=True)
+
+
+def write_json(outcomes: Sequence[Outcome], folder: Path) -> Path:
+    """All of it, a list of objects."""
+    path = folder / "proofs.json"
+    path.write_text(json.dumps([asdict(one) for one in outcomes], indent=2, ensure_ascii=False) + "\n", "utf-8")
+    return path

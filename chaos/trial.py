@@ -1,0 +1,209 @@
+"""One run of one proof: its dice, its store, its managers, its callers, its judgement."""
+
+import asyncio
+import random
+import tempfile
+import time
+import traceback
+from collections import Counter
+from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Sequence
+from contextlib import AsyncExitStack, asynccontextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, TypeVar
+
+from chat_session import SessionManager
+
+from .checker import Terms, Verdict, Violation, check
+from .eavesdrop import listen
+from .load import Caller
+from .look import look_through
+from .recorder import Recorder
+from .report import Outcome
+from .stores import NoServer, Store, opened, proxied
+
+T = TypeVar("T")
+
+PATIENT = {"redis_max_retries": 100, "redis_retry_delay": 20, "max_message_history": 10_000}
+
+
+class Skipped(Exception):
+    """The proof cannot be run here; the text says why."""
+
+
+@dataclass(frozen=True)
+class Proof:
+    """What is run: ``limit`` and ``short_limit`` are the seconds after which it counts as hung."""
+
+    id: str
+    title: str
+    run: Callable[["Trial"], Coroutine[Any, Any, None]]
+    stores: tuple[str, ...] = ("standalone",)
+    limit: float = 300.0
+    short_limit: float = 30.0
+    in_short: bool = False
+
+
+class Trial:
+    """What a proof works with. All that it opens is closed at the end; every random choice is the seed's."""
+
+    def __init__(self, outcome: Outcome, folder: Path, stack: AsyncExitStack, *, short: bool) -> None:
+        self.outcome = outcome
+        self.folder = folder
+        self.short = short
+        self.recorder = Recorder()
+        self.faults: Counter[str] = Counter()
+        self.over = False
+        self._stack = stack
+        self._violations: list[Violation] = []
+
+    def pick(self, full: T, short: T) -> T:
+        """What belongs to the form that is run."""
+        return short if self.short else full
+
+    def dice(self, name: object = "") -> random.Random:
+        """A sequence of choices of its own for each name, so that tasks do not take each other's."""
+        return random.Random(f"{self.outcome.seed}/{self.outcome.proof}/{name}")
+
+    def running(self) -> bool:
+        return not self.over
+
+    async def open_store(self, *options: str, **client_settings: Any) -> Any:
+        """The store of this run, started fresh. The settings go to every manager on it."""
+        store = await self._stack.enter_async_context(opened(self.outcome.store, self.folder, *options))
+        store.client_settings = client_settings
+        return store
+
+    async def open_proxies(self, store: Any, delay: float = 0.2) -> tuple[str, Any]:
+        """The store's URL through proxies, and these."""
+        return await self._stack.enter_async_context(proxied(store, delay))
+
+    def open_manager(self, store: Store, url: str | None = None, **settings: Any) -> SessionManager:
+        """A manager with the patience of a proof, where nothing else is said."""
+        manager = SessionManager.from_url(url or store.url, **{**self._patience(), **store.client_settings, **settings})
+        self._stack.push_async_callback(manager.close)
+        return manager
+
+    def caller(self, name: object, manager: SessionManager) -> Caller:
+        return Caller(str(name), manager, self.recorder, self.dice(name))
+
+    def break_rule(self, text: str, session: str = "") -> None:
+        """Note a promise that is this proof's alone."""
+        self._violations.append(Violation(self.outcome.proof, session, text))
+
+    def note(self, text: str) -> None:
+        self.outcome.notes.append(text)
+
+    async def create_sessions(self, manager: SessionManager, count: int, *, users: int = 8) -> list[str]:
+        """Sessions to write into, of a few users."""
+        founder = self.caller("founder", manager)
+        ids = [f"s{i}" for i in range(count)]
+        await asyncio.gather(*(founder.create(session, f"u{i % users}") for i, session in enumerate(ids)))
+        return ids
+
+    async def run_under(self, fault: Coroutine[Any, Any, Any], loads: Sequence[Coroutine[Any, Any, Any]]) -> None:
+        """Run the loads; when the fault has been done with, they are told to end. The first failure ends all."""
+        async with asyncio.TaskGroup() as group:
+            for load in loads:
+                group.create_task(load)
+            await fault
+            self.over = True
+
+    async def judge(
+        self, store: Store, terms: Terms | None = None, *, prefix: str = "", final_sweep: bool = True
+    ) -> Verdict:
+        """Sweep, look at the store through a fresh manager and by its keys, and let the checker decide."""
+        manager = self.open_manager(store, key_prefix=prefix)
+        if final_sweep:
+            await self.caller("judge", manager).sweep()
+        look = await asyncio.to_thread(store.look, prefix)
+        users = {call.user for call in self.recorder.calls if call.user}
+        await look_through(manager, users, look)
+        self.outcome.settings = store.facts()
+        verdict = check(
+            self.recorder.calls, look, terms, leaks=self.recorder.leaks, unheard=self.recorder.unheard
+        )
+        self._violations += verdict.violations
+        self.outcome.lost += len(verdict.lost)
+        self.outcome.doubled += verdict.doubled
+        self.outcome.torn += verdict.torn
+        return verdict
+
+    def close_books(self) -> None:
+        """Write what was recorded into the outcome."""
+        outcome, recorder = self.outcome, self.recorder
+        counts = Counter(call.outcome for call in recorder.calls) if recorder.keep else recorder.counts
+        outcome.acknowledged, outcome.unknown, outcome.failed = counts["ok"], counts["unknown"], counts["failed"]
+        outcome.faults = dict(self.faults)
+        outcome.longest_outage = round(recorder.longest_outage(), 3)
+        outcome.violations = [str(violation) for violation in self._violations]
+
+    def _patience(self) -> dict[str, Any]:
+        if self.outcome.store == "sqlite":
+            return {"max_message_history": PATIENT["max_message_history"]}
+        return PATIENT
+
+
+async def run_proof(proof: Proof, store: str, seed: int, output: Path, *, short: bool) -> Outcome:
+    """Run it within its time; never raises. On a violation the history is kept in ``output``."""
+    outcome = Outcome(proof.id, proof.title, store, seed)
+    started = time.perf_counter()
+    with tempfile.TemporaryDirectory(prefix="chaos-", ignore_cleanup_errors=True) as folder:
+        async with AsyncExitStack() as stack:
+            trial = Trial(outcome, Path(folder), stack, short=short)
+            limit = proof.short_limit if short else proof.limit
+            with listen(trial.recorder):
+                await _attempt(proof, trial, limit)
+                await _close(stack, trial)
+            trial.close_books()
+    outcome.seconds = round(time.perf_counter() - started, 2)
+    if outcome.violations:
+        output.mkdir(parents=True, exist_ok=True)
+        path = output / f"{proof.id}-{store}-{seed}.jsonl"
+        trial.recorder.write(path, proof=proof.id, store=store, seed=seed, short=short, broken=outcome.violations)
+        outcome.history = str(path)
+    return outcome
+
+
+async def _attempt(proof: Proof, trial: Trial, limit: float) -> None:
+    outcome = trial.outcome
+    try:
+        async with asyncio.timeout(limit):
+            await proof.run(trial)
+    except (Skipped, NoServer) as reason:
+        outcome.skipped = str(reason)
+    except TimeoutError:
+        trial.break_rule(f"was not done within {limit:g} s:\n{traceback.format_exc(limit=-4)}")
+    except Exception:  # a load or a check that fails is a finding, too
+        trial.break_rule(f"ended by an error:\n{traceback.format_exc()}")
+
+
+async def _close(stack: AsyncExitStack, trial: Trial) -> None:
+    """Close managers, then servers. A close that hangs is a finding, and so is a task that is left running."""
+    try:
+        async with asyncio.timeout(30):
+            await stack.aclose()
+    except TimeoutError:
+        trial.break_rule("the managers and servers did not close within 30 s")
+    await asyncio.sleep(0)  # what was cancelled in closing ends
+    left = asyncio.all_tasks() - {asyncio.current_task()}
+    if ours := [str(task.get_coro()) for task in left if "chat_session" in str(task.get_coro())]:
+        trial.break_rule(f"{len(ours)} tasks were left running after close: {ours[:3]}")
+
+
+@asynccontextmanager
+async def beside(work: Callable[[], Awaitable[None]]) -> AsyncIterator[None]:
+    """Run something over and over beside the block, and stop it at its end."""
+    task = asyncio.create_task(_repeat(work))
+    try:
+        yield
+    finally:
+        task.cancel()
+        await asyncio.wait([task])
+        if not task.cancelled() and (error := task.exception()):
+            raise error
+
+
+async def _repeat(work: Callable[[], Awaitable[None]]) -> None:
+    while True:
+        await work()

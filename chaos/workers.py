@@ -1,0 +1,93 @@
+"""Worker processes under load, to be killed in mid-call; what they tell goes into the recorder."""
+
+import asyncio
+import json
+import os
+import signal
+import sys
+from collections import defaultdict
+from collections.abc import Sequence
+from typing import Any, Self
+
+from . import ROOT
+from .recorder import Call, Recorder
+
+
+class Workers:
+    """``async with Workers(recorder)``: start workers by name, kill them, wait for their end."""
+
+    def __init__(self, recorder: Recorder) -> None:
+        self.codes: dict[str, int] = {}
+        self._recorder = recorder
+        self._pids: dict[str, int] = {}
+        self._calls: dict[tuple[str, float], Call] = {}
+        self._heard: dict[str, asyncio.Event] = defaultdict(asyncio.Event)
+        self._dead: dict[str, asyncio.Event] = defaultdict(asyncio.Event)
+
+    async def __aenter__(self) -> Self:
+        pipes: dict[str, Any] = {"stdin": asyncio.subprocess.PIPE, "stdout": asyncio.subprocess.PIPE}
+        self._process = await asyncio.create_subprocess_exec(
+            sys.executable, "-m", "chaos.worker", cwd=ROOT, limit=1 << 20, **pipes
+        )
+        self._reading = asyncio.create_task(self._read())
+        return self
+
+    async def __aexit__(self, *exc_info: object) -> None:
+        if self._process.stdin:
+            self._process.stdin.close()
+        try:
+            async with asyncio.timeout(10):
+                await self._process.wait()
+        except TimeoutError:
+            self._process.kill()
+            await self._process.wait()
+        await self._reading
+
+    async def start(
+        self,
+        name: str,
+        url: str,
+        load: str,
+        seed: object,
+        *,
+        callers: int = 1,
+        sessions: Sequence[str] = (),
+        turns: int = 0,
+        settings: dict[str, Any],
+    ) -> None:
+        """Start a worker and wait until it has begun its first call. ``turns`` 0: it works until it is killed."""
+        plan = {"name": name, "url": url, "load": load, "seed": str(seed), "callers": callers}
+        plan |= {"sessions": list(sessions), "turns": turns, "settings": settings}
+        assert self._process.stdin
+        self._process.stdin.write(json.dumps(plan).encode() + b"\n")
+        await self._process.stdin.drain()
+        await self._heard[name].wait()
+
+    async def kill(self, name: str) -> None:
+        """Kill -9; when this returns, all is in the recorder that the worker told."""
+        if name in self._pids and not self._dead[name].is_set():
+            os.kill(self._pids[name], signal.SIGKILL)
+        await self._dead[name].wait()
+
+    async def wait(self, name: str) -> int:
+        """Wait for the end of a worker that ends by itself; its exit code."""
+        await self._dead[name].wait()
+        return self.codes[name]
+
+    async def _read(self) -> None:
+        assert self._process.stdout
+        async for line in self._process.stdout:
+            facts = json.loads(line)
+            name = facts["worker"]
+            if "pid" in facts:
+                self._pids[name] = facts["pid"]
+            elif "dead" in facts:
+                self.codes[name] = facts["dead"]
+                self._heard[name].set()
+                self._dead[name].set()
+            else:
+                key = facts["call"]["writer"], facts["call"]["begun"]
+                self._calls[key] = self._recorder.adopt(facts["call"], self._calls.get(key))
+                self._heard[name].set()
+        for event in (*self._heard.values(), *self._dead.values()):
+            event.set()  # the process is gone; nobody waits for ever

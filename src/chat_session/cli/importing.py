@@ -1,0 +1,168 @@
+"""Imports lines, several sessions at a time, so that doing it again stores nothing twice."""
+
+import asyncio
+from collections.abc import AsyncIterator, Callable, Sequence
+from types import EllipsisType
+
+import msgspec
+
+from chat_session.cli.lines import DamagedFile, Line
+from chat_session.cli.transcripts import Entry, Transcript, read_transcript
+from chat_session.errors import Conflict, InvalidInput, MessageConflict, SessionExists, SessionNotFound
+from chat_session.manager import SessionManager
+from chat_session.message import MAX_LIMIT, Message
+from chat_session.session import Session
+
+SLOTS = 16  # sessions under way: a round trip to Redis is then shared by 16 scripts
+_SLOT_BYTES = 4 * 1024 * 1024  # a longer line takes a slot for each: at most 64 MiB of lines are held
+_CALL_MESSAGES = 1000
+
+Report = Callable[[int, str], None]
+
+
+class Tally(msgspec.Struct, rename="camel"):
+    """What an import did so far. ``duplicates``: messages that were stored before."""
+
+    lines: int = 0
+    sessions_created: int = 0
+    sessions_existing: int = 0
+    messages_stored: int = 0
+    duplicates: int = 0
+    bad_lines: int = 0
+
+
+class Importer:
+    """Stores each line's session and appends its messages, in the order of the line.
+
+    Lines of one session are imported in the order of the file, others side by side. A line is
+    checked whole before anything of it is stored; a bad one is reported with its number.
+
+    Run again, also after kill -9 at any moment, it goes on where it stopped. A session that is
+    there already keeps its metadata, agent and ttl, and must be the same user's. Of its messages
+    those that are retained must be equal to the line's and are not sent again, nor are those
+    before the first of them: they were stored, and trimmed since. If none of the line's messages
+    is retained, they are all sent where nothing was ever trimmed; they count as stored where an
+    exported session, known by its creation time, has been counted beyond them. In the remaining
+    case nobody can tell whether they were stored once: the line is reported and nothing is added,
+    for a guess would lose messages or double them.
+
+    Two imports of one file at once are safe for sessions up to MAX_MESSAGE_HISTORY messages.
+    """
+
+    def __init__(
+        self, manager: SessionManager, *, user: str | None, ttl: int | EllipsisType | None, report: Report
+    ) -> None:
+        self.tally = Tally()
+        self._manager = manager
+        self._user = user
+        self._ttl = ttl
+        self._report = report
+        self._slots = asyncio.Semaphore(SLOTS)
+        self._under_way: dict[str, asyncio.Task[None]] = {}
+
+    async def run(self, lines: AsyncIterator[Line]) -> None:
+        """Import all lines. Raises StoreError, with the other lines under way cancelled."""
+        try:
+            async with asyncio.TaskGroup() as group:
+                try:
+                    async for line in lines:
+                        await self._begin(line, group)
+                except DamagedFile as damage:
+                    self._refuse(damage.number, f"{damage}; what was read before it is imported")
+        except BaseExceptionGroup as failures:
+            raise failures.exceptions[0] from None
+
+    async def _begin(self, line: Line, group: asyncio.TaskGroup) -> None:
+        if line.raw is None:
+            self._refuse(line.number, "longer than 64 MiB")
+            return
+        try:
+            transcript = read_transcript(line.raw, self._user, self._manager.settings.max_message_bytes)
+        except InvalidInput as error:
+            self._refuse(line.number, str(error))
+            return
+        slots = min(SLOTS, 1 + len(line.raw) // _SLOT_BYTES)
+        for _ in range(slots):
+            await self._slots.acquire()
+        session_id = transcript.session_id
+        earlier = self._under_way.get(session_id)
+        task = group.create_task(self._import(line.number, transcript, earlier))
+        self._under_way[session_id] = task
+        task.add_done_callback(lambda task: self._end(session_id, task, slots))
+        await asyncio.sleep(0)  # begin before the next line is read: 5,000 messages take 40 ms to check
+
+    def _end(self, session_id: str, task: asyncio.Task[None], slots: int) -> None:
+        for _ in range(slots):
+            self._slots.release()
+        if self._under_way.get(session_id) is task:
+            del self._under_way[session_id]
+
+    async def _import(self, number: int, transcript: Transcript, earlier: asyncio.Task[None] | None) -> None:
+        if earlier is not None:
+            await asyncio.wait([earlier])
+        try:
+            await self._append(transcript.session_id, await self._open(transcript))
+        except (InvalidInput, Conflict, SessionNotFound) as error:
+            self._refuse(number, str(error))
+        else:
+            self.tally.duplicates += transcript.repeated
+            self.tally.lines += 1
+
+    def _refuse(self, number: int, reason: str) -> None:
+        self.tally.lines += 1
+        self.tally.bad_lines += 1
+        self._report(number, reason)
+
+    async def _open(self, transcript: Transcript) -> Sequence[Entry]:
+        """Make the session, or find it; the entries to be sent."""
+        session_id, manager = transcript.session_id, self._manager
+        try:
+            if transcript.restored is not None:
+                await manager.restore_session(transcript.restored)
+            else:
+                user_id, metadata = transcript.user_id, transcript.metadata
+                await manager.create_session(user_id, metadata, session_id=session_id, ttl=self._ttl)
+        except SessionExists:
+            stored = await manager.get_session(session_id)
+            if stored is None:
+                raise SessionNotFound(session_id) from None  # it died between the two calls
+        else:
+            self.tally.sessions_created += 1
+            return transcript.entries
+        if stored.user_id != transcript.user_id:
+            raise InvalidInput("user", f"that of the stored session, {stored.user_id!r}", repr(transcript.user_id))
+        missing = _find_missing(transcript, stored, await manager.get_history(session_id, MAX_LIMIT))
+        self.tally.sessions_existing += 1
+        self.tally.duplicates += len(transcript.entries) - len(missing)
+        return missing
+
+    async def _append(self, session_id: str, entries: Sequence[Entry]) -> None:
+        """In calls no longer than the history, so that the end of each is retained for the next run to find."""
+        step = min(_CALL_MESSAGES, self._manager.settings.max_message_history)
+        for start in range(0, len(entries), step):
+            results = await self._manager.add_messages(session_id, [e.sent for e in entries[start : start + step]])
+            known = sum(result.duplicate for result in results)
+            self.tally.duplicates += known
+            self.tally.messages_stored += len(results) - known
+
+
+def _find_missing(transcript: Transcript, stored: Session, history: Sequence[Message]) -> Sequence[Entry]:
+    """The entries that an existing session lacks; the class says how that is told. Raises MessageConflict."""
+    entries = transcript.entries
+    retained = {message.id: message for message in history}
+    known = [i for i, entry in enumerate(entries) if entry.id in retained]
+    for i in known:
+        if not entries[i].is_stored_as(retained[entries[i].id]):
+            raise MessageConflict(transcript.session_id, entries[i].id)
+    if known:
+        return [entry for entry in entries[known[0] :] if entry.id not in retained]
+    restored = transcript.restored
+    is_same = restored is not None and restored.created_at == stored.created_at
+    before = restored.message_count if restored is not None and is_same else 0
+    oldest = history[0].seq or 0 if history else stored.message_count + 1
+    if oldest <= before + 1 or not entries:
+        return entries
+    if is_same and stored.message_count >= before + len(entries):
+        return []
+    got = f"a session with {stored.message_count} messages; whether these are among the trimmed ones is unknown"
+    raise InvalidInput("messages", "of a session that retains some of them, or has had none trimmed", got)

@@ -1,0 +1,87 @@
+"""The commands about what is said in a session and who answers: history, say, switch."""
+
+from typing import Annotated, Any, cast
+
+import typer
+
+from chat_session.cli.opening import run_on_store
+from chat_session.cli.options import Json, SessionId, Url, read_number
+from chat_session.cli.output import Output, visible
+from chat_session.cli.tables import facts_table, history_table
+from chat_session.errors import SessionNotFound
+from chat_session.manager import SessionManager
+from chat_session.session import Agent
+
+
+def history(
+    session: SessionId,
+    limit: Annotated[int, typer.Option(metavar="N", help="The newest N messages.")] = 20,
+    before: Annotated[int | None, typer.Option(metavar="SEQ", help="Only messages before this one.")] = None,
+    after: Annotated[int | None, typer.Option(metavar="SEQ", help="Only messages after this one.")] = None,
+    url: Url = None,
+    json: Json = False,
+) -> int:
+    """Show a session's messages, oldest first."""
+
+    async def work(manager: SessionManager) -> int:
+        messages = await manager.get_history(session, limit, before=before, after=after)
+        if not messages and not await manager.is_session_active(session):
+            raise SessionNotFound(session)
+        shown = history_table(messages) if messages else visible("no messages")
+        Output(json).answer([message.to_dict() for message in messages], shown)
+        return 0
+
+    return run_on_store(url, work)
+
+
+def say(
+    session: SessionId,
+    text: Annotated[str, typer.Argument(metavar="TEXT", help="What is said.", show_default=False)],
+    sender: Annotated[
+        str, typer.Option("--from", metavar="SENDER", help="user, assistant, system, tool or operator.")
+    ] = "user",
+    message_id: Annotated[
+        str | None, typer.Option("--id", metavar="ID", help="Sent again with the same id, it is stored once.")
+    ] = None,
+    epoch: Annotated[
+        int | None, typer.Option(metavar="N", help="Refuse the message if the agent was switched since epoch N.")
+    ] = None,
+    url: Url = None,
+    json: Json = False,
+) -> int:
+    """Append a message to a session."""
+    message: dict[str, Any] = {"from": sender, "text": text, "id": message_id}
+
+    async def work(manager: SessionManager) -> int:
+        result = await manager.add_message(session, message, epoch=epoch)
+        known = " (it was stored before)" if result.duplicate else ""
+        shown = visible(f"message {result.seq} of session {session}: id {result.message_id}{known}")
+        Output(json).answer(result.to_dict(), shown)
+        return 0
+
+    return run_on_store(url, work)
+
+
+def switch(
+    session: SessionId,
+    agent: Annotated[str, typer.Argument(metavar="ai|human", help="Who answers from now on.", show_default=False)],
+    expect: Annotated[
+        str | None, typer.Option(metavar="EPOCH|ai|human", help="Only if this is current now; else exit code 4.")
+    ] = None,
+    note: Annotated[
+        str | None, typer.Option(metavar="TEXT", help="Stored as a system message in the same step.")
+    ] = None,
+    url: Url = None,
+    json: Json = False,
+) -> int:
+    """Hand a session over to the AI or to a human."""
+    expected = None if expect is None else read_number(expect)
+    seen = cast("Agent | int | None", expect if expected is None else expected)  # the manager refuses other words
+
+    async def work(manager: SessionManager) -> int:
+        result = await manager.switch_agent(session, cast("Agent", agent), expect=seen, note=note)
+        shown = facts_table([("session", session), ("agent", result.new_agent), ("epoch", result.epoch)])
+        Output(json).answer(result.to_dict(), shown)
+        return 0
+
+    return run_on_store(url, work)

@@ -1,0 +1,43 @@
+"""From ``--url`` or the environment to a manager, and back to words fit to be shown."""
+
+from collections.abc import Awaitable, Callable, Sequence
+from urllib.parse import parse_qsl, urlencode, urlsplit
+
+from chat_session.cli.runner import run
+from chat_session.manager import SessionManager
+from chat_session.settings import Settings
+from chat_session.telemetry.hooks import Hooks
+
+Work = Callable[[SessionManager], Awaitable[int]]
+
+_NAMING_A_STORE = frozenset(("chat_session_url", "redis_host", "redis_port", "redis_db", "redis_password"))
+
+
+def run_on_store(url: str | None, work: Work, hooks: Sequence[Hooks] = ()) -> int:
+    """Open the store, do ``work`` on it, close it; the exit code of ``work``. Without a URL: the settings' store."""
+    return run(_open_and_do(url, work, hooks))
+
+
+async def _open_and_do(url: str | None, work: Work, hooks: Sequence[Hooks]) -> int:
+    opened = SessionManager(hooks=hooks) if url is None else SessionManager.from_url(url, hooks=hooks)
+    async with opened as manager:
+        return await work(manager)
+
+
+def is_store_named() -> bool:
+    """Whether the environment or ``.env`` says where the sessions are."""
+    return not _NAMING_A_STORE.isdisjoint(Settings.load().model_fields_set)
+
+
+def describe_store(settings: Settings) -> str:
+    """The URL of the store without its password."""
+    if settings.chat_session_url is None:
+        scheme = "rediss" if settings.redis_tls else "redis"
+        user = f"{settings.redis_username}@" if settings.redis_username else ""
+        return f"{scheme}://{user}{settings.redis_host}:{settings.redis_port}/{settings.redis_db}"
+    url = urlsplit(settings.chat_session_url)
+    login, at, host = url.netloc.rpartition("@")
+    options = [(name, value) for name, value in parse_qsl(url.query) if name != "password"]
+    netloc = login.partition(":")[0] + at + host
+    shown = url._replace(netloc=netloc, query=urlencode(options)).geturl()
+    return shown if url.netloc else shown.replace(f"{url.scheme}:/", f"{url.scheme}:///", 1)

@@ -1,0 +1,37 @@
+"""The options and arguments that commands share, and how their words are read."""
+
+from typing import Annotated
+
+import typer
+
+Url = Annotated[
+    str | None,
+    typer.Option(
+        metavar="URL",
+        help="The store: redis://host:6379/0, unix:///path.sock, sqlite:///file.db. "
+        "Left out: CHAT_SESSION_URL or REDIS_* of the environment and .env.",
+        show_default=False,
+    ),
+]
+Json = Annotated[bool, typer.Option("--json", help="Answer with one JSON document on stdout.")]
+SessionId = Annotated[str, typer.Argument(metavar="SESSION", help="The session's id.", show_default=False)]
+UserId = Annotated[str, typer.Argument(metavar="USER", help="The user's id.", show_default=False)]
+Ttl = Annotated[
+    str | None,
+    typer.Option(metavar="SECONDS|never", help="How long a session lives. Left out: DEFAULT_SESSION_TTL."),
+]
+
+
+def read_ttl(text: str) -> int | None:
+    """Whole seconds; None for the word "never". Raises the usage error."""
+    if text == "never":
+        return None
+    number = read_number(text)
+    if number is None:
+        raise typer.BadParameter(f"a ttl is whole seconds or 'never', not {text[:60]!r}")
+    return number
+
+
+def read_number(text: str) -> int | None:
+    """The number that plain digits are, else None. 18 digits are more than any count here may have."""
+    return int(text) if text.isascii() and text.isdigit() and len(text) <= 18 else None  # noqa: PLR2004 - said above

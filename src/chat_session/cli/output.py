@@ -1,0 +1,86 @@
+"""What a command says: an answer on stdout, as a table or as one JSON document; the rest on stderr."""
+
+import logging
+import os
+import re
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any, NamedTuple
+
+import msgspec
+from rich.console import Console, RenderableType
+from rich.text import Text
+
+# Without markup, emoji codes and highlighting: what is printed here was written by strangers.
+OUT = Console(markup=False, emoji=False, highlight=False)
+ERR = Console(markup=False, emoji=False, highlight=False, stderr=True)
+if not OUT.is_terminal and "COLUMNS" not in os.environ:
+    OUT.width = 160  # a pipe has no width; at Rich's 80 grep would find half of a text
+
+# Controls that move the cursor, recolour the screen or, like U+202E, turn the text around; and halves
+# of surrogate pairs, which no terminal takes. Joiners stay: families of emoji are made with them.
+_UNSAFE = re.compile("[\x00-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069\ud800-\udfff]")
+
+
+class Output(NamedTuple):
+    """Where one command's words go. ``json``: for a program, else for people."""
+
+    json: bool
+
+    def answer(self, document: Any, shown: RenderableType) -> None:
+        """Print the answer: ``document`` as JSON in UTF-8, or ``shown``."""
+        if self.json:
+            write_json(document)
+        else:
+            OUT.print(shown)
+
+    def tell(self, shown: RenderableType) -> None:
+        """Say something to people on stdout; a program is told nothing."""
+        if not self.json:
+            OUT.print(shown)
+
+    def note(self, text: str) -> None:
+        """Say something on the side to people; a program is told nothing."""
+        if not self.json:
+            ERR.print(visible(text), soft_wrap=True)
+
+
+def write_json(document: Any) -> None:
+    sys.stdout.buffer.write(msgspec.json.format(msgspec.json.encode(document), indent=2) + b"\n")
+    sys.stdout.buffer.flush()
+
+
+def visible(text: str, style: str = "") -> Text:
+    r"""The text with every control character shown instead of obeyed: ESC as ``\x1b``.
+
+    A line break is shown and kept. What looks like Rich's markup is text.
+    """
+    shown = Text(style=style)
+    end = 0
+    for found in _UNSAFE.finditer(text):
+        shown.append(text[end : found.start()])
+        shown.append("⏎\n" if found[0] == "\n" else found[0].encode("unicode_escape").decode(), "dim reverse")
+        end = found.end()
+    return shown.append(text[end:])
+
+
+class _Warnings(logging.Handler):
+    """Shows what the package logs, a retry say, to whoever waits for the command."""
+
+    def emit(self, record: logging.LogRecord) -> None:
+        if getattr(record, "action", None) == "store_down":
+            return  # the command's own error says so, and why
+        ERR.print(visible(f"{record.levelname.lower()}: {record.getMessage()}"), soft_wrap=True, style="yellow")
+
+
+@contextmanager
+def warnings_shown(*, json: bool) -> Iterator[None]:
+    """For the time of a command, warnings of the package go to stderr; with ``json`` nowhere."""
+    handler = logging.NullHandler() if json else _Warnings(logging.WARNING)
+    log = logging.getLogger("chat_session")
+    log.addHandler(handler)
+    try:
+        yield
+    finally:
+        log.removeHandler(handler)

@@ -1,0 +1,91 @@
+"""Values of the package as tables for people. Every cell is Text: nothing in it is obeyed."""
+
+from collections.abc import Sequence
+from datetime import datetime
+from typing import Any
+
+import msgspec
+from rich.box import SIMPLE_HEAD
+from rich.table import Table
+from rich.text import Text
+
+from chat_session.cli.output import visible
+from chat_session.message import Message
+from chat_session.session import Session
+
+_SENDER_STYLES = {"user": "green", "assistant": "cyan", "operator": "magenta"}
+
+
+def make_table(*columns: str, title: str | None = None) -> Table:
+    """Columns that fold what is too long: an id that is cut off cannot be copied."""
+    table = Table(box=SIMPLE_HEAD, title=title, title_justify="left", title_style="bold")
+    for column in columns:
+        table.add_column(column, overflow="fold")
+    return table
+
+
+def facts_table(facts: Sequence[tuple[str, Any]]) -> Table:
+    """Names and values, one a row. A string is shown as it is, everything else as JSON."""
+    table = make_table()
+    table.show_header = False
+    table.add_column(style="bold", no_wrap=True)
+    table.add_column(overflow="fold")
+    for name, value in facts:
+        table.add_row(visible(name), visible(value if isinstance(value, str) else msgspec.json.encode(value).decode()))
+    return table
+
+
+def session_table(session: Session, seconds_left: int) -> Table:
+    facts: list[tuple[str, Any]] = [
+        ("session", session.session_id),
+        ("user", session.user_id),
+        ("created", _moment(session.created_at)),
+        ("last active", _moment(session.last_active_at)),
+        ("agent", _agent(session)),
+        ("messages", f"{session.message_count}"),
+        ("ttl", duration(session.ttl)),
+        ("left", duration(None if seconds_left < 0 else seconds_left)),
+    ]
+    return facts_table(facts + [(f"metadata {name}", value) for name, value in session.metadata.items()])
+
+
+def sessions_table(sessions: Sequence[Session]) -> Table:
+    """80 columns hold it with a random id unfolded."""
+    table = make_table("session", "last active", "agent", "messages")
+    for session in sessions:
+        table.add_row(
+            Text(session.session_id),
+            Text(f"{session.last_active_at:%Y-%m-%d %H:%MZ}"),
+            Text(session.current_agent),
+            Text(str(session.message_count), justify="right"),
+        )
+    return table
+
+
+def history_table(messages: Sequence[Message]) -> Table:
+    table = make_table("seq", "time", "from", "text")
+    for message in messages:
+        text = visible(message.text)
+        if message.type is not None:
+            text = visible(f"({message.type}) ", "dim italic").append_text(text)
+        if "raw" in message.extra and not message.text:
+            text.append_text(visible(str(message.extra["raw"]), "dim"))
+        table.add_row(
+            Text(str(message.seq), justify="right"),
+            Text("" if message.timestamp is None else _moment(message.timestamp)),
+            Text(message.sender, _SENDER_STYLES.get(message.sender, "")),
+            text,
+        )
+    return table
+
+
+def duration(seconds: int | None) -> str:
+    return "never expires" if seconds is None else f"{seconds} s"
+
+
+def _moment(moment: datetime) -> str:
+    return f"{moment:%Y-%m-%d %H:%M:%S}Z"
+
+
+def _agent(session: Session) -> str:
+    return f"{session.current_agent} (epoch {session.agent_epoch})"

@@ -1,0 +1,157 @@
+"""The commands import and export, with their progress and their summaries."""
+
+import asyncio
+import time
+from collections.abc import AsyncIterator
+from contextlib import aclosing
+from pathlib import Path
+from types import EllipsisType
+from typing import Annotated, Any
+
+import msgspec
+import typer
+from rich.progress import BarColumn, DownloadColumn, Progress, TaskID, TextColumn, TimeElapsedColumn
+
+from chat_session.cli.exporting import export_lines, replacing, write_to_stdout
+from chat_session.cli.failures import PARTLY, say_bad_line
+from chat_session.cli.importing import Importer
+from chat_session.cli.lines import Line, Source, read_lines
+from chat_session.cli.opening import run_on_store
+from chat_session.cli.options import Json, Ttl, Url, read_ttl
+from chat_session.cli.output import ERR, Output
+from chat_session.cli.tables import facts_table
+from chat_session.errors import StoreError
+from chat_session.manager import SessionManager
+
+
+def import_(
+    file: Annotated[str, typer.Argument(metavar="FILE", help="JSON Lines, plain or gzip; - is standard input.")],
+    user: Annotated[str | None, typer.Option(metavar="USER", help="Whose sessions, where a line does not say.")] = None,
+    ttl: Ttl = None,
+    url: Url = None,
+    json: Json = False,
+) -> int:
+    """Import sessions with their messages.
+
+    FILE has one JSON object a line, as export writes them, or simply
+
+    `{"conversation": ID, "user": USER, "messages": [{"from": "user", "text": …}, …]}`
+
+    Other fields become metadata. --ttl is for sessions that do not bring their own. A bad line is
+    reported by its number and the others are imported (exit code 1). Run twice, or again after it
+    was stopped, it stores no message twice.
+    """
+    seconds: int | EllipsisType | None = ... if ttl is None else read_ttl(ttl)
+
+    async def work(manager: SessionManager) -> int:
+        with Source(file) as source:
+            return await _import(Importer(manager, user=user, ttl=seconds, report=report), source, Output(json))
+
+    def report(number: int, reason: str) -> None:
+        say_bad_line(number, reason, json=json)
+
+    return run_on_store(url, work)
+
+
+def export(
+    file: Annotated[
+        str,
+        typer.Argument(metavar="FILE", help="Left out or -: standard output. *.gz is packed.", show_default=False),
+    ] = "-",
+    user: Annotated[str | None, typer.Option(metavar="USER", help="Only this user's sessions.")] = None,
+    url: Url = None,
+    json: Json = False,
+) -> int:
+    """Export living sessions with their messages.
+
+    One JSON object a line, for import to read: the session, and the messages it retains.
+
+    FILE takes its name when it is complete; only you may read it. What import cannot bring back is
+    the moment of the last activity and the moment of the deadline: both begin anew.
+    """
+
+    async def work(manager: SessionManager) -> int:
+        started = time.perf_counter()
+        sessions, messages = await _export(manager, file, user)
+        summary = {"sessions": sessions, "messages": messages, "seconds": round(time.perf_counter() - started, 3)}
+        if file == "-":
+            Output(json).note(f"{sessions} sessions with {messages} messages exported")
+        else:
+            Output(json).answer({"file": file, **summary}, facts_table([("file", file), *summary.items()]))
+        return 0
+
+    return run_on_store(url, work)
+
+
+async def _import(importer: Importer, source: Source, output: Output) -> int:
+    started = time.perf_counter()
+    try:
+        with _progress(BarColumn(), DownloadColumn()) as progress:
+            task = progress.add_task("importing", total=source.size, facts="")
+            async with aclosing(read_lines(source)) as lines:
+                await importer.run(_watched(lines, importer, source, progress, task))
+    except (StoreError, asyncio.CancelledError):
+        _summarize(importer, time.perf_counter() - started, output)
+        output.note(f"stopped after {importer.tally.lines} lines; run it again: nothing is stored twice")
+        raise
+    _summarize(importer, time.perf_counter() - started, output)
+    return PARTLY if importer.tally.bad_lines else 0
+
+
+async def _watched(
+    lines: AsyncIterator[Line], importer: Importer, source: Source, progress: Progress, task: TaskID
+) -> AsyncIterator[Line]:
+    async for line in lines:
+        stored = importer.tally.messages_stored
+        elapsed = progress.tasks[task].elapsed or 0
+        facts = f"{stored} messages" + (f", {stored / elapsed:.0f}/s" if elapsed else "")
+        progress.update(task, completed=source.position, facts=facts)
+        yield line
+
+
+def _summarize(importer: Importer, seconds: float, output: Output) -> None:
+    summary: dict[str, Any] = msgspec.to_builtins(importer.tally)
+    summary["seconds"] = round(seconds, 3)
+    summary["messagesPerSecond"] = round(importer.tally.messages_stored / seconds)
+    words = {
+        "lines": "lines",
+        "sessionsCreated": "sessions created",
+        "sessionsExisting": "sessions that existed",
+        "messagesStored": "messages stored",
+        "duplicates": "messages stored before",
+        "badLines": "bad lines",
+        "seconds": "seconds",
+        "messagesPerSecond": "messages per second",
+    }
+    output.answer(summary, facts_table([(shown, summary[name]) for name, shown in words.items()]))
+
+
+async def _export(manager: SessionManager, file: str, user: str | None) -> tuple[int, int]:
+    """Write the file, or to standard output; how many sessions and messages."""
+    if file == "-":
+        return await _export_to_stdout(manager, user)
+    sessions = messages = 0
+    with replacing(Path(file)) as target, _progress() as progress:
+        task = progress.add_task("exporting", total=None, facts="")
+        async with aclosing(export_lines(manager, user)) as lines:
+            async for line, count in lines:
+                target.write(line)
+                sessions, messages = sessions + 1, messages + count
+                progress.update(task, facts=f"{sessions} sessions, {messages} messages")
+    return sessions, messages
+
+
+async def _export_to_stdout(manager: SessionManager, user: str | None) -> tuple[int, int]:
+    sessions = messages = 0
+    async with aclosing(export_lines(manager, user)) as lines:
+        async for line, count in lines:
+            await write_to_stdout(line)
+            sessions, messages = sessions + 1, messages + count
+    return sessions, messages
+
+
+def _progress(*columns: BarColumn | DownloadColumn) -> Progress:
+    """On stderr, and only on a terminal."""
+    fact = TextColumn("{task.fields[facts]}")
+    shown = (TextColumn("{task.description}"), *columns, fact, TimeElapsedColumn())
+    return Progress(*shown, console=ERR, transient=True, disable=not ERR.is_terminal)

@@ -1,0 +1,110 @@
+"""The nodes of a cluster: which of them has a key's slot, learnt from the nodes and from their redirections.
+
+redis-py's own cluster client is not used for traffic: of 8.1 it was seen to close its connections under
+other tasks' calls at every fifth MOVED, and to raise untyped errors while slots migrate. Its nodes tell
+how to connect; the map of slots and the redirections are kept here.
+"""
+
+import asyncio
+import random
+from collections.abc import Callable, Sequence
+
+import hiredis
+from redis.asyncio import ConnectionPool
+from redis.crc import key_slot
+from redis.exceptions import AskError, MovedError, RedisClusterException
+
+from chat_session.storage.redis.batching import Lane, Packed
+from chat_session.storage.redis.faults import Lost
+from chat_session.storage.redis.topology import MakeLane
+
+SLOTS = 16_384
+
+Address = tuple[str, int]
+MakePool = Callable[[Address], ConnectionPool]
+
+_CLUSTER_SLOTS = Packed(hiredis.pack_command((b"CLUSTER", b"SLOTS")), writes=False)  # type: ignore[arg-type]
+
+
+class Cluster:
+    """A lane for each node. ``seeds`` are where to ask first; what they name is asked from then on."""
+
+    def __init__(
+        self,
+        seeds: Sequence[Address],
+        make_pool: Callable[[Address], ConnectionPool],
+        make_lane: MakeLane,
+        timeout: float,
+    ) -> None:
+        self.address = "cluster at " + ",".join(f"{host}:{port}" for host, port in seeds)
+        self._make_pool = make_pool
+        self._make_lane = make_lane
+        self._timeout = timeout
+        self._pools: list[ConnectionPool] = []
+        self._nodes: dict[Address, Lane] = {}
+        self._slots: list[Lane | None] = [None] * SLOTS
+        self._known = False
+        self._learning: asyncio.Task[None] | None = None
+        for seed in seeds:
+            self._node(seed)
+
+    def lane(self, key: bytes) -> Lane | None:
+        return self._slots[key_slot(key)] if self._known else None
+
+    def lanes(self) -> Sequence[Lane]:
+        return tuple(dict.fromkeys(lane for lane in self._slots if lane is not None))
+
+    def suspect(self) -> None:
+        self._known = False
+
+    def redirect(self, error: AskError, asked: Lane) -> Lane | None:
+        lane = self._node((error.host or asked.address.rpartition(":")[0], error.port))  # no host: where you asked
+        if isinstance(error, MovedError):
+            self._slots[error.slot_id] = lane
+        return lane
+
+    async def discover(self) -> None:
+        if self._learning is None:  # one asks for all who wait
+            self._learning = asyncio.create_task(self._learn())
+            self._learning.add_done_callback(self._learnt)
+        await asyncio.shield(self._learning)
+
+    async def close(self) -> None:
+        if self._learning is not None:
+            self._learning.cancel()
+        await asyncio.gather(*(lane.drain() for lane in self._nodes.values()))
+        await asyncio.gather(*(pool.aclose() for pool in self._pools))
+
+    async def _learn(self) -> None:
+        """Ask one node after another, in no order, for its map of slots. Raises Lost if none gives it."""
+        fault = Lost(RedisClusterException("no node was named"), sent=False)
+        for address in random.sample(tuple(self._nodes), len(self._nodes)):
+            try:
+                expires = asyncio.get_running_loop().time() + self._timeout
+                reply = await self._nodes[address].send(_CLUSTER_SLOTS, expires)
+            except Lost as lost:
+                fault = lost
+                continue
+            if isinstance(reply, Exception):
+                fault = Lost(reply, sent=False)
+                continue
+            slots: list[Lane | None] = [None] * SLOTS
+            for first, last, (host, port, *_), *_ in reply:
+                lane = self._node(((host or b"").decode() or address[0], port))
+                slots[first : last + 1] = [lane] * (last + 1 - first)
+            self._slots, self._known = slots, True
+            return
+        raise fault
+
+    def _learnt(self, learning: asyncio.Task[None]) -> None:
+        self._learning = None
+        if not learning.cancelled():
+            learning.exception()  # whoever waits for it raises it
+
+    def _node(self, address: Address) -> Lane:
+        lane = self._nodes.get(address)
+        if lane is None:
+            pool = self._make_pool(address)
+            self._pools.append(pool)
+            lane = self._nodes[address] = self._make_lane(pool)
+        return lane

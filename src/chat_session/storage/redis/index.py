@@ -1,0 +1,109 @@
+"""The two indexes of sessions on one server: their hints move in the session's own script."""
+
+from collections.abc import Sequence
+from typing import Any, NamedTuple, Protocol
+
+from chat_session.storage.redis import scripts
+from chat_session.storage.redis.connection import Link
+from chat_session.storage.redis.keys import Keys, due_member, parse_due_member
+
+
+class Hint(NamedTuple):
+    """An entry of the due index as it was read."""
+
+    member: bytes
+    score: bytes
+
+    @property
+    def names(self) -> tuple[str, str]:
+        """Session and user."""
+        return parse_due_member(self.member)
+
+
+class Settled(NamedTuple):
+    """How many hints no longer stand as they were read, and how many of those were removed."""
+
+    moved: int
+    removed: int
+
+
+class Index(Protocol):
+    """Keeps hints truthful while sessions come, go and change their lifetime."""
+
+    async def create(
+        self, session_id: str, user_id: str, *, token: str, ttl: int, agent: str, fields: dict[str, bytes]
+    ) -> list[Any]:
+        """Run create_session with its hints; its reply."""
+        ...
+
+    async def delete(self, session_id: str, user_id: str) -> list[Any]:
+        """Run delete_session with its hints; its reply."""
+        ...
+
+    async def set_ttl(self, session_id: str, ttl: int) -> list[Any]:
+        """Run set_ttl with its hint; its reply."""
+        ...
+
+    async def restore(self, session_id: str, user_id: str) -> None:
+        """Put back the hints of a living session that has lost them."""
+        ...
+
+    async def settle(self, name: str, hints: Sequence[Hint], dead: str) -> Settled:
+        """Look whether the sessions live; score the living; "remove" or "mark" the dead."""
+        ...
+
+
+class ServerIndex:
+    """On one server: one script, one step, and nothing between session and hints."""
+
+    def __init__(self, link: Link, keys: Keys) -> None:
+        self._link = link
+        self._keys = keys
+
+    async def create(
+        self, session_id: str, user_id: str, *, token: str, ttl: int, agent: str, fields: dict[str, bytes]
+    ) -> list[Any]:
+        call = scripts.create_session(
+            self._keys.session(session_id),
+            self._keys.index(session_id, user_id),
+            token=token,
+            ttl=ttl,
+            member=due_member(session_id, user_id),
+            session_id=session_id,
+            agent=agent,
+            fields=fields,
+        )
+        reply: list[Any] = await self._link.run("create_session", call)
+        return reply
+
+    async def delete(self, session_id: str, user_id: str) -> list[Any]:
+        keys, index = self._keys.session(session_id), self._keys.index(session_id, user_id)
+        member = due_member(session_id, user_id)
+        call = scripts.delete_session(keys, index, member=member, session_id=session_id, user_id=user_id)
+        reply: list[Any] = await self._link.run("delete_session", call)
+        return reply
+
+    async def set_ttl(self, session_id: str, ttl: int) -> list[Any]:
+        keys, due = self._keys.session(session_id), self._keys.due(session_id)
+        reply: list[Any] = await self._link.run("set_ttl", scripts.set_ttl(keys, due, session_id=session_id, ttl=ttl))
+        return reply
+
+    async def restore(self, session_id: str, user_id: str) -> None:
+        await self.settle("diagnose", [Hint(due_member(session_id, user_id), b"")], "remove")
+
+    async def settle(self, name: str, hints: Sequence[Hint], dead: str) -> Settled:
+        calls = []
+        for hint in hints:
+            session_id, user_id = hint.names
+            calls.append(
+                scripts.settle_hint(
+                    self._keys.meta(session_id),
+                    *self._keys.index(session_id, user_id),
+                    member=hint.member,
+                    session_id=session_id,
+                    user_id=user_id,
+                    dead=dead,
+                )
+            )
+        replies = await self._link.run_all(name, calls)
+        return Settled(len(hints), sum(reply[1] for reply in replies if reply[0] == b"DEAD"))

@@ -1,0 +1,100 @@
+"""Which server a key lives on: one server, the primary that Sentinel names, or the nodes of a cluster.
+
+This file holds the face they share and the first two; a cluster is in ``cluster.py``.
+"""
+
+import asyncio
+from collections.abc import Callable, Sequence
+from typing import Any, Protocol
+
+from redis.asyncio import ConnectionPool
+from redis.asyncio.connection import AbstractConnection
+from redis.exceptions import AskError
+
+from chat_session.storage.redis.batching import Lane
+
+MakeLane = Callable[[ConnectionPool], Lane]
+
+
+class Topology(Protocol):
+    """Finds the lane for a key. ``address`` says where the servers are, without a password."""
+
+    address: str
+
+    def lane(self, key: bytes) -> Lane | None:
+        """Where the key lives, or None while that is not known: then ``discover`` first."""
+        ...
+
+    async def discover(self) -> None:
+        """Learn which servers there are. Raises Lost if nobody tells."""
+        ...
+
+    def lanes(self) -> Sequence[Lane]:
+        """Every server that takes writes, for operators' scans."""
+        ...
+
+    def redirect(self, error: AskError, asked: Lane) -> Lane | None:
+        """Where a server that does not have the key sends us; a move is remembered. None: nowhere we can go."""
+        ...
+
+    def suspect(self) -> None:
+        """A server failed: what is known of the servers may be out of date."""
+        ...
+
+    async def close(self) -> None:
+        """Let what is under way finish, then close what is ours."""
+        ...
+
+
+class PoolConnections:
+    """Borrows from a pool, its own or a client's."""
+
+    def __init__(self, pool: ConnectionPool) -> None:
+        self._pool = pool
+
+    async def acquire(self) -> AbstractConnection:
+        connection: AbstractConnection = await self._pool.get_connection()  # type: ignore[no-untyped-call]
+        return connection
+
+    async def release(self, connection: AbstractConnection) -> None:
+        await self._pool.release(connection)
+
+
+class OneServer:
+    """One address, or one service of Sentinel's: its pool asks for the primary whenever it connects anew.
+
+    ``closes``: what is ours to close.
+    """
+
+    def __init__(self, pool: ConnectionPool, make_lane: MakeLane, *closes: Any) -> None:
+        self._lane = make_lane(pool)
+        self._closes = closes
+        self.address = self._lane.address
+
+    def lane(self, key: bytes) -> Lane | None:  # noqa: ARG002 - every key lives here
+        return self._lane
+
+    async def discover(self) -> None:
+        """There is nothing to learn."""
+
+    def lanes(self) -> Sequence[Lane]:
+        return (self._lane,)
+
+    def redirect(self, error: AskError, asked: Lane) -> Lane | None:  # noqa: ARG002 - there is one server
+        return None
+
+    def suspect(self) -> None:
+        """The next connection asks anew by itself."""
+
+    async def close(self) -> None:
+        await self._lane.drain()
+        await asyncio.gather(*(resource.aclose() for resource in self._closes))
+
+
+def address_of(pool: ConnectionPool) -> str:
+    """Where a pool connects to; without a password."""
+    service = getattr(pool, "service_name", None)
+    if service:
+        return f"service {service!r} of Sentinel"
+    kwargs = pool.connection_kwargs
+    return str(kwargs.get("path") or f"{kwargs.get('host', 'localhost')}:{kwargs.get('port', 6379)}")

@@ -1,0 +1,613 @@
+"""Import and export: what goes out comes in again, nothing twice, and a bad line harms nobody else."""
+
+import asyncio
+import gzip
+import json
+import os
+import pty
+import signal
+import sqlite3
+import subprocess
+import sys
+import threading
+import time
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import pytest
+
+from chat_session import Message, SessionManager
+from chat_session.cli import main
+
+EXAMPLES = Path(__file__).parents[1] / "examples"
+SHARED = Path(__file__).parents[2] / "shared" / "data" / "dialogues.jsonl.gz"
+GOOD = b'{"conversation":"%b","user":"u","messages":[{"from":"user","text":"hello"}]}'
+MIB = 1024 * 1024
+
+
+class Ran(NamedTuple):
+    code: int
+    out: str
+    err: str
+
+    @property
+    def json(self) -> Any:
+        return json.loads(self.out)
+
+
+class Store:
+    """A file of sessions, and the commands on it."""
+
+    def __init__(self, path: Path, capfd: pytest.CaptureFixture[str]) -> None:
+        self.path = path
+        self.url = f"sqlite:///{path}"
+        self._capfd = capfd
+
+    def run(self, *arguments: str) -> Ran:
+        code = main([*arguments, "--url", self.url])
+        return Ran(code, *self._capfd.readouterr())
+
+    def start(self, *arguments: str, **options: Any) -> subprocess.Popen[bytes]:
+        command = [sys.executable, "-m", "chat_session.cli", *arguments, "--url", self.url]
+        pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
+        return subprocess.Popen(command, **(pipes | options))
+
+    def count_messages(self, session_id: str) -> int:
+        """As the store's own file says; -1 while there is no such session."""
+        try:
+            db = sqlite3.connect(f"file:{self.path}?mode=ro", uri=True)
+        except sqlite3.OperationalError:
+            return -1
+        try:
+            row = db.execute("SELECT message_count FROM sessions WHERE session_id = ?", (session_id,)).fetchone()
+        except sqlite3.OperationalError:
+            return -1
+        finally:
+            db.close()
+        return row[0] if row else -1
+
+    def wait_for_messages(self, session_id: str, count: int) -> None:
+        """The only one who can tell is the file."""
+        deadline = time.monotonic() + 20
+        while self.count_messages(session_id) < count:
+            assert time.monotonic() < deadline
+            time.sleep(0.002)
+
+    def ask(self, question):
+        """What ``question`` finds with a manager on this store."""
+
+        async def answer():
+            async with SessionManager.from_url(self.url) as manager:
+                return await question(manager)
+
+        return asyncio.run(answer())
+
+    def history(self, session_id: str) -> list[Message]:
+        return self.ask(lambda manager: manager.get_history(session_id, 10_000))
+
+
+@pytest.fixture
+def store(tmp_path, capfd) -> Store:
+    return Store(tmp_path / "chat.db", capfd)
+
+
+@pytest.fixture
+def other(tmp_path, capfd) -> Store:
+    return Store(tmp_path / "other.db", capfd)
+
+
+def write(path: Path, *lines: bytes | dict[str, Any]) -> str:
+    path.write_bytes(
+        b"".join((line if isinstance(line, bytes) else json.dumps(line).encode()) + b"\n" for line in lines)
+    )
+    return str(path)
+
+
+def long_line(messages: int) -> dict[str, Any]:
+    return {
+        "conversation": "long",
+        "user": "u",
+        "messages": [{"from": "user", "text": f"message {i}"} for i in range(1, messages + 1)],
+    }
+
+
+def test_the_sample_is_imported_with_what_its_lines_say(store):
+    done = store.run("import", str(EXAMPLES / "sample.jsonl"), "--user", "guest", "--json")
+    assert (done.code, done.err) == (0, "")
+    assert (done.json["sessionsCreated"], done.json["badLines"]) == (10, 0)
+    assert store.run("show", "api-rate-limit", "--json").json["plan"] == {"name": "starter", "requestsPerMinute": 60}
+    invoice = store.run("show", "invoice-copy", "--json").json
+    assert (invoice["userId"], invoice["vat"], invoice["tags"]) == (
+        "buchhaltung@example.de",
+        True,
+        ["invoice", "2026-Q1"],
+    )
+    assert store.history("refund-zh")[0].text == "你好，我上周退的鞋子，钱还没有到账。"
+    assert store.history("cancel-subscription")[0].to_dict()["timestamp"] == "2026-04-18T17:30:00.000Z"
+    assert len(store.run("list", "guest", "--json").json) == 5
+
+
+def test_an_import_run_twice_stores_no_message_twice(store):
+    words = ("import", str(EXAMPLES / "sample.jsonl"), "--user", "guest")
+    first, second = store.run(*words, "--json").json, store.run(*words, "--json").json
+    assert (second["sessionsCreated"], second["sessionsExisting"], second["messagesStored"]) == (0, 10, 0)
+    assert second["duplicates"] == first["messagesStored"] == 41
+    assert "messages stored before   41" in store.run(*words).out
+
+
+@pytest.mark.parametrize(
+    ("bad", "reason"),
+    [
+        (b"{", "no JSON"),
+        (b"\xff\xfe", "no JSON"),
+        (b"[" * 100_000, "no JSON"),
+        (b"[1]", "a JSON object"),
+        (b'"text"', "a JSON object"),
+        (b'{"user":"u","messages":[]}', "conversation must be 1 to 128"),
+        (b'{"conversation":7,"user":"u","messages":[]}', "conversation must be"),
+        (b'{"conversation":"a/b","user":"u","messages":[]}', "conversation must be"),
+        (b'{"conversation":"a","messages":[]}', "user must be given in the line or with --user"),
+        (b'{"conversation":"a","user":7,"messages":[]}', "user_id must be"),
+        (b'{"conversation":"a","user":"u"}', "messages must be a list"),
+        (b'{"conversation":"a","user":"u","messages":{}}', "messages must be a list"),
+        (b'{"conversation":"a","user":"u","messages":["text"]}', "messages[0] must be an object"),
+        (b'{"conversation":"a","user":"u","messages":[{"from":"bot","text":"x"}]}', "messages[0].from must be one of"),
+        (b'{"conversation":"a","user":"u","messages":[{"from":"user"}]}', "messages[0].text must be"),
+        (b'{"conversation":"a","user":"u","messages":[{"from":"user","text":"x","id":""}]}', "messages[0].id must be"),
+        (
+            b'{"conversation":"a","user":"u","messages":[{"from":"user","text":"x","timestamp":"now"}]}',
+            "messages[0].timestamp must be",
+        ),
+        (
+            b'{"conversation":"a","user":"u","messages":[{"from":"user","text":"x"},{"id":"import-1","from":"user","text":"y"}]}',
+            "messages[1].id must be used once",
+        ),
+        (
+            b'{"conversation":"a","user":"u","messages":[{"from":"user","text":"' + b"x" * 300_000 + b'"}]}',
+            "messages[0].text must be text of at most 262,144 bytes",
+        ),
+        (
+            b'{"conversation":"a","user":"u","messages":[{"from":"user","text":"x","more":"' + b"x" * 70_000 + b'"}]}',
+            "messages[0].extra must be at most",
+        ),
+        (b'{"conversation":"a","user":"u","messages":[],"userId":"v"}', "metadata must be named by other words"),
+        (b'{"conversation":"a","user":"u","messages":[],"metadata":[]}', "metadata must be a mapping"),
+        (b'{"conversation":"a","user":"u","messages":[],"n":1,"metadata":{"n":2}}', "metadata must be named once"),
+        (b'{"conversation":"a","user":"u","messages":[],"session":7}', "session must be an object"),
+        (b'{"conversation":"a","user":"u","messages":[],"session":{"color":1}}', "session must be of the fields"),
+        (b'{"conversation":"a","user":"u","messages":[],"session":{}}', "createdAt must be"),
+        (
+            (
+                b'{"conversation":"a","user":"u","messages":[{"from":"user","text":"x"}],"session":{"createdAt":'
+                b'"2026-01-01T00:00:00Z","lastActiveAt":"2026-01-01T00:00:00Z","messageCount":0}}'
+            ),
+            "session.messageCount must be at least 1",
+        ),
+    ],
+)
+def test_a_bad_line_is_reported_by_number_and_reason_and_the_others_are_imported(store, tmp_path, bad, reason):
+    file = write(tmp_path / "in.jsonl", GOOD % b"first", b"", bad, GOOD % b"last")
+    done = store.run("import", file)
+    assert done.code == 1
+    assert done.err.startswith("error: line 3: ")
+    assert reason in done.err
+    assert done.err.count("\n") == 1
+    assert len(store.run("list", "u", "--json").json) == 2
+    told = store.run("import", file, "--json")
+    assert json.loads(told.err)["error"].keys() == {"code", "message", "retryable"}
+    assert (told.json["badLines"], told.json["lines"]) == (1, 3)
+
+
+def test_nothing_of_a_line_is_stored_when_its_last_message_is_bad(store, tmp_path):
+    line = long_line(500)
+    line["messages"].append({"from": "nobody", "text": "x"})
+    assert store.run("import", write(tmp_path / "in.jsonl", line)).code == 1
+    assert store.count_messages("long") == -1
+
+
+def test_a_line_longer_than_the_limit_is_skipped_without_being_held(store, tmp_path):
+    file = tmp_path / "in.jsonl.gz"
+    with gzip.open(file, "wb", compresslevel=1) as packed:
+        packed.write(GOOD % b"first" + b"\n")
+        for _ in range(65):
+            packed.write(b"x" * MIB)
+        packed.write(b"\n" + GOOD % b"last" + b"\n" + b"x" * MIB)
+        for _ in range(64):
+            packed.write(b"x" * MIB)
+    done = store.run("import", str(file))
+    assert (done.code, done.err) == (1, "error: line 2: longer than 64 MiB\nerror: line 4: longer than 64 MiB\n")
+    assert len(store.run("list", "u", "--json").json) == 2
+
+
+def test_a_gzip_that_is_cut_off_is_imported_as_far_as_it_goes(store, tmp_path):
+    file = tmp_path / "in.jsonl.gz"
+    lines = b"\n".join(GOOD % b"s%d" % i for i in range(1000))
+    whole = gzip.compress(lines)
+    file.write_bytes(whole[: len(whole) // 2])
+    cut = store.run("import", str(file), "--json")
+    assert cut.code == 1
+    message = json.loads(cut.err)["error"]["message"]
+    imported = cut.json["sessionsCreated"]
+    assert message == f"line {imported + 1}: the gzip data is cut off; what was read before it is imported"
+    assert 0 < imported < 1000
+    file.write_bytes(whole)
+    again = store.run("import", str(file), "--json")
+    assert (again.code, again.json["sessionsCreated"], again.json["sessionsExisting"]) == (
+        0,
+        1000 - imported,
+        imported,
+    )
+
+
+def test_a_gzip_that_is_damaged_is_told_from_one_that_is_cut_off(store, tmp_path):
+    file = tmp_path / "in.jsonl.gz"
+    whole = bytearray(gzip.compress(GOOD % b"s1" + b"\n"))
+    whole[-6] ^= 0xFF  # its checksum
+    file.write_bytes(whole)
+    done = store.run("import", str(file))
+    assert done.code == 1
+    assert "the gzip data is damaged" in done.err
+
+
+def test_a_gzip_of_several_members_and_padding_is_read_to_its_end(store, tmp_path):
+    file = tmp_path / "in"
+    members = [gzip.compress(GOOD % b"s%d" % i + b"\n") for i in range(3)]
+    file.write_bytes(b"".join(members) + b"\0" * 100)
+    assert store.run("import", str(file), "--json").json["sessionsCreated"] == 3
+
+
+@pytest.mark.parametrize("content", [b"", b"\n\n  \n", b"\x1f"])
+def test_a_file_without_a_line_is_no_failure_but_a_lone_byte_is_a_bad_line(store, tmp_path, content):
+    (tmp_path / "in").write_bytes(content)
+    assert store.run("import", str(tmp_path / "in")).code == (1 if content == b"\x1f" else 0)
+
+
+def test_the_last_line_needs_no_end_and_the_first_may_have_a_byte_order_mark(store, tmp_path):
+    (tmp_path / "in").write_bytes(b"\xef\xbb\xbf" + GOOD % b"s1" + b"\r\n" + GOOD % b"s2")
+    assert store.run("import", str(tmp_path / "in"), "--json").json["sessionsCreated"] == 2
+
+
+@pytest.mark.parametrize("name", ["missing.jsonl", ""])
+def test_a_missing_file_and_a_folder_are_errors_of_exit_code_1(store, tmp_path, name):
+    failed = store.run("import", str(tmp_path / name))
+    assert (failed.code, failed.out) == (1, "")
+    assert failed.err.splitlines()[1] == "code: file"
+    assert not store.path.exists()
+
+
+@pytest.mark.skipif(not Path("/proc/self/mem").exists(), reason="this system has no file that refuses to be read")
+def test_a_file_that_cannot_be_read_on_is_reported_with_the_line(store):
+    done = store.run("import", "/proc/self/mem")
+    assert done.code == 1
+    assert done.err.startswith("error: line 1: the file cannot be read on: ")
+
+
+def test_a_device_is_read_to_its_end(store):
+    assert store.run("import", "/dev/null", "--json").json["lines"] == 0
+
+
+def test_a_session_of_another_user_is_left_alone(store, tmp_path):
+    store.run("create", "owner", "--session-id", "s1")
+    done = store.run("import", write(tmp_path / "in.jsonl", GOOD % b"s1"))
+    assert done.code == 1
+    assert "line 1: user must be that of the stored session, 'owner'; got 'u'" in done.err
+    assert store.count_messages("s1") == 0
+
+
+def test_an_existing_session_that_lost_nothing_is_gone_on_with(store, tmp_path):
+    store.run("create", "u", "--session-id", "s1", "--meta", "kept=1")
+    store.run("say", "s1", "here already")
+    done = store.run("import", write(tmp_path / "in.jsonl", GOOD % b"s1"), "--json").json
+    assert (done["sessionsExisting"], done["messagesStored"]) == (1, 1)
+    assert [message.text for message in store.history("s1")] == ["here already", "hello"]
+
+
+def test_an_id_that_is_stored_with_other_content_is_a_conflict(store, tmp_path):
+    store.run("create", "u", "--session-id", "s1")
+    store.run("say", "s1", "other", "--id", "import-1")
+    done = store.run("import", write(tmp_path / "in.jsonl", GOOD % b"s1"))
+    assert done.code == 1
+    assert "line 1: message id 'import-1' is stored in session 's1' with other content" in done.err
+    assert store.count_messages("s1") == 1
+
+
+def test_lines_of_one_session_are_imported_in_the_order_of_the_file(store, tmp_path):
+    lines = [
+        {"conversation": "s1", "user": "u", "messages": [{"id": f"m{i}", "from": "user", "text": str(i)}]}
+        for i in range(50)
+    ]
+    assert store.run("import", write(tmp_path / "in.jsonl", *lines), "--json").json["messagesStored"] == 50
+    assert [message.text for message in store.history("s1")] == [str(i) for i in range(50)]
+
+
+def test_equal_messages_of_one_id_in_a_line_are_one_message(store, tmp_path):
+    message = {"id": "m1", "from": "user", "text": "x"}
+    line = {"conversation": "s1", "user": "u", "messages": [message, message]}
+    done = store.run("import", write(tmp_path / "in.jsonl", line), "--json").json
+    assert (done["messagesStored"], done["duplicates"], done["badLines"]) == (1, 1, 0)
+
+
+def test_a_conversation_longer_than_the_history_is_stored_once_however_often_it_is_imported(store, tmp_path):
+    file = write(tmp_path / "in.jsonl", long_line(350))
+    assert store.run("import", file, "--json").json["messagesStored"] == 350
+    again = store.run("import", file, "--json").json
+    assert (again["messagesStored"], again["duplicates"]) == (0, 350)
+    store.run("say", "long", "said since")
+    again = store.run("import", file, "--json").json
+    assert (again["messagesStored"], again["duplicates"]) == (0, 350)
+    assert store.count_messages("long") == 351
+
+
+def test_a_line_whose_messages_may_all_be_trimmed_is_reported_and_not_guessed_about(store, tmp_path):
+    store.run("import", write(tmp_path / "in.jsonl", long_line(150)))
+    file = write(tmp_path / "other.jsonl", GOOD % b"long")
+    done = store.run("import", file)
+    assert done.code == 1
+    assert (
+        "line 1: messages must be of a session that retains some of them" in done.err
+        or "with other content" in done.err
+    )
+    line = {"conversation": "long", "user": "u", "messages": [{"id": "new", "from": "user", "text": "x"}]}
+    done = store.run("import", write(tmp_path / "new.jsonl", line))
+    assert done.code == 1
+    assert "whether these are among the trimmed ones is unknown" in done.err
+    assert store.count_messages("long") == 150
+
+
+def test_an_import_that_was_killed_goes_on_where_it_was_killed(store, tmp_path):
+    file = write(tmp_path / "in.jsonl", *(GOOD % b"s%d" % i for i in range(20)), long_line(20_000))
+    process = store.start("import", file)
+    store.wait_for_messages("long", 1000)
+    process.kill()
+    process.communicate()
+    before = store.count_messages("long")
+    assert 1000 <= before < 20_000
+    again = store.run("import", file, "--json").json
+    assert store.count_messages("long") == 20_000
+    assert again["duplicates"] == before + 20
+    assert [message.text for message in store.history("long")] == [f"message {i}" for i in range(19_901, 20_001)]
+
+
+@pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
+def test_a_signal_ends_an_import_that_waits_for_its_input(store, number, code):
+    process = store.start("import", "-")
+    process.stdin.write(GOOD % b"s1" + b"\n" + (GOOD % b"s2")[:20])
+    process.stdin.flush()
+    store.wait_for_messages("s1", 1)
+    process.send_signal(number)
+    assert process.wait(timeout=10) == code  # with its input still open
+    out, err = process.communicate()
+    assert err.decode() == "stopped after 1 lines; run it again: nothing is stored twice\n"
+    assert "messages stored          1" in out.decode()
+
+
+def test_an_import_from_standard_input_may_come_piece_by_piece_and_packed(store):
+    process = store.start("import", "-", "--json")
+    packed = gzip.compress(GOOD % b"s1" + b"\n" + GOOD % b"s2" + b"\n")
+    process.stdin.write(packed[:1])
+    process.stdin.flush()
+    process.stdin.write(packed[1:30])
+    process.stdin.flush()
+    out, err = process.communicate(packed[30:], timeout=10)
+    assert (process.returncode, err) == (0, b"")
+    assert json.loads(out)["sessionsCreated"] == 2
+
+
+def test_an_import_from_a_named_pipe_waits_for_its_writer(store, tmp_path):
+    pipe = tmp_path / "pipe"
+    os.mkfifo(pipe)
+    writer = threading.Thread(target=lambda: pipe.write_bytes(GOOD % b"s1"))
+    process = store.start("import", str(pipe), "--json")
+    writer.start()
+    out, _ = process.communicate(timeout=10)
+    writer.join()
+    assert (process.returncode, json.loads(out)["sessionsCreated"]) == (0, 1)
+
+
+def test_a_store_that_fails_stops_the_import_and_says_how_far_it_came(store, tmp_path):
+    store.run("create", "u", "--session-id", "s1")
+    with sqlite3.connect(store.path) as db:
+        db.execute(
+            "CREATE TRIGGER full BEFORE INSERT ON messages WHEN NEW.seq > 300 BEGIN SELECT RAISE(ABORT, 'full'); END"
+        )
+    db.close()
+    file = write(tmp_path / "in.jsonl", GOOD % b"s1", b"{", long_line(1000))
+    failed = store.run("import", file)
+    assert failed.code == 5
+    assert "messages stored          301" in failed.out
+    bad, stopped, error, _ = failed.err.splitlines()
+    assert bad.startswith("error: line 2: ")
+    assert stopped == "stopped after 2 lines; run it again: nothing is stored twice"
+    assert error.startswith("error: ")
+    told = store.run("import", file, "--json")
+    assert (told.code, told.json["lines"]) == (5, 2)
+    assert json.loads(told.err.splitlines()[1])["error"]["code"].startswith("store")
+
+
+def test_the_ttl_is_for_sessions_that_bring_none(store, tmp_path):
+    session = {"createdAt": "2026-01-01T00:00:00Z", "lastActiveAt": "2026-01-01T00:00:00Z", "ttl": None}
+    lines = ({"conversation": "own", "user": "u", "messages": [], "session": session}, GOOD % b"none")
+    assert store.run("import", write(tmp_path / "in.jsonl", *lines), "--ttl", "77").code == 0
+    assert store.run("ttl", "own", "--json").json["ttl"] == -1
+    assert store.run("show", "none", "--json").json["ttl"] == 77
+
+
+def build_sessions(store: Store) -> None:
+    async def build(manager: SessionManager) -> None:
+        odd = {name: [name] for name in ("conversation", "user", "messages", "session", "metadata")}
+        await manager.create_session("用户:1", {"topic": "退款", "n": None, **odd}, session_id="odd", ttl=None)
+        await manager.switch_agent("odd", "human", note="taken over")
+        await manager.add_message(
+            "odd", {"id": "m1", "from": "tool", "text": "\x00\u202e😀", "type": "t", "score": 0.5}, epoch=1
+        )
+        await manager.create_session("u", session_id="empty")
+        await manager.create_session("u", session_id="trimmed", ttl=500)
+        await manager.add_messages("trimmed", [{"from": "user", "text": str(i)} for i in range(250)])
+
+    store.ask(build)
+
+
+def test_an_import_of_an_export_gives_the_same_sessions_messages_and_numbers(store, other, tmp_path):
+    build_sessions(store)
+    file = str(tmp_path / "out.jsonl.gz")
+    done = store.run("export", file, "--json")
+    assert (done.code, done.err) == (0, "")
+    assert (done.json["file"], done.json["sessions"], done.json["messages"]) == (file, 3, 102)
+    assert Path(file).stat().st_mode & 0o777 == 0o600
+    assert other.run("import", file).code == 0
+    for session_id in ("odd", "empty", "trimmed"):
+        ours, theirs = (s.run("show", session_id, "--json").json for s in (store, other))
+        assert ours | {"lastActiveAt": ""} == theirs | {"lastActiveAt": ""}
+        assert store.history(session_id) == other.history(session_id)
+    assert other.run("import", file, "--json").json["duplicates"] == 102
+
+
+def test_an_import_of_an_export_into_its_own_store_changes_nothing(store, tmp_path):
+    build_sessions(store)
+    file = str(tmp_path / "out.jsonl")
+    store.run("export", file)
+    with sqlite3.connect(store.path) as db:
+        db.execute("UPDATE messages SET element = CAST('{torn' AS BLOB) WHERE session_id = 'trimmed' AND seq = 200")
+    db.close()
+    torn = str(tmp_path / "torn.jsonl")
+    store.run("export", torn)
+    before = {session_id: store.history(session_id) for session_id in ("odd", "empty", "trimmed")}
+    done = store.run("import", torn, "--json")
+    assert (done.code, done.json["messagesStored"], done.json["duplicates"]) == (0, 0, 102)
+    assert {session_id: store.history(session_id) for session_id in before} == before
+
+
+def test_an_exported_session_that_lived_on_is_recognized_by_its_creation(store, tmp_path):
+    build_sessions(store)
+    file = str(tmp_path / "out.jsonl")
+    store.run("export", file)
+    later = [{"from": "user", "text": f"later {i}"} for i in range(120)]
+    store.ask(lambda manager: manager.add_messages("trimmed", later))
+    done = store.run("import", file, "--json")
+    assert (done.code, done.json["messagesStored"], done.json["duplicates"]) == (0, 0, 102)
+    assert store.count_messages("trimmed") == 370
+
+
+def test_an_exported_session_killed_between_its_making_and_its_messages_is_completed(store, other, tmp_path):
+    build_sessions(store)
+    file = tmp_path / "out.jsonl"
+    store.run("export", str(file))
+    [line] = [line for line in map(json.loads, file.read_text().splitlines()) if line["conversation"] == "trimmed"]
+    begun = line | {"messages": []}
+    begun["session"] = line["session"] | {"messageCount": 150}
+    other.run("import", write(tmp_path / "begun.jsonl", begun))
+    assert other.count_messages("trimmed") == 150
+    assert other.run("import", write(tmp_path / "whole.jsonl", line), "--json").json["messagesStored"] == 100
+    assert other.history("trimmed") == store.history("trimmed")
+
+
+@pytest.mark.parametrize("raw", [b"{torn", b"\xff\xfe" * 20_000])
+def test_an_unreadable_message_is_exported_as_it_is_and_imported_without_loss(store, other, tmp_path, raw):
+    store.run("create", "u", "--session-id", "s1")
+    store.run("say", "s1", "torn")
+    store.run("say", "s1", "fine")
+    with sqlite3.connect(store.path) as db:
+        db.execute("UPDATE messages SET element = ? WHERE seq = 1", (raw,))
+    db.close()
+    file = str(tmp_path / "out.jsonl")
+    assert store.run("export", file).code == 0
+    assert other.run("import", file).code == 0
+    assert other.run("import", file, "--json").json["duplicates"] == 2
+    torn, fine = other.history("s1")
+    assert (torn.type, torn.seq, fine.text) == ("unreadable", 1, "fine")
+    text = raw.decode(errors="backslashreplace")
+    assert text == torn.extra.get("raw", torn.text)
+
+
+def test_an_export_of_one_user_has_only_that_user_s_sessions(store, capfd):
+    store.run("create", "u", "--session-id", "s1")
+    store.run("create", "v", "--session-id", "s2")
+    shown = store.run("export", "--user", "v")
+    assert shown.json["conversation"] == "s2"
+    assert shown.err == "1 sessions with 0 messages exported\n"
+    assert len(store.run("export", "-", "--json").out.splitlines()) == 2
+
+
+def test_many_sessions_are_exported_each_once(store, tmp_path):
+    store.run("import", write(tmp_path / "in.jsonl", *(GOOD % b"s%d" % i for i in range(100))))
+    file = tmp_path / "out.jsonl"
+    assert "sessions   100" in store.run("export", str(file)).out
+    names = [json.loads(line)["conversation"] for line in file.read_text().splitlines()]
+    assert sorted(names) == sorted(f"s{i}" for i in range(100))
+
+
+def test_an_export_that_fails_leaves_the_old_file_and_no_half_one(store, tmp_path):
+    for i in range(40):
+        store.run("create", "u", "--session-id", f"s{i}")
+    with sqlite3.connect(store.path) as db:
+        db.execute("UPDATE sessions SET created_at = 'broken' WHERE session_id = 's9'")
+    db.close()
+    folder = tmp_path / "exports"
+    folder.mkdir()
+    file = folder / "out.jsonl"
+    file.write_text("the old one")
+    failed = store.run("export", str(file))
+    assert (failed.code, failed.out) == (5, "")
+    assert file.read_text() == "the old one"
+    assert list(folder.iterdir()) == [file]
+
+
+@pytest.mark.parametrize("path", ["", "no/such/folder.jsonl", "/dev/null"])
+def test_an_export_to_what_is_no_file_is_an_error_that_names_it(store, tmp_path, path):
+    store.run("create", "u")
+    failed = store.run("export", str(tmp_path / path))
+    assert failed.code == 1
+    assert failed.err.startswith(f"error: {tmp_path / path}: ")
+    assert Path("/dev/null").is_char_device()
+
+
+def test_an_export_into_a_pipe_ends_when_its_reader_does(store, tmp_path):
+    line = long_line(100)
+    line["messages"] = [{"from": "user", "text": "x" * 10_000}] * 1 + line["messages"]
+    store.run("import", write(tmp_path / "in.jsonl", *(line | {"conversation": f"s{i}"} for i in range(50))))
+    process = store.start("export")
+    assert process.stdout.read(10) == b'{"conversa'
+    process.stdout.close()
+    assert process.wait(timeout=10) == 1
+    assert process.stderr.read() == b""
+    process.stdin.close()
+    process.stderr.close()
+
+
+def test_a_signal_ends_an_export_whose_reader_does_not_read(store, tmp_path):
+    line = long_line(90) | {"pad": "x" * 60_000}
+    store.run("import", write(tmp_path / "in.jsonl", *(line | {"conversation": f"s{i}"} for i in range(20))))
+    process = store.start("export")
+    assert process.stdout.read(10) == b'{"conversa'
+    process.send_signal(signal.SIGTERM)
+    assert process.wait(timeout=10) == 143
+    _, err = process.communicate()
+    assert err == b""
+
+
+def test_the_progress_is_shown_on_a_terminal_only(store, tmp_path):
+    file = write(tmp_path / "in.jsonl", *(GOOD % b"s%d" % i for i in range(300)))
+    ours, theirs = pty.openpty()
+    for words, shown in ((("import", file), b"importing"), (("export", str(tmp_path / "out")), b"exporting")):
+        process = store.start(*words, stdin=subprocess.DEVNULL, stderr=theirs)
+        assert process.wait(timeout=20) == 0
+        process.stdout.close()
+        assert shown in os.read(ours, 65_536)
+    os.close(ours)
+    os.close(theirs)
+
+
+@pytest.mark.skipif(not SHARED.exists(), reason="the shared dialogues are not here")
+def test_real_dialogues_come_out_of_an_export_as_they_went_in(store, tmp_path):
+    assert store.run("import", str(SHARED), "--user", "visitor").code == 0
+    file = tmp_path / "out.jsonl.gz"
+    assert store.run("export", str(file)).code == 0
+
+    def read(path: Path) -> dict[str, Any]:
+        with gzip.open(path, "rt", encoding="utf-8") as lines:
+            return {
+                line["conversation"]: (line["services"], [(m["from"], m["text"]) for m in line["messages"]])
+                for line in map(json.loads, lines)
+            }
+
+    assert read(file) == read(SHARED)
