@@ -12,12 +12,14 @@ from places import SqlitePlace
 
 
 @pytest.fixture
-def url(place) -> str:
-    return place.url
+def connect(place):
+    return lambda **settings: blocking.SessionManager.from_url(
+        place.url, **{**getattr(place, "settings", {}), **settings}
+    )
 
 
-def test_the_calls_are_those_of_the_asynchronous_manager(url: str) -> None:
-    with blocking.SessionManager.from_url(url) as manager:
+def test_the_calls_are_those_of_the_asynchronous_manager(connect) -> None:
+    with connect() as manager:
         session = manager.create_session("user123", {"name": "客服会话"})
         result = manager.add_message(session.session_id, {"from": "user", "text": "你好"})
         assert manager.get_history(session.session_id) == [result.message]
@@ -37,8 +39,8 @@ def test_every_public_call_of_the_manager_is_offered() -> None:
     assert calls(chat_session.SessionManager) - for_operators == calls(blocking.SessionManager)
 
 
-def test_several_threads_share_one_manager(url: str) -> None:
-    with blocking.SessionManager.from_url(url, max_message_history=1000) as manager:
+def test_several_threads_share_one_manager(connect) -> None:
+    with connect(max_message_history=1000) as manager:
         session_id = manager.create_session("u").session_id
 
         def write(thread: int) -> list[int]:

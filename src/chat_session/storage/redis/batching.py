@@ -66,7 +66,11 @@ class _Waiting:
 
 
 class Lane:
-    """Sends packed commands and gives each its reply. An error reply is given, not raised."""
+    """Sends packed commands and gives each its reply. An error reply is given, not raised.
+
+    A lone call on a warm connection is carried by its caller's own task. Connecting is never left to a
+    task that somebody may cancel: asyncio then loses the socket.
+    """
 
     def __init__(
         self, address: str, connections: Connections, round_trip_timeout: float, confirmation: Confirmation
@@ -79,6 +83,7 @@ class Lane:
         self._queue: deque[_Waiting] = deque()
         self._flying: Sequence[_Waiting] = ()
         self._sent = False  # of those flying
+        self._warm = False  # the last round trip went well, so the next one need not connect
         self._busy = False
         self._pump: asyncio.Task[None] | None = None
         self._alarm: asyncio.TimerHandle | None = None
@@ -87,7 +92,7 @@ class Lane:
     async def send(self, command: Packed, expires: float) -> Any:
         """Give the reply. Raises Lost if there is none by ``expires``, a moment of the loop's clock."""
         loop = asyncio.get_running_loop()
-        if not self._busy:
+        if self._warm and not self._busy:
             waiting = _Waiting(command, expires, loop.create_future())
             self._busy = True
             try:
@@ -151,7 +156,7 @@ class Lane:
 
     async def _round_trip(self, batch: Sequence[_Waiting]) -> None:
         """Answer every one of the batch, by a reply or by Lost. Raises only if it is cancelled itself."""
-        self._flying, self._sent = batch, False
+        self._flying, self._sent, self._warm = batch, False, False
         try:
             async with asyncio.timeout(self._timeout):
                 connection = await self._connections.acquire()
@@ -166,6 +171,7 @@ class Lane:
                     if not healthy:
                         await connection.disconnect(nowait=True)
                     await self._connections.release(connection)
+            self._warm = healthy
         except Exception as error:  # whatever breaks, each caller learns of it, typed
             for waiting in batch:
                 waiting.fail(error, sent=self._sent)
