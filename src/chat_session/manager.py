@@ -15,6 +15,7 @@ from chat_session.clock import now
 from chat_session.connect import adopt, open_store
 from chat_session.errors import (
     ChatSessionError,
+    InvalidInput,
     ManagerClosed,
     StoreCorrupt,
     StoreError,
@@ -44,7 +45,7 @@ from chat_session.session import (
     choose_ttl,
 )
 from chat_session.settings import Settings
-from chat_session.storage.contract import Appended, Finding, SessionStore
+from chat_session.storage.contract import Appended, Finding, Left, SessionStore
 from chat_session.telemetry.hooks import Hooks, combine
 from chat_session.telemetry.logging import LoggingHooks
 
@@ -313,13 +314,23 @@ class SessionManager:
         async for session in self._store.scan_sessions():
             yield session
 
-    async def restore_session(self, session: Session) -> Session:
-        """Store a session as it was elsewhere: stamps, agent, epoch and count kept; its ttl starts now.
+    async def restore_session(
+        self, session: Session, messages: Sequence[Message | Mapping[str, Any]] = (), *, ttl_left: Left = ...
+    ) -> Session:
+        """Store a session as it was elsewhere, in one step: stamps, agent, epoch, count and messages.
 
-        Raises SessionExists. Messages appended next are numbered from ``message_count + 1``.
+        The last of ``messages`` is the one that ``message_count`` counts last; of more than
+        MAX_MESSAGE_HISTORY the oldest are left out. ``ttl_left``: the seconds it still lives, None for
+        ever; left out, its ttl starts now. Raises SessionExists.
         """
         session = Session.from_dict(session.to_dict())
-        return await self._call("create_session", session.session_id, self._store.create_session, session)
+        drafts = check_messages(messages, self._settings.max_message_bytes) if messages else []
+        if len(drafts) > session.message_count:
+            allowed = f"at most {session.message_count}, the session's message_count"
+            raise InvalidInput("messages", allowed, str(len(drafts)))
+        drafts = drafts[-self._settings.max_message_history :]
+        left = ttl_left if ttl_left is ... else check_ttl(ttl_left)
+        return await self._call("create_session", session.session_id, self._store.create_session, session, drafts, left)
 
     async def diagnose(self, *, repair: bool = False) -> list[Finding]:
         """What ``chat-session doctor`` shows: settings that endanger sessions, data that is torn."""

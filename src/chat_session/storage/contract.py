@@ -5,10 +5,13 @@ or not at all, and is safe to repeat. A method may raise any StoreError besides 
 """
 
 from collections.abc import AsyncIterator, Mapping, Sequence
+from types import EllipsisType
 from typing import Any, NamedTuple, Protocol, runtime_checkable
 
 from chat_session.message import Draft, Message
 from chat_session.session import Agent, Session
+
+Left = int | EllipsisType | None
 
 
 class Appended(NamedTuple):
@@ -43,8 +46,11 @@ class SessionStore(Protocol):
     What remains of a dead one is nobody's: a new session of that id starts empty.
     """
 
-    async def create_session(self, session: Session) -> Session:
-        """Store ``session`` as given and index it. Its ttl starts now. Raises SessionExists.
+    async def create_session(self, session: Session, history: Sequence[Draft] = (), left: Left = ...) -> Session:
+        """Store ``session`` as given and index it. Raises SessionExists.
+
+        ``history`` ends with the message that ``message_count`` counts last. ``left``: the seconds that it
+        lives from now if nothing happens, None for ever; left out, its ttl.
 
         The same call repeated after a lost answer succeeds. A session of that id that is dead, swept
         or not, does not stand in the way.
@@ -84,7 +90,7 @@ class SessionStore(Protocol):
         A message whose id is stored with the same content is not stored again and answers as the
         first time, even when the epoch has moved since. "The same content" is what the caller gave:
         a timestamp that was filled in does not count; a message as it was read is the same, too.
-        Ids are known for the retained messages; within one call they are distinct. Raises
+        A repeat slides the deadline, too. Ids are known for the retained messages; within one call they are distinct. Raises
         SessionNotFound, AgentConflict (``epoch`` is not the current one), MessageConflict.
         """
         ...

@@ -48,7 +48,8 @@ class LifetimeContract:
             return await manager.get_session_ttl(session_id) <= 2
 
         writes: tuple[Callable[[], object], ...] = (
-            lambda: manager.add_message(session_id, {"from": "user", "text": "x"}),
+            lambda: manager.add_message(session_id, {"id": "m", "from": "user", "text": "x"}),
+            lambda: manager.add_message(session_id, {"id": "m", "from": "user", "text": "x"}),  # a repeat is activity
             lambda: manager.switch_agent(session_id, "human"),
             lambda: manager.extend_session(session_id),
         )

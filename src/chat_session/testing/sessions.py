@@ -190,10 +190,15 @@ class SessionsContract:
         await manager.switch_agent(session.session_id, "human")
         seen = await manager.get_session(session.session_id)
         assert seen is not None
+        history = await manager.get_history(session.session_id)
         await manager.delete_session(session.session_id)
-        restored = await manager.restore_session(Session.from_dict(seen.to_dict()))
+        restored = await manager.restore_session(Session.from_dict(seen.to_dict()), history[1:], ttl_left=50)
         assert restored == seen == await manager.get_session(session.session_id)
+        assert 49 <= await manager.get_session_ttl(session.session_id) <= 50
+        assert await manager.get_history(session.session_id) == history[1:]
+        assert (await manager.add_message(session.session_id, history[2])).duplicate
         assert (await manager.add_message(session.session_id, {"from": "user", "text": "next"})).seq == 4
+        assert 99 <= await manager.get_session_ttl(session.session_id) <= 100
 
     async def test_every_living_session_is_scanned_once(self, manager: SessionManager) -> None:
         created = [await manager.create_session(f"u{i % 7}") for i in range(60)]

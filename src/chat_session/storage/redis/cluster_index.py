@@ -9,10 +9,12 @@ and mended by the next count or sweep; never a session that is counted wrong.
 from collections.abc import Sequence
 from typing import Any
 
+from chat_session.session import Session
+from chat_session.storage.codec import Element
 from chat_session.storage.redis import scripts
 from chat_session.storage.redis.codec import NEVER, decode_user
 from chat_session.storage.redis.connection import Command, Link
-from chat_session.storage.redis.index import Hint, Settled
+from chat_session.storage.redis.index import Hint, Settled, create_call
 from chat_session.storage.redis.keys import Keys, due_member
 
 GONE = -2  # what PTTL says of a key that is not there
@@ -26,20 +28,16 @@ class ClusterIndex:
         self._link = link
         self._keys = keys
 
-    async def create(
-        self, session_id: str, user_id: str, *, token: str, ttl: int, agent: str, fields: dict[str, bytes]
-    ) -> list[Any]:
-        name, member = "create_session", due_member(session_id, user_id)
+    async def create(self, session: Session, *, token: str, ttl: int, elements: Sequence[Element]) -> list[Any]:
+        name, session_id, user_id = "create_session", session.session_id, session.user_id
         due_score, user_score = await self._touch(name, session_id, user_id)
-        keys = self._keys.session(session_id)
-        call = scripts.create_session(
-            keys, (), token=token, ttl=ttl, member=member, session_id=session_id, agent=agent, fields=fields
-        )
+        call = create_call(self._keys, (), session, token=token, ttl=ttl, elements=elements)
         reply: list[Any] = await self._link.run(name, call)
         if reply[0] == b"OK":
             verdict = str(NEVER if ttl == NEVER else ttl * 1000)
         else:  # taken: by this user's session, which is scored anew, or by another's, and the hint goes again
-            owner, left = await self._link.run_all(name, [(b"HGET", keys.meta, b"userId"), (b"PTTL", keys.meta)])
+            meta = self._keys.meta(session_id)
+            owner, left = await self._link.run_all(name, [(b"HGET", meta, b"userId"), (b"PTTL", meta)])
             verdict = str(left) if owner == user_id.encode() else "drop"
         await self._move(name, session_id, user_id, due_score, user_score, verdict)
         return reply

@@ -3,9 +3,12 @@
 from collections.abc import Sequence
 from typing import Any, NamedTuple, Protocol
 
+from chat_session.session import Session
+from chat_session.storage.codec import Element
 from chat_session.storage.redis import scripts
+from chat_session.storage.redis.codec import encode_meta
 from chat_session.storage.redis.connection import Link
-from chat_session.storage.redis.keys import Keys, due_member, parse_due_member
+from chat_session.storage.redis.keys import IndexKeys, Keys, due_member, parse_due_member
 
 
 class Hint(NamedTuple):
@@ -30,10 +33,8 @@ class Settled(NamedTuple):
 class Index(Protocol):
     """Keeps hints truthful while sessions come, go and change their lifetime."""
 
-    async def create(
-        self, session_id: str, user_id: str, *, token: str, ttl: int, agent: str, fields: dict[str, bytes]
-    ) -> list[Any]:
-        """Run create_session with its hints; its reply."""
+    async def create(self, session: Session, *, token: str, ttl: int, elements: Sequence[Element]) -> list[Any]:
+        """Run create_session with its hints; its reply. ``ttl``: as stored, from now."""
         ...
 
     async def delete(self, session_id: str, user_id: str) -> list[Any]:
@@ -60,19 +61,9 @@ class ServerIndex:
         self._link = link
         self._keys = keys
 
-    async def create(
-        self, session_id: str, user_id: str, *, token: str, ttl: int, agent: str, fields: dict[str, bytes]
-    ) -> list[Any]:
-        call = scripts.create_session(
-            self._keys.session(session_id),
-            self._keys.index(session_id, user_id),
-            token=token,
-            ttl=ttl,
-            member=due_member(session_id, user_id),
-            session_id=session_id,
-            agent=agent,
-            fields=fields,
-        )
+    async def create(self, session: Session, *, token: str, ttl: int, elements: Sequence[Element]) -> list[Any]:
+        index = self._keys.index(session.session_id, session.user_id)
+        call = create_call(self._keys, index, session, token=token, ttl=ttl, elements=elements)
         reply: list[Any] = await self._link.run("create_session", call)
         return reply
 
@@ -107,3 +98,27 @@ class ServerIndex:
             )
         replies = await self._link.run_all(name, calls)
         return Settled(len(hints), sum(reply[1] for reply in replies if reply[0] == b"DEAD"))
+
+
+def create_call(
+    keys: Keys,
+    index: IndexKeys | tuple[()],
+    session: Session,
+    *,
+    token: str,
+    ttl: int,
+    elements: Sequence[Element],
+) -> scripts.Call:
+    """The script that stores ``session``, whose last message is its ``message_count``-th."""
+    return scripts.create_session(
+        keys.session(session.session_id),
+        index,
+        token=token,
+        ttl=ttl,
+        member=due_member(session.session_id, session.user_id),
+        session_id=session.session_id,
+        agent=session.current_agent,
+        first_seq=session.message_count - len(elements) + 1,
+        fields=encode_meta(session),
+        elements=elements,
+    )

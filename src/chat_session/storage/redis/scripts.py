@@ -54,9 +54,12 @@ def create_session(
     member: bytes,
     session_id: str,
     agent: str,
+    first_seq: int,
     fields: Mapping[str, bytes],
+    elements: Sequence[Element],
 ) -> Call:
-    args = (token, ttl, member, session_id, agent, *_flat(fields))
+    begin = (token, ttl, member, session_id, agent, first_seq, 2 * len(fields))
+    args = (*begin, *_flat(fields), *chain.from_iterable(elements))
     return Call(load("create_session"), (*keys, *index), args)
 
 

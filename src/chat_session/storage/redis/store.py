@@ -21,11 +21,11 @@ from chat_session.message import Draft, Message
 from chat_session.session import MAX_METADATA_ENTRIES, RESERVED, Agent, Session
 from chat_session.settings import Settings
 from chat_session.storage.codec import decode_id, decode_message, encode_message
-from chat_session.storage.contract import Appended, Finding, Switched
+from chat_session.storage.contract import Appended, Finding, Left, Switched
 from chat_session.storage.redis import scripts
 from chat_session.storage.redis.cluster import Cluster
 from chat_session.storage.redis.cluster_index import ClusterIndex
-from chat_session.storage.redis.codec import decode_meta, decode_user, encode_meta, encode_ttl, encode_value
+from chat_session.storage.redis.codec import decode_meta, decode_user, encode_ttl, encode_value
 from chat_session.storage.redis.connection import Command, Link, Patience
 from chat_session.storage.redis.doctor import Doctor
 from chat_session.storage.redis.index import Hint, Index, ServerIndex
@@ -71,17 +71,14 @@ class RedisStore:
             link, keys, index, default_ttl=settings.default_session_ttl, max_history=settings.max_message_history
         )
 
-    async def create_session(self, session: Session) -> Session:
-        session_id = session.session_id
+    async def create_session(self, session: Session, history: Sequence[Draft] = (), left: Left = ...) -> Session:
         reply = await self._index.create(
-            session_id,
-            session.user_id,
+            session,
             token=_token(),
-            ttl=encode_ttl(session.ttl),
-            agent=session.current_agent,
-            fields=encode_meta(session),
+            ttl=encode_ttl(session.ttl if left is ... else left),
+            elements=[encode_message(draft) for draft in history],
         )
-        self._facts(session_id, reply)
+        self._facts(session.session_id, reply)
         return session
 
     async def get_session(self, session_id: str) -> Session | None:

@@ -23,7 +23,7 @@ from chat_session.message import Draft, Message
 from chat_session.session import MAX_METADATA_ENTRIES, Agent, Session
 from chat_session.settings import Settings
 from chat_session.storage.codec import Element, decode_message, encode_message
-from chat_session.storage.contract import Appended, Finding, Switched
+from chat_session.storage.contract import Appended, Finding, Left, Switched
 from chat_session.storage.sqlite.doctor import diagnose
 from chat_session.storage.sqlite.worker import Worker
 
@@ -60,8 +60,8 @@ class SqliteStore:
             raise SettingsError("CHAT_SESSION_URL", f"an SQLite URL must be {allowed}")
         return cls(path, max_history=settings.max_message_history, call_timeout=settings.store_timeout)
 
-    async def create_session(self, session: Session) -> Session:
-        await self._writer.run("create_session", partial(_create, session=session))
+    async def create_session(self, session: Session, history: Sequence[Draft] = (), left: Left = ...) -> Session:
+        await self._writer.run("create_session", partial(_create, session=session, history=history, left=left))
         return session
 
     async def get_session(self, session_id: str) -> Session | None:
@@ -138,7 +138,7 @@ class SqliteStore:
         await self._reader.close()
 
 
-def _create(db: sqlite3.Connection, session: Session) -> None:
+def _create(db: sqlite3.Connection, session: Session, history: Sequence[Draft], left: Left) -> None:
     if _find(db, session.session_id) is not None:
         raise SessionExists(session.session_id)
     _remove(db, session.session_id)  # what was left of a dead one
@@ -154,9 +154,11 @@ def _create(db: sqlite3.Connection, session: Session) -> None:
         session.message_count,
         session.ttl,
         msgspec.json.encode(session.metadata),
-        _deadline(session.ttl),
+        _deadline(session.ttl if left is ... else left),
     )
     db.execute(_INSERT_SESSION, row)
+    for seq, draft in enumerate(history, session.message_count - len(history) + 1):
+        db.execute(_INSERT_MESSAGE, (session.session_id, seq, *encode_message(draft)))
 
 
 def _select(db: sqlite3.Connection, where: str, facts: Any) -> list[Session]:
@@ -218,6 +220,10 @@ def _touch(db: sqlite3.Connection, session: Session) -> None:
     )
 
 
+def _slide(db: sqlite3.Connection, session: Session) -> None:
+    db.execute("UPDATE sessions SET deadline = ? WHERE session_id = ?", (_deadline(session.ttl), session.session_id))
+
+
 def _append(
     db: sqlite3.Connection, session_id: str, drafts: Sequence[Draft], epoch: int | None, max_history: int
 ) -> list[Appended]:
@@ -228,6 +234,8 @@ def _append(
         raise AgentConflict(session_id, epoch, session.agent_epoch, session.current_agent)
     if fresh:
         _touch(db, msgspec.structs.replace(session, message_count=session.message_count + fresh))
+    else:  # a repeat keeps the session alive, too
+        _slide(db, session)
     return appended
 
 
