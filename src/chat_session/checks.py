@@ -1,6 +1,7 @@
 """What every check of an argument shares: text without surrogates, JSON that comes out as it went in."""
 
 import math
+import re
 import reprlib
 from collections.abc import Mapping
 from typing import Any
@@ -49,9 +50,12 @@ def check_integer(argument: str, value: object, lowest: int, highest: int, allow
     return int(value)
 
 
+_CONTROL = re.compile("[\x00-\x1f\x7f-\x9f\u2028\u2029]")
+
+
 def has_control_characters(text: str) -> bool:
     """Whether C0, DEL or C1 controls, or a line or paragraph separator, stand in the text."""
-    return any(c < " " or "\x7f" <= c <= "\x9f" or c in "\u2028\u2029" for c in text)
+    return _CONTROL.search(text) is not None
 
 
 class JsonCopy:

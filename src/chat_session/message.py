@@ -1,6 +1,6 @@
 """A message as a value, and what is valid of it."""
 
-import uuid
+import secrets
 from collections.abc import Mapping, Sequence
 from datetime import datetime
 from typing import Any, Literal, cast, get_args
@@ -74,15 +74,24 @@ class Draft(msgspec.Struct, frozen=True):
 
 def check_message(value: object, max_bytes: int, argument: str = "message") -> Draft:
     """Check one message and fill in its id and timestamp. Raises InvalidInput, MessageTooLarge."""
-    fields = _fields_of(value, argument)
-    moment = fields["timestamp"]
+    if isinstance(value, Message):
+        given = (value.id, value.sender, value.text, value.timestamp, value.type)
+        extra: object = value.extra
+    elif isinstance(value, Mapping):
+        sender_name = "sender" if "from" not in value and "sender" in value else "from"
+        get = value.get
+        given = (get("id"), get(sender_name), get("text"), get("timestamp"), get("type"))
+        extra = {name: entry for name, entry in value.items() if name not in _OWN_NAMES and name != sender_name}
+    else:
+        raise InvalidInput(argument, "a Message or a mapping with 'from' and 'text'", brief(value))
+    message_id, sender, text, moment, kind = given
     message = Message(
-        id=uuid.uuid4().hex if fields["id"] is None else check_message_id(f"{argument}.id", fields["id"]),
-        sender=check_sender(f"{argument}.from", fields["from"]),
-        text=_check_message_text(f"{argument}.text", fields["text"], max_bytes),
+        id=secrets.token_hex(16) if message_id is None else check_message_id(f"{argument}.id", message_id),
+        sender=check_sender(argument, sender),
+        text=_check_message_text(argument, text, max_bytes),
         timestamp=now() if moment is None else check_moment(f"{argument}.timestamp", moment),
-        type=None if fields["type"] is None else _check_type(f"{argument}.type", fields["type"]),
-        extra=_check_extra(f"{argument}.extra", fields["extra"]),
+        type=None if kind is None else _check_type(f"{argument}.type", kind),
+        extra=_check_extra(f"{argument}.extra", extra) if extra != {} else {},
     )
     return Draft(message, moment is None)
 
@@ -123,7 +132,7 @@ def check_message_id(argument: str, value: object) -> str:
 
 def check_sender(argument: str, value: object) -> Sender:
     if not isinstance(value, str) or value not in SENDERS:
-        raise InvalidInput(argument, "one of " + ", ".join(SENDERS), brief(value))
+        raise InvalidInput(f"{argument}.from", "one of " + ", ".join(SENDERS), brief(value))
     return cast(Sender, str.__str__(value))
 
 
@@ -141,35 +150,20 @@ def check_window(before: object, after: object) -> tuple[int | None, int | None]
     return high, low
 
 
-def _fields_of(value: object, argument: str) -> dict[str, Any]:
-    if isinstance(value, Message):
-        return {
-            "id": value.id,
-            "from": value.sender,
-            "text": value.text,
-            "timestamp": value.timestamp,
-            "type": value.type,
-            "extra": value.extra,
-        }
-    if not isinstance(value, Mapping):
-        raise InvalidInput(argument, "a Message or a mapping with 'from' and 'text'", brief(value))
-    sender_name = "sender" if "sender" in value and "from" not in value else "from"
-    fields: dict[str, Any] = {name: value.get(name) for name in ("id", "text", "timestamp", "type")}
-    fields["from"] = value.get(sender_name)
-    fields["extra"] = {k: v for k, v in value.items() if k not in _OWN_NAMES and k != sender_name}
-    return fields
-
-
 def _check_message_text(argument: str, value: object, max_bytes: int) -> str:
-    allowed = f"text of at most {max_bytes:,} bytes as UTF-8"
-    if not isinstance(value, str):
-        raise InvalidInput(argument, allowed, f"a {type(value).__name__}")
-    if len(value) > max_bytes:  # every character is a byte or more
-        raise MessageTooLarge(argument, allowed, f"{len(value):,} characters")
-    text = check_text(argument, value, allowed)
-    if not text.isascii() and (size := len(text.encode())) > max_bytes:
-        raise MessageTooLarge(argument, allowed, f"{size:,} bytes")
-    return text
+    if isinstance(value, str):
+        text = str.__str__(value)
+        if len(text) <= max_bytes and text.isascii():  # the common case: every character is one byte
+            return text
+        if len(text) <= max_bytes:
+            size = len(check_text(f"{argument}.text", text, "text").encode())
+            if size <= max_bytes:
+                return text
+            got = f"{size:,} bytes"
+        else:
+            got = f"{len(text):,} characters"
+        raise MessageTooLarge(f"{argument}.text", f"text of at most {max_bytes:,} bytes as UTF-8", got)
+    raise InvalidInput(f"{argument}.text", "text", f"a {type(value).__name__}")
 
 
 def _check_type(argument: str, value: object) -> str:
@@ -183,8 +177,6 @@ def _check_type(argument: str, value: object) -> str:
 def _check_extra(argument: str, value: object) -> dict[str, Any]:
     if not isinstance(value, Mapping):
         raise InvalidInput(argument, "a mapping", brief(value))
-    if not value:
-        return {}
     if taken := _OWN_NAMES.intersection(value):
         raise InvalidInput(argument, "named by other words than the message's own fields", min(taken))
     copied: dict[str, Any] = JsonCopy(argument).copy(value, argument)

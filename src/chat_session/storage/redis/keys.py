@@ -41,21 +41,14 @@ class Keys:
         self._session = f"{prefix}session:{opening}%s{closing}:%s"
 
     def session(self, session_id: str) -> SessionKeys:
-        return SessionKeys(
-            self.meta(session_id), self.agent(session_id), self.history(session_id), self.ids(session_id)
-        )
+        head = self._head(session_id)
+        return SessionKeys(head + b"meta", head + b"agent", head + b"history", head + b"ids")
 
     def meta(self, session_id: str) -> bytes:
-        return (self._session % (session_id, "meta")).encode()
+        return self._head(session_id) + b"meta"
 
-    def agent(self, session_id: str) -> bytes:
-        return (self._session % (session_id, "agent")).encode()
-
-    def history(self, session_id: str) -> bytes:
-        return (self._session % (session_id, "history")).encode()
-
-    def ids(self, session_id: str) -> bytes:
-        return (self._session % (session_id, "ids")).encode()
+    def _head(self, session_id: str) -> bytes:
+        return (self._session % (session_id, "")).encode()
 
     def user(self, user_id: str) -> bytes:
         """Sorted set: session id by the moment at which it must be checked."""

@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Sequence
+from functools import partial
 from typing import Any
 from urllib.parse import unquote, urlsplit
 
@@ -16,7 +17,7 @@ from chat_session.settings import Settings
 from chat_session.storage.redis.batching import Confirmation, Lane
 from chat_session.storage.redis.cluster import Address, Cluster
 from chat_session.storage.redis.connection import Patience
-from chat_session.storage.redis.topology import OneServer, PoolConnections, Topology, address_of
+from chat_session.storage.redis.topology import HeldConnection, OneServer, PoolConnections, Topology, address_of
 
 SENTINEL_PORT, CLUSTER_PORT = 26379, 6379
 
@@ -53,7 +54,7 @@ class Opener:
     def adopt(self, client: object) -> Topology:
         """The servers of a client, whatever its decoding, protocol and retries; it stays its owner's to close."""
         if isinstance(client, Redis):
-            return OneServer(client.connection_pool, self._lane)
+            return OneServer(client.connection_pool, partial(self._lane, PoolConnections))
         if isinstance(client, RedisCluster):
             nodes = tuple(client.nodes_manager.startup_nodes.values())
             kwargs = {k: v for k, v in nodes[0].connection_kwargs.items() if k not in ("host", "port")}
@@ -76,7 +77,7 @@ class Opener:
             _check_database(urlsplit(url).path)
         pool = ConnectionPool.from_url(url, **options)
         pool.make_connection()  # type: ignore[no-untyped-call]  # unknown options in the URL show only here
-        return OneServer(pool, self._lane, pool)
+        return OneServer(pool, self._own_lane, pool)
 
     def _open_sentinel(self, url: str, *, tls: bool) -> Topology:
         """``redis+sentinel://user:password@host1:26379,host2/service/db``; the user is the data servers'."""
@@ -91,7 +92,7 @@ class Opener:
         asking |= {"socket_timeout": 1.0, "socket_connect_timeout": 1.0}
         sentinel = Sentinel(addresses, sentinel_kwargs=asking)  # type: ignore[no-untyped-call]
         client = sentinel.master_for(unquote(service), username=user, password=password, **options)
-        return OneServer(client.connection_pool, self._lane, client.connection_pool, *sentinel.sentinels)
+        return OneServer(client.connection_pool, self._own_lane, client.connection_pool, *sentinel.sentinels)
 
     def _open_cluster(self, url: str, *, tls: bool) -> Topology:
         """``redis+cluster://user:password@host1:7000,host2:7000``; it has no numbered databases."""
@@ -107,7 +108,7 @@ class Opener:
         return self._cluster(addresses, make_pool)
 
     def _cluster(self, addresses: Sequence[Address], make_pool: Any) -> Cluster:
-        return Cluster(addresses, make_pool, self._lane, timeout=min(1.0, self.patience.round_trip_timeout))
+        return Cluster(addresses, make_pool, self._own_lane, timeout=min(1.0, self.patience.round_trip_timeout))
 
     def _connecting(self, *, tls: bool) -> dict[str, Any]:
         """What every connection of ours is made with."""
@@ -126,9 +127,12 @@ class Opener:
             options |= {name: path for name, path in files.items() if path}
         return options
 
-    def _lane(self, pool: ConnectionPool) -> Lane:
+    def _own_lane(self, pool: ConnectionPool) -> Lane:
+        return self._lane(HeldConnection, pool)
+
+    def _lane(self, borrow: type[PoolConnections], pool: ConnectionPool) -> Lane:
         confirmation = Confirmation(self._settings.redis_wait_replicas, self._settings.redis_wait_timeout)
-        return Lane(address_of(pool), PoolConnections(pool), self.patience.round_trip_timeout, confirmation)
+        return Lane(address_of(pool), borrow(pool), self.patience.round_trip_timeout, confirmation)
 
 
 def _split_hosts(url: str, default_port: int) -> tuple[str | None, str | None, list[Address]]:

@@ -1,6 +1,6 @@
 """The store on Redis and Valkey: each write one script and, but for delete, one round trip."""
 
-import uuid
+import secrets
 from collections.abc import AsyncIterator, Mapping, Sequence
 from typing import Any
 
@@ -284,4 +284,4 @@ def _appended(sent: Message, seq: int, stored: bytes | None) -> Appended:
 
 
 def _token() -> str:
-    return uuid.uuid4().hex[:16]
+    return secrets.token_hex(8)

@@ -9,7 +9,7 @@ from typing import Any, Protocol
 
 from redis.asyncio import ConnectionPool
 from redis.asyncio.connection import AbstractConnection
-from redis.exceptions import AskError
+from redis.exceptions import AskError, RedisError
 
 from chat_session.storage.redis.batching import Lane
 
@@ -58,6 +58,37 @@ class PoolConnections:
 
     async def release(self, connection: AbstractConnection) -> None:
         await self._pool.release(connection)
+
+
+class HeldConnection(PoolConnections):
+    """Keeps the one connection that a lane needs, of a pool of our own: borrowing it anew costs 20 µs a call."""
+
+    def __init__(self, pool: ConnectionPool) -> None:
+        super().__init__(pool)
+        self._held: AbstractConnection | None = None
+
+    async def acquire(self) -> AbstractConnection:
+        held = self._held
+        if held is None:
+            held = self._held = await super().acquire()
+        elif not held.is_connected:
+            await held.connect()  # type: ignore[no-untyped-call]
+        elif await _is_stale(held):
+            await held.disconnect(nowait=True)
+            await held.connect()  # type: ignore[no-untyped-call]
+        return held
+
+    async def release(self, connection: AbstractConnection) -> None:
+        """It stays ours until the pool closes."""
+
+
+async def _is_stale(connection: AbstractConnection) -> bool:
+    """The server closed it, or said something unasked. redis-py before 8 had another name for it."""
+    can_read = getattr(connection, "can_read", None) or connection.can_read_destructive
+    try:
+        return bool(await can_read())
+    except (OSError, RedisError):
+        return True
 
 
 class OneServer:

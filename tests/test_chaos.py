@@ -1,0 +1,402 @@
+"""The proofs by fault in their short forms, and the checker: it must see every promise that is broken."""
+
+import asyncio
+import os
+import random
+import sys
+from pathlib import Path
+
+import pytest
+
+sys.path.append(str(Path(__file__).resolve().parents[1]))  # where this is not run as "python -m pytest"
+
+from chaos.checker import Terms, Verdict, check
+from chaos.look import Kept, Look, Seen, Stored
+from chaos.proofs import PROOFS
+from chaos.recorder import MARK, Call, Recorder, read_history, text_of
+from chaos.trial import Proof, Trial, run_proof
+
+from chat_session import StoreUnavailable
+from places import chosen_places, missing
+from servers import find_server
+
+DEADLINE = 2_000_000
+SHORT = [proof for proof in PROOFS.values() if proof.in_short]
+FILE = [PROOFS[name] for name in ("R20", "R21", "R22")]
+
+
+@pytest.mark.skipif("redis" not in chosen_places(), reason="the proofs are of Redis")
+@pytest.mark.parametrize("proof", SHORT, ids=lambda proof: f"{proof.id}, {proof.title}")
+async def test_no_promise_is_broken_under(proof: Proof, tmp_path: Path) -> None:
+    if find_server() is None:
+        missing("redis-server or valkey-server")
+    await prove(proof, tmp_path)
+
+
+@pytest.mark.skipif("sqlite" not in chosen_places(), reason="the proofs are of files")
+@pytest.mark.parametrize("proof", FILE, ids=lambda proof: f"{proof.id}, {proof.title}")
+async def test_no_promise_is_broken_in_a_file_under(proof: Proof, tmp_path: Path) -> None:
+    await prove(proof, tmp_path)
+
+
+async def prove(proof: Proof, output: Path) -> None:
+    """Run the short form; CHAOS_SEED repeats a run that failed."""
+    seed = int(os.environ.get("CHAOS_SEED") or random.SystemRandom().randrange(2**32))
+    print(f"seed {seed}")
+    outcome = await run_proof(proof, proof.stores[0], seed, output, short=True)
+    if outcome.skipped:
+        pytest.skip(outcome.skipped)
+    assert outcome.violations == [], f"seed {seed}; the history is in {outcome.history}"
+    assert outcome.acknowledged > 0
+    assert sum(outcome.faults.values()) > 0
+
+
+class Case:
+    """A session "s" of user "u" with two messages that one writer sent, without a flaw until one is made."""
+
+    def __init__(self) -> None:
+        self.recorder = Recorder()
+        self.create = self.call("create", user="u", ttl=3600)
+        self.first = self.call("append", id="w-1", seq=1)
+        self.second = self.call("append", id="w-2", seq=2)
+        self.messages = [Stored(1, "w-1", text_of("s", "w-1")), Stored(2, "w-2", text_of("s", "w-2"))]
+        self.seen = Seen("u", 2, 0, "ai", self.messages)
+        parts = dict.fromkeys(("meta", "agent", "history", "ids"), DEADLINE)
+        self.kept = Kept(parts, "u", 3600, 2, 2, "ai", "ai", {"w-1": 1, "w-2": 2})
+        self.look = Look({"s": self.seen}, {"u": {"s"}}, {"s"}, 1, {"s": self.kept}, now=1_000_000.0)
+        self.look.due["s", "u"] = self.look.by_user["s", "u"] = DEADLINE
+
+    def call(self, kind: str, outcome: str = "ok", **facts: object) -> Call:
+        call = self.recorder.begin(kind, "s", "w", **facts)
+        call.outcome, call.ended = outcome, call.begun
+        return call
+
+    def store(self, message_id: str) -> None:
+        """Put one more message where a correct store would have it."""
+        seq = self.seen.count = self.kept.count = self.seen.count + 1
+        self.kept.length += 1
+        self.kept.ids[message_id] = seq
+        self.messages.append(Stored(seq, message_id, text_of("s", message_id)))
+
+    def judge(self, terms: Terms | None = None, **heard: list[str]) -> Verdict:
+        return check(self.recorder.calls, self.look, terms, **heard)
+
+    def broken(self, terms: Terms | None = None, **heard: list[str]) -> set[str]:
+        return {violation.invariant for violation in self.judge(terms, **heard).violations}
+
+
+@pytest.fixture
+def case() -> Case:
+    return Case()
+
+
+def test_a_history_without_a_flaw_breaks_nothing(case: Case) -> None:
+    case.call("append", "unknown", id="w-3")
+    case.call("append", "failed", id="w-4")
+    assert case.judge().violations == []
+
+
+def test_a_lost_message_is_seen(case: Case) -> None:
+    del case.messages[1]
+    case.seen.count = case.kept.count = case.kept.length = 1
+    del case.kept.ids["w-2"]
+    verdict = case.judge()
+    assert [(v.invariant, v.session) for v in verdict.violations] == [("I1", "s")]
+    assert "w-2" in verdict.violations[0].text
+    assert [call.id for call in verdict.lost] == ["w-2"]
+
+
+def test_a_lost_message_is_counted_and_allowed_where_the_server_may_lose(case: Case) -> None:
+    del case.messages[1]
+    case.seen.count = case.kept.count = case.kept.length = 1
+    del case.kept.ids["w-2"]
+    verdict = case.judge(Terms(lossy=True))
+    assert (verdict.violations, len(verdict.lost)) == ([], 1)
+
+
+def test_a_lost_session_is_seen(case: Case) -> None:
+    case.look = Look(now=1_000_000.0)
+    assert case.broken() == {"I1"}
+
+
+def test_a_deleted_session_may_be_gone_and_must_be(case: Case) -> None:
+    case.call("delete")
+    assert case.broken() == {"I5"}
+    case.look = Look(now=1_000_000.0)
+    assert case.broken() == set()
+
+
+def test_a_doubled_message_is_seen(case: Case) -> None:
+    case.store("w-1")
+    verdict = case.judge()
+    assert "I1" in {violation.invariant for violation in verdict.violations}
+    assert verdict.doubled == 1
+
+
+def test_a_doubled_message_of_unknown_outcome_is_seen(case: Case) -> None:
+    case.call("append", "unknown", id="w-3")
+    case.store("w-3")
+    assert case.broken() == set()
+    case.store("w-3")
+    assert "I2" in case.broken()
+
+
+def test_a_failed_message_that_landed_is_seen(case: Case) -> None:
+    case.call("append", "failed", id="w-3")
+    case.store("w-3")
+    assert case.broken() == {"I2"}
+
+
+def test_a_message_that_failed_first_and_was_sent_again_may_be_there(case: Case) -> None:
+    case.call("append", "failed", id="w-3")
+    case.call("append", id="w-3", seq=3)
+    case.store("w-3")
+    assert case.broken() == set()
+
+
+def test_a_message_that_nobody_sent_is_seen(case: Case) -> None:
+    case.store("x")
+    assert case.broken() == {"I2"}
+
+
+def test_a_gap_is_seen(case: Case) -> None:
+    case.messages[1].seq = case.second.seq = case.kept.ids["w-2"] = 3
+    case.seen.count = case.kept.count = 3
+    assert "I3" in case.broken()
+
+
+def test_reordered_messages_of_one_writer_are_seen(case: Case) -> None:
+    case.first.seq, case.second.seq = 2, 1
+    case.messages[:] = [Stored(1, "w-2", text_of("s", "w-2")), Stored(2, "w-1", text_of("s", "w-1"))]
+    case.kept.ids = {"w-1": 2, "w-2": 1}
+    assert case.broken() == {"I3"}
+
+
+def test_a_message_that_was_given_up_may_land_late(case: Case) -> None:
+    case.first.abandoned, case.first.outcome, case.first.seq, case.second.seq = True, "unknown", None, 1
+    case.messages[:] = [Stored(1, "w-2", text_of("s", "w-2")), Stored(2, "w-1", text_of("s", "w-1"))]
+    case.kept.ids = {"w-1": 2, "w-2": 1}
+    assert case.broken() == set()
+
+
+def test_a_seq_that_was_given_twice_is_seen(case: Case) -> None:
+    case.second.seq = 1
+    assert "I3" in case.broken()
+
+
+def test_an_id_remembered_at_another_seq_is_seen(case: Case) -> None:
+    case.kept.ids["w-2"] = 7
+    assert case.broken() == {"I3"}
+
+
+def test_more_or_fewer_messages_than_the_bound_are_seen(case: Case) -> None:
+    assert case.broken(Terms(bound=2)) == set()
+    assert case.broken(Terms(bound=1)) == {"I4"}
+    del case.messages[0]
+    case.kept.length = 1
+    del case.kept.ids["w-1"]
+    assert case.broken(Terms(bound=1)) == set()
+    assert "I4" in case.broken(Terms(bound=2))
+
+
+@pytest.mark.parametrize("part", ["agent", "history", "ids"])
+def test_a_missing_key_is_seen(case: Case, part: str) -> None:
+    del case.kept.deadlines[part]
+    assert case.broken() == {"I5"}
+    assert case.judge().torn == 1
+
+
+def test_what_is_left_without_meta_is_seen(case: Case) -> None:
+    case.look.kept["t"] = Kept({"history": DEADLINE}, length=1)
+    assert case.broken() == {"I5"}
+
+
+def test_two_agents_in_one_session_are_seen(case: Case) -> None:
+    case.kept.agent = "human"
+    assert case.broken() == {"I5"}
+
+
+def test_an_id_without_its_message_is_seen(case: Case) -> None:
+    case.kept.ids["w-0"] = 0
+    assert case.broken() == {"I5"}
+
+
+def test_a_session_that_a_caller_could_not_find_is_seen(case: Case) -> None:
+    case.call("extend", "failed").error = "SessionNotFound: session 's' does not exist"
+    assert case.broken() == {"I5"}
+
+
+def test_a_key_without_a_deadline_is_seen(case: Case) -> None:
+    case.kept.deadlines["history"] = None
+    assert case.broken() == {"I6"}
+    case.kept.deadlines = dict.fromkeys(case.kept.deadlines, None)
+    assert "I6" in case.broken()
+
+
+def test_two_deadlines_are_seen(case: Case) -> None:
+    case.kept.deadlines["ids"] = DEADLINE + 1
+    assert case.broken() == {"I6"}
+
+
+def test_a_session_that_never_expires_has_no_deadline(case: Case) -> None:
+    case.kept.ttl = None
+    assert case.broken() == {"I6"}
+    case.kept.deadlines = dict.fromkeys(case.kept.deadlines, None)
+    case.look.due["s", "u"] = case.look.by_user["s", "u"] = float("inf")
+    assert case.broken() == set()
+
+
+def test_a_dead_hint_is_seen(case: Case) -> None:
+    case.look.due["dead", "u"] = 900_000
+    assert case.broken() == {"I7"}
+
+
+def test_a_hint_that_was_touched_a_moment_ago_may_wait_for_its_session(case: Case) -> None:
+    case.look.due["coming", "u"] = 990_000.5
+    assert case.broken() == set()
+    case.look.due["coming", "u"] = 900_000.5
+    assert case.broken() == {"I7"}
+
+
+@pytest.mark.parametrize("index", ["due", "by_user"])
+def test_a_living_session_without_a_hint_or_with_one_that_calls_it_dead_is_seen(case: Case, index: str) -> None:
+    hints = getattr(case.look, index)
+    hints["s", "u"] = 0
+    assert case.broken() == {"I7"}
+    hints.clear()
+    assert case.broken() == {"I7"}
+
+
+def test_a_hint_later_than_the_deadline_is_seen(case: Case) -> None:
+    case.look.due["s", "u"] = DEADLINE + 1
+    assert case.broken() == {"I7"}
+
+
+def test_a_session_missing_from_a_list_or_a_scan_is_seen(case: Case) -> None:
+    case.look.listed["u"] = set()
+    assert case.broken() == {"I7"}
+    case.look.listed["u"] = {"s"}
+    case.look.scanned = set()
+    assert case.broken() == {"I7"}
+
+
+def test_a_wrong_count_is_seen(case: Case) -> None:
+    case.look.counted = 2
+    assert case.broken() == {"I8"}
+
+
+def test_a_death_counted_twice_is_seen(case: Case) -> None:
+    case.call("sweep", count=2)
+    case.call("sweep", count=1)
+    assert case.broken(Terms(deaths=3)) == set()
+    assert case.broken(Terms(deaths=2)) == {"I9"}
+
+
+def test_what_is_left_after_the_end_is_seen(case: Case) -> None:
+    assert "I10" in case.broken(Terms(empty=True))
+    case.look = Look(now=1_000_000.0)
+    assert case.broken(Terms(empty=True)) == set()
+
+
+def test_a_stale_epoch_that_landed_is_seen(case: Case) -> None:
+    case.call("switch", id="note", epoch=1, expect=0)
+    case.store("note")
+    case.call("append", id="w-4", seq=4, epoch=1)
+    case.store("w-4")
+    assert case.broken() == set()
+    case.call("append", id="w-5", seq=5, epoch=0)
+    case.store("w-5")
+    assert case.broken() == {"I11"}
+
+
+def test_a_switch_of_unknown_outcome_fences_when_its_note_is_there(case: Case) -> None:
+    case.call("switch", "unknown", id="note", expect=0)
+    case.store("note")
+    case.call("append", id="w-4", seq=4, epoch=0)
+    case.store("w-4")
+    assert case.broken() == {"I11"}
+
+
+def test_two_winners_of_one_epoch_are_seen(case: Case) -> None:
+    case.call("switch", epoch=1)
+    case.call("switch", epoch=1)
+    assert case.broken() == {"I11"}
+
+
+def test_an_untyped_error_is_seen(case: Case) -> None:
+    with pytest.raises(AttributeError), case.recorder.calling("history", "s", "w"):
+        raise AttributeError("'NoneType' object has no attribute 'read'")
+    assert case.broken() == {"I12"}
+
+
+def test_an_error_that_nobody_caught_is_seen(case: Case) -> None:
+    assert case.broken(unheard=["Task exception was never retrieved"]) == {"I12"}
+
+
+def test_a_repeat_that_was_taken_for_another_message_is_seen(case: Case) -> None:
+    case.call("append", "failed", id="w-1").error = "MessageConflict: message id 'w-1' is stored"
+    assert case.broken() == {"I12"}
+
+
+def test_an_answer_to_somebody_else_is_seen(case: Case) -> None:
+    case.call("history").strange = "with the text of another session"
+    assert case.broken() == {"I13"}
+
+
+def test_a_text_in_another_session_is_seen(case: Case) -> None:
+    case.messages[0].text = text_of("t", "w-1")
+    assert case.broken() == {"I13"}
+
+
+def test_a_text_in_a_log_or_an_error_is_seen(case: Case) -> None:
+    with pytest.raises(StoreUnavailable), case.recorder.calling("append", "s", "w", id="w-9"):
+        raise StoreUnavailable(f"could not store {MARK}")
+    assert MARK not in case.recorder.calls[-1].error
+    assert case.broken(leaks=case.recorder.leaks) == {"I14"}
+
+
+def test_the_longest_outage_is_from_the_first_try_to_the_first_answer() -> None:
+    recorder = Recorder()
+    times = [(0, 1, ""), (1, 3, "StoreUnavailable: away"), (3, 5, "StoreUnavailable: away"), (5, 6, ""), (6, 7, "")]
+    for begun, ended, error in times:
+        call = recorder.begin("append", "s", "w")
+        call.begun, call.ended, call.error = begun, ended, error
+        call.outcome = "unknown" if error else "ok"
+    assert recorder.longest_outage() == 5
+
+
+def test_a_history_is_kept_as_json_lines(case: Case, tmp_path: Path) -> None:
+    case.recorder.write(tmp_path / "history.jsonl", seed=7, proof="R1")
+    header, calls = read_history(tmp_path / "history.jsonl")
+    assert header == {"seed": 7, "proof": "R1"}
+    assert calls == case.recorder.calls
+
+
+async def test_a_proof_that_fails_keeps_its_history_and_its_seed(tmp_path: Path) -> None:
+    async def lose(trial: Trial) -> None:
+        store = await trial.open_store()
+        caller = trial.caller("w", trial.open_manager(store))
+        await caller.create("s", "u")
+        call = await caller.append("s")
+        call.id = "another"  # as if the store had kept another message than it said
+        await trial.judge(store)
+
+    outcome = await run_proof(Proof("R0", "a broken promise", lose, ("sqlite",)), "sqlite", 5, tmp_path, short=True)
+    assert {violation.split()[0] for violation in outcome.violations} == {"I1", "I2"}
+    header, calls = read_history(Path(outcome.history))
+    assert (header["seed"], header["store"]) == (5, "sqlite")
+    assert [call.kind for call in calls][:2] == ["create", "append"]
+
+
+async def test_a_proof_that_hangs_or_breaks_is_a_violation(tmp_path: Path) -> None:
+    async def hang(trial: Trial) -> None:
+        await trial.caller("w", trial.open_manager(await trial.open_store())).create("s", "u")
+        await asyncio.Event().wait()
+
+    async def fall(trial: Trial) -> None:
+        raise ZeroDivisionError
+
+    for run, word in ((hang, "not done within"), (fall, "ZeroDivisionError")):
+        proof = Proof("R0", "a broken proof", run, ("sqlite",), short_limit=0.3)
+        outcome = await run_proof(proof, "sqlite", 5, tmp_path, short=True)
+        assert word in outcome.violations[0]
