@@ -75,7 +75,7 @@ class Draft(msgspec.Struct, frozen=True):
 def check_message(value: object, max_bytes: int, argument: str = "message") -> Draft:
     """Check one message and fill in its id and timestamp. Raises InvalidInput, MessageTooLarge."""
     if isinstance(value, Message):
-        given = (value.id, value.sender, value.text, value.timestamp, value.type)
+        given: tuple[object, ...] = (value.id, value.sender, value.text, value.timestamp, value.type)
         extra: object = value.extra
     elif isinstance(value, Mapping):
         sender_name = "sender" if "from" not in value and "sender" in value else "from"

@@ -24,6 +24,9 @@ class Hooks:
     def retried(self, name: str, attempt: int, reason: str) -> None:
         """A command is about to be sent again. ``reason`` is the kind of fault, not its text."""
 
+    def crowded(self, address: str) -> None:
+        """A call had to wait for room: too many wait for that server already."""
+
     def damaged(self, session_id: str, count: int) -> None:
         """A history was read in which ``count`` messages could not be decoded."""
 

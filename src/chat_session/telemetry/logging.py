@@ -33,6 +33,9 @@ class LoggingHooks(Hooks):
         facts = {"action": "retried", "operation": name, "attempt": attempt, "reason": reason}
         _log.warning("%s: attempt %d follows a fault (%s)", name, attempt, reason, extra=facts)
 
+    def crowded(self, address: str) -> None:
+        _log.debug("a call waits for room to %s", address, extra={"action": "crowded", "server": address})
+
     def damaged(self, session_id: str, count: int) -> None:
         facts = {"action": "damaged", "session_id": session_id, "count": count}
         _log.warning("%d unreadable messages in session %s", count, session_id, extra=facts)

@@ -15,6 +15,7 @@ from redis.asyncio.connection import AbstractConnection
 from redis.exceptions import ReadOnlyError, ResponseError
 
 from chat_session.storage.redis.faults import Lost, TooFewReplicas
+from chat_session.telemetry.hooks import Hooks
 
 MAX_BATCH = 512  # calls: about 10 ms of server time for appends, so nobody waits longer for a turn
 MAX_BATCH_BYTES = 1 << 20
@@ -73,9 +74,15 @@ class Lane:
     """
 
     def __init__(
-        self, address: str, connections: Connections, round_trip_timeout: float, confirmation: Confirmation
+        self,
+        address: str,
+        connections: Connections,
+        round_trip_timeout: float,
+        confirmation: Confirmation,
+        hooks: Hooks,
     ) -> None:
         self.address = address
+        self._hooks = hooks
         self._connections = connections
         self._confirmation = confirmation
         self._wait = hiredis.pack_command((b"WAIT", confirmation.replicas, confirmation.timeout_ms))  # type: ignore[arg-type]
@@ -102,6 +109,7 @@ class Lane:
             return await waiting.answer
         while len(self._queue) >= MAX_QUEUE:
             self._room.clear()
+            self._hooks.crowded(self.address)
             try:
                 async with asyncio.timeout_at(expires):
                     await self._room.wait()

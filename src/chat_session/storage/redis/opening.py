@@ -18,6 +18,7 @@ from chat_session.storage.redis.batching import Confirmation, Lane
 from chat_session.storage.redis.cluster import Address, Cluster
 from chat_session.storage.redis.connection import Patience
 from chat_session.storage.redis.topology import HeldConnection, OneServer, PoolConnections, Topology, address_of
+from chat_session.telemetry.hooks import Hooks
 
 SENTINEL_PORT, CLUSTER_PORT = 26379, 6379
 
@@ -25,8 +26,9 @@ SENTINEL_PORT, CLUSTER_PORT = 26379, 6379
 class Opener:
     """Makes lanes and pools as the settings say."""
 
-    def __init__(self, settings: Settings) -> None:
+    def __init__(self, settings: Settings, hooks: Hooks) -> None:
         self._settings = settings
+        self._hooks = hooks
         self.patience = Patience(settings.redis_max_retries, settings.redis_retry_delay / 1000, settings.store_timeout)
 
     def open(self) -> Topology:
@@ -132,7 +134,7 @@ class Opener:
 
     def _lane(self, borrow: type[PoolConnections], pool: ConnectionPool) -> Lane:
         confirmation = Confirmation(self._settings.redis_wait_replicas, self._settings.redis_wait_timeout)
-        return Lane(address_of(pool), borrow(pool), self.patience.round_trip_timeout, confirmation)
+        return Lane(address_of(pool), borrow(pool), self.patience.round_trip_timeout, confirmation, self._hooks)
 
 
 def _split_hosts(url: str, default_port: int) -> tuple[str | None, str | None, list[Address]]:

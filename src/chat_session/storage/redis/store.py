@@ -50,13 +50,13 @@ class RedisStore:
 
     @classmethod
     def from_settings(cls, settings: Settings, hooks: Hooks) -> "RedisStore":
-        opener = Opener(settings)
+        opener = Opener(settings, hooks)
         return cls._on(opener.open(), opener.patience, settings, hooks)
 
     @classmethod
     def from_client(cls, client: object, settings: Settings, hooks: Hooks) -> "RedisStore":
         """On the servers of a client, whatever its decoding, protocol and retries; it stays its owner's."""
-        opener = Opener(settings)
+        opener = Opener(settings, hooks)
         return cls._on(opener.adopt(client), opener.patience, settings, hooks)
 
     @classmethod

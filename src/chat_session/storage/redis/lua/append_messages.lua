@@ -20,7 +20,7 @@ if epoch ~= '' and tonumber(epoch) ~= session.epoch then
   return {'STALE', session.epoch, session.agent}
 end
 
-push_messages(session, fresh, max_history)
+push_messages(session, answer, 5, fresh, max_history)
 call('HSET', KEYS[1], 'lastActiveAt', now, 'messageCount', digits(session.count))
 slide(session.ttl)
 return answer

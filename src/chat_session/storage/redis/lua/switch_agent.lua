@@ -22,15 +22,14 @@ end
 if expect ~= '' and expect ~= session.agent and tonumber(expect) ~= session.epoch then
   return {'STALE', session.epoch, session.agent}
 end
-local fresh = {}
+local answer, fresh = {}, {}
 if ARGV[7] then
-  local answer
   answer, fresh = check_messages(session, 7, max_history)
   if not fresh then return answer end
 end
 
 local epoch = digits(session.epoch + 1)
-push_messages(session, fresh, max_history)
+push_messages(session, answer, 7, fresh, max_history)
 call('SET', KEYS[2], agent)
 call('HSET', KEYS[1], 'currentAgent', agent, 'agentEpoch', epoch, 'agentSwitchedAt', now,
   'lastActiveAt', now, 'messageCount', digits(session.count))

@@ -1,0 +1,166 @@
+"""What one server does not show: clients handed in, redirections, replicas, and a full queue."""
+
+import asyncio
+from typing import Any
+
+import pytest
+from redis.asyncio import RedisCluster, Sentinel
+from redis.crc import key_slot
+
+from chat_session import Hooks, SessionManager, SettingsError, StoreIncompatible, StoreUnavailable
+from chat_session.storage.redis import batching
+
+TEXT = {"from": "user", "text": "x"}
+
+
+@pytest.fixture
+def cluster(start):
+    place = start("cluster")
+    place.clear()
+    yield place
+    place.clear()
+
+
+@pytest.fixture
+def sentinel(start):
+    place = start("sentinel")
+    place.clear()
+    yield place
+    place.clear()
+
+
+async def use(manager: SessionManager) -> None:
+    for i in range(20):
+        await manager.create_session(f"u{i % 3}", session_id=f"s{i}", ttl=600)
+        await manager.add_message(f"s{i}", TEXT)
+    assert await manager.get_active_sessions_count() == 20
+    assert len(await manager.get_user_sessions("u0")) == 7
+    assert [len(await manager.get_history(f"s{i}")) for i in range(20)] == [1] * 20
+
+
+@pytest.mark.parametrize("options", [{}, {"decode_responses": True}, {"protocol": 3, "decode_responses": True}])
+async def test_a_cluster_client_handed_in_works_and_stays_open(cluster: Any, options: dict[str, Any]) -> None:
+    host, port = cluster.server.addresses[0]
+    client = RedisCluster(host=host, port=port, **options)
+    async with SessionManager(client) as manager:
+        await use(manager)
+    assert await client.ping()
+    await client.aclose()
+
+
+@pytest.mark.parametrize("options", [{}, {"decode_responses": True}])
+async def test_a_client_made_by_sentinel_works_and_stays_open(sentinel: Any, options: dict[str, Any]) -> None:
+    asked = Sentinel(sentinel.server.sentinel_addresses)
+    client = asked.master_for("chat", **options)
+    async with SessionManager(client) as manager:
+        await use(manager)
+    assert await client.ping()
+    await client.aclose()
+    await asked.aclose()
+
+
+async def test_a_slot_that_moves_is_followed(cluster: Any) -> None:
+    async with cluster.open() as manager:
+        await use(manager)
+        slot = key_slot(cluster.keys.meta("s1"))
+        source = cluster.server.owners()[slot]
+        target = next(server for server in cluster.server.primaries() if server is not source)
+
+        async def write() -> int:
+            return [await manager.add_message("s1", {"id": f"m{i}", **TEXT}) for i in range(200)][-1].seq
+
+        writing = asyncio.create_task(write())
+        await asyncio.to_thread(cluster.server.migrate_slot, slot, target)
+        assert await writing == 201
+        assert (await manager.get_session("s1")).message_count == 201
+        await asyncio.to_thread(cluster.server.migrate_slot, slot, source)
+        assert (await manager.add_message("s1", TEXT)).seq == 202
+
+
+async def test_a_node_of_a_cluster_behind_a_plain_url_says_so(cluster: Any) -> None:
+    host, port = cluster.server.addresses[0]
+    async with SessionManager.from_url(f"redis://{host}:{port}", redis_max_retries=1) as manager:
+        with pytest.raises(StoreIncompatible) as failed:
+            for i in range(20):
+                await manager.get_session(f"s{i}")
+        assert "redis+cluster://" in str(failed.value)
+
+
+async def test_a_server_without_cluster_behind_a_cluster_url_says_so(redis_place: Any) -> None:
+    url = f"redis+cluster://127.0.0.1:{redis_place.server.port}"
+    async with SessionManager.from_url(url) as manager:
+        with pytest.raises(StoreIncompatible) as failed:
+            await manager.get_session("s")
+        assert "cluster" in str(failed.value)
+
+
+def test_the_plain_layout_is_refused_on_a_cluster() -> None:
+    with pytest.raises(SettingsError) as refused:
+        SessionManager.from_url("redis+cluster://127.0.0.1:1", key_layout="plain")
+    assert refused.value.variable == "KEY_LAYOUT"
+
+
+async def test_the_tagged_layout_may_be_used_on_one_server(redis_place: Any) -> None:
+    async with redis_place.open(key_layout="tagged") as manager:
+        await manager.create_session("u", session_id="s", ttl=600)
+        with redis_place.server.client() as client:
+            assert client.exists("session:{s}:meta")
+
+
+async def test_an_acknowledgement_may_mean_on_two_replicas(sentinel: Any) -> None:
+    async with sentinel.open(redis_wait_replicas=2) as manager:
+        await use(manager)
+        await manager.switch_agent("s0", "human")
+        assert (await manager.delete_session("s0")).success
+    waits = sum(
+        server.client().info("commandstats").get("cmdstat_wait", {}).get("calls", 0)
+        for server in sentinel.server.servers
+    )
+    assert waits >= 42
+
+
+async def test_too_few_replicas_are_no_acknowledgement_and_a_repeat_is_no_double(sentinel: Any) -> None:
+    async with sentinel.open() as plain:
+        await plain.create_session("u", session_id="s", ttl=600)
+        options = {"redis_wait_replicas": 3, "redis_wait_timeout": 50, "redis_max_retries": 1, "redis_retry_delay": 10}
+        async with sentinel.open(**options) as manager:
+            with pytest.raises(StoreUnavailable) as failed:
+                await manager.add_message("s", {"id": "m", **TEXT})
+            assert failed.value.outcome_unknown
+            assert failed.value.attempts == 2
+            assert "2 of 3 replicas" in str(failed.value)
+        again = await plain.add_messages("s", failed.value.messages)
+        assert [(r.seq, r.duplicate) for r in again] == [(1, True)]
+
+
+async def test_a_full_queue_makes_callers_wait_and_is_told(redis_place: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    class Crowds(Hooks):
+        waited = 0
+
+        def crowded(self, address: str) -> None:
+            type(self).waited += 1
+
+    monkeypatch.setattr(batching, "MAX_QUEUE", 10)
+    async with redis_place.open(hooks=[Crowds()], max_message_history=1000) as manager:
+        await manager.create_session("u", session_id="s", ttl=600)
+        results = await asyncio.gather(*(manager.add_message("s", TEXT) for _ in range(200)))
+        assert sorted(result.seq for result in results) == list(range(1, 201))
+        assert Crowds.waited > 0
+        assert len(next(iter(manager._store._link._topology.lanes()))._queue) == 0
+
+
+async def test_the_doctor_looks_at_every_node_of_a_cluster(cluster: Any) -> None:
+    async with cluster.open() as manager:
+        await use(manager)
+        with cluster.server.client() as client:
+            client.delete(cluster.keys.meta("s1"))
+            client.zrem(cluster.keys.due("s2"), "s2:u2")
+            client.zrem(cluster.keys.user("u2"), "s2")
+        findings = await manager.diagnose()
+        assert len([f for f in findings if f.subject.startswith("version at")]) == 3
+        levels = {f.subject: f.level for f in findings if " at " not in f.subject}
+        assert (levels["orphans"], levels["index"]) == ("error", "error")
+        await manager.diagnose(repair=True)
+        levels = {f.subject: f.level for f in await manager.diagnose() if " at " not in f.subject}
+        assert (levels["orphans"], levels["index"]) == ("ok", "ok")
+        assert await manager.get_active_sessions_count() == 19
