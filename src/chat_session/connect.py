@@ -12,24 +12,22 @@ SCHEMES = (
 )
 
 
-def open_store(settings: Settings, hooks: Hooks) -> SessionStore:
-    """The store that the settings name. Nothing is connected before the first call."""
+def open_store(client_or_store: Any, settings: Settings, hooks: Hooks) -> SessionStore:
+    """A store as it is; a redis.asyncio client as a store that leaves it open; None: what the settings name.
+
+    Nothing is connected before the first call. Raises SettingsError, InvalidInput.
+    """
+    if isinstance(client_or_store, SessionStore):
+        return client_or_store
     scheme, separator, _ = (settings.chat_session_url or "redis://").partition("://")
-    if scheme == "sqlite" and separator:
+    if client_or_store is None and scheme == "sqlite" and separator:
         from chat_session.storage.sqlite import SqliteStore  # noqa: PLC0415 - a store is loaded when it is used
 
         return SqliteStore.from_settings(settings)
-    if f"{scheme}://" in SCHEMES.split():
-        from chat_session.storage.redis import RedisStore  # noqa: PLC0415 - as above
-
-        return RedisStore.from_settings(settings, hooks)
-    raise SettingsError("CHAT_SESSION_URL", f"must begin with one of {SCHEMES}")
-
-
-def adopt(client_or_store: Any, settings: Settings, hooks: Hooks) -> SessionStore:
-    """A store as it is; a redis.asyncio client as a store, left open when that store closes."""
-    if isinstance(client_or_store, SessionStore):
-        return client_or_store
+    if client_or_store is None and f"{scheme}://" not in SCHEMES.split():
+        raise SettingsError("CHAT_SESSION_URL", f"must begin with one of {SCHEMES}")
     from chat_session.storage.redis import RedisStore  # noqa: PLC0415 - as above
 
+    if client_or_store is None:
+        return RedisStore.from_settings(settings, hooks)
     return RedisStore.from_client(client_or_store, settings, hooks)

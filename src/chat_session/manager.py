@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, ParamSpec, Self, TypeVar
 import msgspec
 
 from chat_session.clock import now
-from chat_session.connect import adopt, open_store
+from chat_session.connect import open_store
 from chat_session.errors import (
     ChatSessionError,
     InvalidInput,
@@ -77,10 +77,7 @@ class SessionManager:
         loaded = Settings.load(**settings)
         self._settings = loaded
         self._hooks = combine([LoggingHooks(), *hooks])
-        if client_or_store is None:
-            self._store = open_store(loaded, self._hooks)
-        else:
-            self._store = adopt(client_or_store, loaded, self._hooks)
+        self._store = open_store(client_or_store, loaded, self._hooks)
         self._pid = os.getpid()
         self._loop: asyncio.AbstractEventLoop | None = None
         self._in_flight = 0
@@ -93,7 +90,8 @@ class SessionManager:
     def from_url(cls, url: str, *, hooks: Sequence[Hooks] = (), **settings: Any) -> Self:
         """The store that ``url`` names; any setting by its lower-case name. Raises SettingsError.
 
-        ``redis://`` ``rediss://`` ``unix://`` ``sqlite:///file.db`` ``sqlite:///:memory:``
+        ``redis://`` ``rediss://`` ``unix://`` ``redis+sentinel://`` ``redis+cluster://`` (``rediss+…``)
+        ``sqlite:///file.db`` ``sqlite:///:memory:``
         """
         return cls(None, hooks=hooks, chat_session_url=url, **settings)
 
@@ -204,8 +202,8 @@ class SessionManager:
         """
         session_id = check_session_id(session_id)
         drafts = check_messages(messages, self._settings.max_message_bytes)
-        distinct = {draft.message.id: draft for draft in reversed(drafts)}
-        stored = await self._append(session_id, list(reversed(distinct.values())), epoch)
+        distinct = {draft.message.id: draft for draft in drafts}  # equal ones of one id are one
+        stored = await self._append(session_id, list(distinct.values()), epoch)
         results = {result.message_id: result for result in stored}
         answers = []
         for draft in drafts:
