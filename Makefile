@@ -1,10 +1,12 @@
 # Two commands for a fresh machine with Python 3.11 or later, make and a compiler:
 #   make run    set up, then the demonstration and an import on the embedded store
 #   make test   set up, then all checks and tests
+# Longer: make chaos (the proofs under faults), make bench, make bench-scale.
 
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
+BENCH := $(VENV)/bench
 READY := $(VENV)/.ready
 LOWEST := $(VENV)/lowest-redis-py
 STORE := sqlite:///var/run.db
@@ -12,7 +14,7 @@ CLI := $(BIN)/chat-session
 WORKERS ?= 3
 
 .DELETE_ON_ERROR:
-.PHONY: run test check tests server clean
+.PHONY: run test check tests server bench bench-scale chaos clean
 
 run: $(READY)
 	@mkdir -p var
@@ -50,6 +52,22 @@ $(READY): pyproject.toml constraints.txt
 	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[cli,metrics]' --group dev
 	$(BIN)/python -m pip install --quiet --no-deps --target $(LOWEST) --upgrade 'redis==6.4.0'
 	@touch $@
+
+# The peers need an older redis-py than the tests: an environment of their own.
+$(BENCH)/.ready: pyproject.toml
+	$(PYTHON) -m venv $(BENCH)
+	$(BENCH)/bin/python -m pip install --quiet --upgrade 'pip>=25.1'
+	$(BENCH)/bin/python -m pip install --quiet --editable . --group bench
+	@touch $@
+
+bench: $(BENCH)/.ready server
+	$(BENCH)/bin/python -m benchmarks
+
+bench-scale: $(BENCH)/.ready server
+	$(BENCH)/bin/python -m benchmarks scale
+
+chaos: $(READY) server
+	$(BIN)/python -m chaos
 
 clean:
 	rm -rf $(VENV) var .pytest_cache .mypy_cache .ruff_cache .coverage

@@ -16,6 +16,7 @@ from benchmarks.peers.protocol import Peer, check, user_name
 from benchmarks.server import Server
 
 PER_USER = 5
+SLOW_ROUNDS = 3  # enough for a peer that does not finish within the window
 NAMES = tuple(f"s{i:06d}" for i in range(SESSIONS))
 
 Table = dict[str, dict[str, Cell]]  # operation, peer
@@ -36,14 +37,12 @@ async def compare(server: Server, pace: Pace, listed: int) -> dict[str, Any]:
                     _give_up(peers, peer, skipped, error)
                 progress.advance(filling)
             settle_memory()
-            measuring = progress.add_task("measuring", total=len(OPERATIONS) * (pace.rounds + 1) * len(peers))
+            measuring = progress.add_task("measuring", total=len(OPERATIONS) * pace.rounds * len(peers))
             for operation in OPERATIONS:
                 progress.update(measuring, description=operation.name)
                 if operation.method == "list_user":
                     await _populate(peers, listed)
-                table[operation.name] = await _measure(
-                    operation, peers, pace, lambda: progress.advance(measuring)
-                )
+                table[operation.name] = await _measure(operation, peers, pace, lambda: progress.advance(measuring))
     finally:
         for peer in peers:
             await peer.close()
@@ -85,50 +84,55 @@ async def _populate(peers: Sequence[Peer], sessions: int) -> None:
 
 
 async def _measure(operation: Operation, peers: Sequence[Peer], pace: Pace, advance: Any) -> dict[str, Cell]:
-    cells = {peer.name: Cell() for peer in peers}
-    lengths: dict[str, list[int]] = {}
-    taking = []
-    for peer in peers:
-        cell = cells[peer.name]
-        cell.missing = peer.cannot.get(operation.method, "")
-        cell.note = peer.remarks.get(operation.method) or peer.remarks.get(operation.subject, "")
-        if not cell.missing:
-            taking.append(peer)
-    for turn in range(-1, pace.rounds):  # the first is not counted: connections are opened in it
+    """Alternate between the peers, each round beginning with another one."""
+    cells = {peer.name: _open_cell(operation, peer) for peer in peers}
+    taking = [peer for peer in peers if not cells[peer.name].missing]
+    first = pace._replace(window=pace.window / 4)
+    for peer in taking:  # not counted: connections are opened in it
+        _restore(operation, peer)
+        await _sample(operation, peer, first, Cell())
+    for turn in range(pace.rounds):
         shift = turn % max(1, len(taking))
         for peer in (*taking[shift:], *taking[:shift]):
             cell = cells[peer.name]
-            if cell.missing or (cell.cut and len(cell.samples) >= 3):
-                continue
-            grows = operation.writes and not peer.bounded
-            if grows:
-                peer.reset(NAMES[: operation.sessions])
-            load = Load(getattr(peer, operation.method), _targets(operation), peer.blocking)
-            sampled = Cell()
-            try:
-                await take_sample(load, pace if turn >= 0 else pace._replace(window=pace.window / 4), sampled)
-            except Exception as error:
-                cell.samples.clear()
-                cell.missing = f"failed: {error!r}"[:120]
-                continue
-            finally:
-                advance()
-            if sampled.cut:  # what was cancelled may have left connections behind
-                await peer.close()
-                await peer.open()
-            if grows:
-                lengths.setdefault(peer.name, []).append(peer.length(NAMES[0]))
-            if turn >= 0:
-                cell.samples += sampled.samples
-                cell.operations += sampled.operations
-                cell.cut = cell.cut or sampled.cut
-                cell.missing = sampled.missing
-    for name, cell in cells.items():
-        if name in lengths and "grows" in cell.note:
-            cell.note += f" (here from 100 to {max(lengths[name])} messages)"
-        if cell.cut:
-            cell.note = f"{cell.note}; some calls were cancelled after {pace.window + pace.patience:.1f} s".lstrip("; ")
+            slow = cell.cut or (cell.median or 0) > pace.window
+            if not cell.missing and not (slow and len(cell.samples) >= SLOW_ROUNDS):
+                if operation.sessions == 1:  # a thousand of them grow by a few messages only
+                    _restore(operation, peer)
+                await _sample(operation, peer, pace, cell)
+            advance()
     return cells
+
+
+def _open_cell(operation: Operation, peer: Peer) -> Cell:
+    note = peer.remarks.get(operation.method) or peer.remarks.get(operation.subject, "")
+    return Cell(note=note, missing=peer.cannot.get(operation.method, ""))
+
+
+async def _sample(operation: Operation, peer: Peer, pace: Pace, cell: Cell) -> None:
+    """Add a sample to the cell, or say in it why there is none."""
+    try:
+        load = Load(getattr(peer, operation.method), _targets(operation), peer.blocking)
+        cut = await take_sample(load, pace, cell)
+    except Exception as error:  # another's code may raise anything
+        cell.samples.clear()
+        cell.missing = f"failed: {error!r}"[:120]
+        cut = True
+    if cut:  # what was cancelled may have left its connection in the middle of an answer
+        await peer.close()
+        await peer.open()
+    if _grows(operation, peer):
+        cell.longest = max(cell.longest or 0, peer.length(NAMES[0]))
+
+
+def _grows(operation: Operation, peer: Peer) -> bool:
+    return operation.writes and not peer.bounded
+
+
+def _restore(operation: Operation, peer: Peer) -> None:
+    """Begin with full histories, also where the operation before let them grow."""
+    if _grows(operation, peer) or (operation.method.startswith("read") and not peer.bounded):
+        peer.reset(NAMES[: operation.sessions])
 
 
 def _targets(operation: Operation) -> list[Iterator[str]]:

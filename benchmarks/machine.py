@@ -4,6 +4,7 @@ import os
 import platform
 import shlex
 import sys
+import time
 from collections.abc import Iterable
 from datetime import UTC, datetime
 from importlib.metadata import PackageNotFoundError, version
@@ -29,6 +30,21 @@ def describe(server: Server, packages: Iterable[str] = ()) -> dict[str, Any]:
         "server": f"{name} {info.get('valkey_version') or info['redis_version']}",
         "versions": {package: find_version(package) for package in dict.fromkeys((*OURS, *packages))},
     }
+
+
+def longest_pause(seconds: float = 2.0) -> float:
+    """How long the machine itself stopped us in a busy loop, at most; in seconds.
+
+    Single slow commands mean something only where this is far below them.
+    """
+    worst = 0.0
+    last = time.perf_counter()
+    end = last + seconds
+    while last < end:
+        now = time.perf_counter()
+        worst = max(worst, now - last)
+        last = now
+    return worst
 
 
 def find_version(package: str) -> str | None:

@@ -6,7 +6,7 @@ import itertools
 import statistics
 import threading
 import time
-from collections.abc import Awaitable, Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
@@ -19,8 +19,10 @@ class Pace(NamedTuple):
     patience: float  # after the window, for what is still under way; then it is cancelled
 
 
+ALONE = 30.0  # the patience with a single task: one call after the other comes to an end
+
 FULL = Pace(rounds=7, window=0.2, patience=2.0)
-QUICK = Pace(rounds=3, window=0.03, patience=0.25)
+QUICK = Pace(rounds=3, window=0.03, patience=0.12)
 
 
 class Load(NamedTuple):
@@ -39,6 +41,7 @@ class Cell:
     operations: int = 0
     cut: bool = False  # some were still under way when patience ended, and were cancelled
     note: str = ""
+    longest: int | None = None  # messages at the end of the longest sample, where the peer does not bound them
     missing: str = ""  # why there are no samples
 
     @property
@@ -54,8 +57,8 @@ class Cell:
         return (high - low) / 2 / self.median
 
 
-async def take_sample(load: Load, pace: Pace, cell: Cell) -> None:
-    """Add one sample to the cell."""
+async def take_sample(load: Load, pace: Pace, cell: Cell) -> bool:
+    """Add one sample to the cell. True when calls that took too long were cancelled."""
     if load.blocking:
         done, elapsed, cut = _run_threads(load, pace)
     else:
@@ -66,6 +69,7 @@ async def take_sample(load: Load, pace: Pace, cell: Cell) -> None:
         cell.samples.append(elapsed / done)
     else:
         cell.missing = f"none of {len(load.targets)} done in {elapsed:.1f} s"
+    return cut
 
 
 def settle_memory() -> None:
@@ -88,7 +92,8 @@ async def _run_tasks(load: Load, pace: Pace) -> tuple[int, float, bool]:
     started = time.perf_counter()
     deadline = started + pace.window
     tasks = [asyncio.create_task(work(mine)) for mine in load.targets]
-    finished, late = await asyncio.wait(tasks, timeout=pace.window + pace.patience)
+    patience = pace.patience if len(tasks) > 1 else ALONE
+    finished, late = await asyncio.wait(tasks, timeout=pace.window + patience)
     counted, elapsed = done, time.perf_counter() - started
     for task in late:
         task.cancel()
@@ -133,13 +138,3 @@ def deal(targets: Sequence[str], tasks: int) -> list[Iterator[str]]:
     size = len(targets)
     starts = [i * max(1, size // tasks) % size for i in range(tasks)]
     return [itertools.cycle([*targets[start:], *targets[:start]]) for start in starts]
-
-
-async def time_each(calls: Sequence[Callable[[], Awaitable[Any]]]) -> float:
-    """The median time of calls made one after the other."""
-    times = []
-    for call in calls:
-        started = time.perf_counter()
-        await call()
-        times.append(time.perf_counter() - started)
-    return statistics.median(times)

@@ -5,7 +5,10 @@ import itertools
 HISTORY = 100  # messages in a full history
 TTL = 86_400  # seconds
 
-_FILLER = "I have looked at the order you mean; it left our house on Monday and should be with you by Friday. Shall I send the tracking number?"
+_FILLER = (
+    "I have looked at the order you mean; it left our house on Monday and should be with you by Friday. "
+    "Shall I send the tracking number?"
+)
 _numbers = itertools.count(1)
 
 

@@ -12,7 +12,7 @@ from benchmarks.measure import Cell
 from benchmarks.scale import FEW
 
 OURS = "chat-session"
-WIDTH = 170
+WIDTH = 190
 
 Cells = Mapping[str, Mapping[str, Cell]]
 
@@ -35,23 +35,24 @@ def show_machine(console: Console, machine: Mapping[str, Any]) -> None:
 
 def show_comparison(console: Console, result: Mapping[str, Any]) -> None:
     cells: Cells = result["table"]
-    notes: dict[str, list[str]] = {}
-    table = Table(title="Microseconds per operation (wall time / operations), × ours; less is better")
-    table.add_column("")
+    table = Table(title="Microseconds per operation (wall time / operations) and how many times ours; less is better")
+    table.add_column("", no_wrap=True)
     for peer in result["peers"]:
         table.add_column(peer, justify="right")
     for operation, row in cells.items():
-        shown = [_show_cell(row[peer], row[OURS]) for peer in result["peers"]]
         name = operation
         if operation.startswith("list"):
             name += f" among {result['listed_sessions']:,}"
-        table.add_row(name, *shown)
-        for peer in result["peers"]:
-            if row[peer].note:
-                notes.setdefault(f"{peer}: {row[peer].note}", []).append(operation)
+        table.add_row(name, *(_show_cell(row[peer], row[OURS]) for peer in result["peers"]))
     console.print(table)
-    for note, operations in notes.items():
-        console.print(f"  {note} [dim]({'; '.join(operations)})[/]", highlight=False)
+    console.print(
+        "  ~ the samples differ by more than 15%",
+        "! too slow for the window: calls under way were cancelled",
+        sep="   ",
+    )
+    for peer in result["peers"]:
+        for line in _list_notes(cells, peer):
+            console.print(f"  {peer}: {line}", highlight=False)
     for name, why in result["skipped"].items():
         console.print(f"  skipped {name}: {why}", highlight=False)
 
@@ -99,7 +100,9 @@ def show_scale(console: Console, result: Mapping[str, Any]) -> None:
     for when, slow in result["slowlog"].items():
         longest = slow["longest_ms"]
         shown = f"{longest:.1f} ms, {slow['longest']}" if longest else "none over 1 ms"
-        name = f"longest command, {when.replace('_', ' ')} ({slow['over_1_ms']} over 1 ms)"
+        name = (
+            f"longest command, {when.replace('_', ' ')} ({slow['over_1_ms']:,} over 1 ms, {slow['over_5_ms']:,} over 5)"
+        )
         table.add_row(name, _judge(shown, not longest or longest <= 5), "none over 5 ms")
     table.add_row("bytes per session, without messages", f"{memory['bytes_per_session']:,}", "")
     table.add_row("bytes per message of a full history", f"{memory['bytes_per_message']:,}", "")
@@ -116,9 +119,25 @@ def write_json(folder: Path, name: str, results: Mapping[str, Any]) -> Path:
 def _show_cell(cell: Cell, ours: Cell) -> str:
     if cell.median is None:
         return f"[dim]{cell.missing or '-'}[/]"
-    ratio = f" ×{cell.median / ours.median:,.2f}" if ours.median and cell is not ours else ""
-    unsure = " ~" if cell.cut or (cell.spread or 0) > 0.15 else ""
+    ratio = f" {cell.median / ours.median:,.2f}x" if ours.median and cell is not ours else ""
+    unsure = " !" if cell.cut else " ~" if (cell.spread or 0) > 0.15 else ""
     return f"{cell.median * 1e6:,.0f}{ratio}{unsure}"
+
+
+def _list_notes(cells: Cells, peer: str) -> list[str]:
+    """Each remark once, with what it is about and, where histories grew, up to which length."""
+    about: dict[str, list[str]] = {}
+    longest: dict[str, int] = {}
+    for operation, row in cells.items():
+        cell = row[peer]
+        if cell.note and cell.median is not None:
+            about.setdefault(cell.note, []).append(operation.split(",")[0])
+            longest[cell.note] = max(longest.get(cell.note, 0), cell.longest or 0)
+    return [
+        f"{', '.join(dict.fromkeys(operations))}: {note}"
+        + (f" (histories of 100 to {longest[note]:,} messages)" if longest[note] else "")
+        for note, operations in about.items()
+    ]
 
 
 def _judge(shown: str, met: bool) -> str:
@@ -136,5 +155,7 @@ def _plain(value: Any) -> Any:
         "spread": None if value.spread is None else round(value.spread, 3),
         "samples_us": [round(sample * 1e6, 2) for sample in value.samples],
         "operations": value.operations,
+        "cut": value.cut,
+        "longest_history": value.longest,
         "note": value.note,
     }

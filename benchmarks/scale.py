@@ -13,11 +13,14 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from benchmarks.messages import HISTORY, TTL, next_text
 from benchmarks.server import Server
 from chat_session import SessionManager
+from chat_session.storage.redis import scripts
 
 FEW = 1000
 PER_USER = 5
 TASKS = 256
 SAMPLES = 500
+SLOWLOG = 4096  # commands that it keeps
+SCRIPTS = ("append_messages", "create_session", "delete_session", "get_history", "read_hints", "set_ttl", "settle_hint")
 SLOW = 1000  # microseconds from which the server's SLOWLOG keeps a command
 
 
@@ -25,7 +28,7 @@ async def measure_scale(server: Server, sessions: int) -> dict[str, Any]:
     """Raises RuntimeError if a count is not exact: then no time of it is worth anything."""
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
     with server.raw() as raw, Progress(*columns, transient=True) as progress:
-        raw.config_set("slowlog-max-len", 4096)
+        raw.config_set("slowlog-max-len", SLOWLOG)
         raw.config_set("slowlog-log-slower-than", SLOW)
         async with SessionManager.from_url(
             server.url(), max_message_history=HISTORY, default_session_ttl=TTL, store_timeout=60
@@ -42,19 +45,19 @@ async def measure_scale(server: Server, sessions: int) -> dict[str, Any]:
             bytes_per_session = (raw.info("memory")["used_memory"] - before) / (sessions - FEW)
             at_many = await run.time_calls()
             bytes_per_message, full = await run.weigh_messages()
+            dead = sessions // 10
+            await run.let_die(dead)
             slow_before = _read_slowlog(raw)
-            sweep = await run.sweep(sessions // 10)
+            sweep = await run.sweep(dead)
             slow_sweep = _read_slowlog(raw)
             used = raw.info("memory")
     return {
         "sessions": sessions,
         "users": sessions // PER_USER,
         "created_per_second": (sessions - FEW) / created,
-        "calls": {
-            name: {"us_at_few": at_few[name] * 1e6, "us_at_many": at_many[name] * 1e6} for name in at_few
-        },
+        "calls": {name: {"us_at_few": at_few[name] * 1e6, "us_at_many": at_many[name] * 1e6} for name in at_few},
         "sweep": sweep,
-        "slowlog": {"before_the_sweep": slow_before, "sweep": slow_sweep},
+        "slowlog": {"before_the_sweep": slow_before, "in_the_sweep": slow_sweep},
         "memory": {
             "bytes_per_session": round(bytes_per_session),
             "bytes_per_message": round(bytes_per_message),
@@ -120,12 +123,15 @@ class _Run:
         await self._each("removing", names, FEW, self.manager.delete_session)
         return grown / (FEW * HISTORY), FEW * HISTORY
 
-    async def sweep(self, dead: int) -> dict[str, Any]:
-        """Let one in so many die, all over the indexes, then remove what they left."""
+    async def let_die(self, dead: int) -> None:
+        """So many die, all over the indexes."""
         step = self.created // dead
         names = [f"s{number:08d}" for number in range(0, dead * step, step)]
         await self._each("dying", names, dead, lambda name: self.manager.set_session_ttl(name, 1))
         await asyncio.sleep(1.1)
+
+    async def sweep(self, dead: int) -> dict[str, Any]:
+        """Remove what they left."""
         started = time.perf_counter()
         result = await self.manager.cleanup_expired_sessions()
         elapsed = time.perf_counter() - started
@@ -158,14 +164,18 @@ async def _median(values: Iterable[Any], call: Callable[[Any], Any]) -> float:
 
 def _read_slowlog(raw: redis.Redis) -> dict[str, Any]:
     """The commands that held the server for a millisecond or more, and forget them."""
-    entries = raw.slowlog_get(4096)
+    entries = [(entry["duration"] / 1000, _name(entry["command"])) for entry in raw.slowlog_get(SLOWLOG)]
     raw.slowlog_reset()
-    longest = max(entries, key=lambda entry: entry["duration"], default=None)
-    return {
-        "over_1_ms": len(entries),
-        "longest_ms": longest["duration"] / 1000 if longest else None,
-        "longest": longest["command"][:60].decode(errors="replace") if longest else None,
-    }
+    longest, name = max(entries, default=(None, None))
+    over_5 = sum(duration > 5 for duration, _ in entries)
+    return {"over_1_ms": len(entries), "over_5_ms": over_5, "longest_ms": longest, "longest": name}
+
+
+def _name(command: bytes) -> str:
+    """The script's name where it is one of ours, else the command's."""
+    words = command.decode(errors="replace").split()
+    names = {scripts.load(name).sha.decode(): name for name in SCRIPTS}
+    return next((names[word] for word in words[:2] if word in names), words[0])
 
 
 def _message() -> dict[str, str]:

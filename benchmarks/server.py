@@ -35,8 +35,10 @@ def start_server() -> Iterator[Server]:
         raise SystemExit("benchmarks need redis-server or valkey-server on the PATH")
     with tempfile.TemporaryDirectory(prefix="chat-session-bench-") as folder, _separate_cores() as core:
         socket = Path(folder, "redis.sock")
-        command = [program, "--port", "0", "--unixsocket", str(socket), "--dir", folder, "--save", "", "--databases", "32"]
-        command += ["--appendonly", "no", "--daemonize", "no", "--logfile", str(Path(folder, "redis.log"))]
+        command = [
+            *(program, "--port", "0", "--unixsocket", str(socket), "--dir", folder, "--databases", "32"),
+            *("--save", "", "--appendonly", "no", "--daemonize", "no", "--logfile", str(Path(folder, "redis.log"))),
+        ]
         process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
         try:
             if core is not None:

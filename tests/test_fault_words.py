@@ -29,6 +29,9 @@ REPLIES = {
     "ERR Protocol error: unauthenticated multibulk length": "denied",
     "ERR unknown command 'EVALSHA'": "refused",
     "ERR DB index is out of range": "refused",
+    "ERR This instance has cluster support disabled": "refused",
+    "CROSSSLOT Keys in request don't hash to the same slot": "moved",
+    "MOVED 3999 127.0.0.1:6381": "moved",
     "ERR max number of clients reached": "connection",
 }
 

@@ -38,7 +38,7 @@ def test_a_message_element() -> None:
     expected = '{"id":"m\\"1","from":"user","text":"你好 \u2028 \\u0000","timestamp":"2026-01-31T08:00:00.123Z",'
     assert element.json.decode() == expected + '"type":"text","n":[1.0,null]}'
     assert element.id == b'm\\"1'
-    assert element.fingerprint == b"972eaad438cca546"
+    assert element.fingerprint == b"006a8f61b21d82948e0aaef8"
     stamped = encode_message(check_message({"id": "m", "from": "user", "text": "x"}, 1000))
     assert re.fullmatch(rb'\{"id":"m","from":"user","text":"x","timestamp":"[-0-9T:.]+Z"\}', stamped.json)
     assert stamped.fingerprint == b"5c8c089558f9b256"
@@ -112,7 +112,7 @@ async def test_what_stands_in_redis(redis_place) -> None:
             assert client.lrange("session:s:history", 0, -1) == elements
             ids = client.hgetall("session:s:ids")
             assert sorted(ids) == [b"\x00calls", b"m1", b"m2"]
-            assert re.fullmatch(rb"2:[0-9a-f]{16}", ids[b"m1"])
+            assert re.fullmatch(rb"2:[0-9a-f]{24}", ids[b"m1"])
             assert re.fullmatch(rb"[0-9a-f]{16}=0 [0-9a-f]{16}=1 ", ids[b"\x00calls"])
             meta = client.hgetall("session:s:meta")
             assert (meta[b"messageCount"], meta[b"agentEpoch"], meta[b"a"]) == (b"3", b"1", b"1")

@@ -1,6 +1,6 @@
 """Microsoft agent-framework: RedisHistoryProvider, with its own bound of messages."""
 
-from typing import Any
+from typing import Any, ClassVar
 
 from agent_framework import Message
 from agent_framework.redis import RedisHistoryProvider
@@ -13,8 +13,8 @@ class AgentFramework(Peer):
     name = "agent-framework"
     package = "agent-framework-redis"
     bounded = True
-    cannot = {"create": "made by the first append", "list_user": "no users"}
-    remarks = {"append": "reads all before each write, trims in a second step", "read_20": "reads all"}
+    cannot: ClassVar = {"create": "made by the first append", "list_user": "no users"}
+    remarks: ClassVar = {"append": "reads all before each write, trims in a second step", "read_20": "reads all"}
 
     async def open(self) -> None:
         self.client = open_client(self.server, self.database, decode_responses=True)

@@ -1,10 +1,11 @@
 """The floor: the same scripts, sent by bare redis-py. No checks, no values, no batching, no retries that are safe."""
 
 import uuid
-from typing import Any
+from typing import Any, ClassVar
 
 from benchmarks.messages import HISTORY, TTL, next_number, next_text
 from benchmarks.peers.protocol import TEMPLATE, Peer, open_client
+from chat_session import SessionManager
 from chat_session.storage.redis import scripts
 
 NOW = "2026-01-31T08:00:00.000Z"
@@ -14,8 +15,8 @@ class Floor(Peer):
     name = "redis-py, same scripts"
     package = "redis"
     bounded = True
-    cannot = {"list_user": "not one script"}
-    remarks = {"read_20": "gives bytes, not messages", "read_100": "gives bytes, not messages"}
+    cannot: ClassVar = {"list_user": "not one script"}
+    remarks: ClassVar = {"read_20": "gives bytes, not messages", "read_100": "gives bytes, not messages"}
 
     async def open(self) -> None:
         self.client = open_client(self.server, self.database)
@@ -26,7 +27,8 @@ class Floor(Peer):
         await self.client.aclose()
 
     async def write_template(self) -> None:
-        await self.create(TEMPLATE)
+        async with SessionManager.from_url(self.server.url(self.database), default_session_ttl=TTL) as manager:
+            await manager.create_session("someone", session_id=TEMPLATE)
         await self._append(TEMPLATE, HISTORY)
 
     def keys(self, session: str) -> tuple[str, ...]:
@@ -68,6 +70,8 @@ class Floor(Peer):
                     "messageCount": b"0",
                     "name": b"Order 4711",
                 },
+                first_seq=1,
+                elements=(),
             )
         )
 

@@ -1,7 +1,7 @@
 """Google ADK: RedisSessionService of google-adk itself (the community package's asks for a redis-py below 6)."""
 
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, ClassVar
 
 from google.adk.events import Event
 from google.adk.integrations.redis import RedisSessionService, RedisSessionServiceConfig
@@ -19,7 +19,7 @@ USER = "someone"
 class GoogleADK(Peer):
     name = "Google ADK"
     package = "google-adk"
-    remarks = {
+    remarks: ClassVar = {
         "append": "reads and rewrites the whole session: its cost grows with the history; no bound",
         "append_ten": "ten calls, each rewriting the whole session; no bound",
         "read_20": "reads all",
@@ -72,9 +72,7 @@ class GoogleADK(Peer):
         return await self._read(session, None)
 
     async def create(self, session: str) -> None:
-        await self.service.create_session(
-            app_name=APP, user_id=USER, session_id=session, state={"name": "Order 4711"}
-        )
+        await self.service.create_session(app_name=APP, user_id=USER, session_id=session, state={"name": "Order 4711"})
 
     async def list_user(self, user: str) -> Any:
         return (await self.service.list_sessions(app_name=APP, user_id=user)).sessions

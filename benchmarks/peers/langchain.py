@@ -5,7 +5,7 @@ spares it that.
 """
 
 import warnings
-from typing import Any
+from typing import Any, ClassVar
 
 from langchain_core.messages import HumanMessage
 
@@ -21,8 +21,8 @@ class LangChain(Peer):
     name = "langchain-community"
     package = "langchain-community"
     blocking = True
-    cannot = {"create": "made by the first append", "list_user": "no users"}
-    remarks = {
+    cannot: ClassVar = {"create": "made by the first append", "list_user": "no users"}
+    remarks: ClassVar = {
         "append": "synchronous, in threads; LPUSH, then EXPIRE; no bound",
         "append_ten": "synchronous; ten calls; no bound",
         "read_20": "synchronous, in threads; reads all",

@@ -1,6 +1,6 @@
 """LlamaIndex: RedisChatStore, its async methods."""
 
-from typing import Any
+from typing import Any, ClassVar
 
 from llama_index.core.llms import ChatMessage
 from llama_index.storage.chat_store.redis import RedisChatStore
@@ -12,8 +12,8 @@ from benchmarks.peers.protocol import TEMPLATE, Peer, open_blocking_client, open
 class LlamaIndex(Peer):
     name = "LlamaIndex"
     package = "llama-index-storage-chat-store-redis"
-    cannot = {"create": "no sessions"}
-    remarks = {
+    cannot: ClassVar = {"create": "no sessions"}
+    remarks: ClassVar = {
         "append": "RPUSH, then EXPIRE; no bound",
         "append_ten": "ten calls; no bound",
         "read_20": "reads all",

@@ -1,6 +1,6 @@
 """openai-agents: RedisSession. A session object per call, as a request handler makes one; one client for all."""
 
-from typing import Any
+from typing import Any, ClassVar
 
 from agents.extensions.memory import RedisSession
 
@@ -11,8 +11,8 @@ from benchmarks.peers.protocol import TEMPLATE, Peer, open_client
 class OpenAIAgents(Peer):
     name = "openai-agents"
     package = "openai-agents"
-    cannot = {"create": "made by the first append", "list_user": "no users"}
-    remarks = {"append": "WATCH and try again; no bound"}
+    cannot: ClassVar = {"create": "made by the first append", "list_user": "no users"}
+    remarks: ClassVar = {"append": "WATCH and try again; no bound"}
 
     async def open(self) -> None:
         self.client = open_client(self.server, self.database)

@@ -2,7 +2,7 @@
 
 import json
 from datetime import UTC, datetime
-from typing import Any
+from typing import Any, ClassVar
 
 from benchmarks.messages import HISTORY, TTL, next_text
 from benchmarks.peers.protocol import TEMPLATE, Peer, open_client
@@ -12,7 +12,7 @@ class Pipeline(Peer):
     name = "redis-py, RPUSH LTRIM EXPIRE"
     package = "redis"
     bounded = True
-    cannot = {"create": "no sessions", "list_user": "no users"}
+    cannot: ClassVar = {"create": "no sessions", "list_user": "no users"}
 
     async def open(self) -> None:
         self.client = open_client(self.server, self.database)

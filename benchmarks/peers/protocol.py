@@ -94,9 +94,7 @@ def open_client(server: Server, database: int, **options: Any) -> Redis:
 
 def open_blocking_client(server: Server, database: int, **options: Any) -> redis.Redis:
     return redis.Redis(
-        connection_pool=redis.ConnectionPool.from_url(
-            server.url(database), max_connections=CONNECTIONS, **options
-        )
+        connection_pool=redis.ConnectionPool.from_url(server.url(database), max_connections=CONNECTIONS, **options)
     )
 
 

@@ -322,7 +322,8 @@ class SessionManager:
         ever; left out, its ttl starts now. Raises SessionExists.
         """
         session = Session.from_dict(session.to_dict())
-        drafts = check_messages(messages, self._settings.max_message_bytes) if messages else []
+        checked = check_messages(messages, self._settings.max_message_bytes) if messages else []
+        drafts = list({draft.message.id: draft for draft in checked}.values())
         if len(drafts) > session.message_count:
             allowed = f"at most {session.message_count}, the session's message_count"
             raise InvalidInput("messages", allowed, str(len(drafts)))

@@ -12,6 +12,7 @@ from chat_session.cli.demo import demo
 from chat_session.cli.doctor import doctor
 from chat_session.cli.failures import USAGE, report, say_failure
 from chat_session.cli.messages import history, say, switch
+from chat_session.cli.migrating import migrate
 from chat_session.cli.output import OUT, warnings_shown
 from chat_session.cli.sessions import count, create, delete, extend, list_sessions, show, ttl
 from chat_session.cli.transfer import export, import_
@@ -44,6 +45,7 @@ _COMMANDS: dict[str, Callable[..., int]] = {
     "cleanup": cleanup,
     "import": import_,
     "export": export,
+    "migrate": migrate,
     "doctor": doctor,
 }
 for _name, _command in _COMMANDS.items():

@@ -32,7 +32,9 @@ class Tally(msgspec.Struct, rename="camel"):
 
 
 class Importer:
-    """Stores each line's session and appends its messages, in the order of the line.
+    """Stores each line's session with its messages, in the order of the line.
+
+    An exported session is restored with its messages in one step; to another the messages are appended.
 
     Lines of one session are imported in the order of the file, others side by side. A line is
     checked whole before anything of it is stored; a bad one is reported with its number.
@@ -117,24 +119,32 @@ class Importer:
         """Make the session, or find it; the entries to be sent."""
         session_id, manager = transcript.session_id, self._manager
         try:
-            if transcript.restored is not None:
-                await manager.restore_session(transcript.restored)
-            else:
-                user_id, metadata = transcript.user_id, transcript.metadata
-                await manager.create_session(user_id, metadata, session_id=session_id, ttl=self._ttl)
+            missing = await self._create(transcript)
         except SessionExists:
             stored = await manager.get_session(session_id)
             if stored is None:
                 raise SessionNotFound(session_id) from None  # it died between the two calls
         else:
             self.tally.sessions_created += 1
-            return transcript.entries
+            return missing
         if stored.user_id != transcript.user_id:
             raise InvalidInput("user", f"that of the stored session, {stored.user_id!r}", repr(transcript.user_id))
         missing = _find_missing(transcript, stored, await manager.get_history(session_id, MAX_LIMIT))
         self.tally.sessions_existing += 1
         self.tally.duplicates += len(transcript.entries) - len(missing)
         return missing
+
+    async def _create(self, transcript: Transcript) -> Sequence[Entry]:
+        """Make the session; the entries that are not in it yet. Raises SessionExists."""
+        manager, entries = self._manager, transcript.entries
+        if transcript.restored is None:
+            user_id, metadata, session_id = transcript.user_id, transcript.metadata, transcript.session_id
+            await manager.create_session(user_id, metadata, session_id=session_id, ttl=self._ttl)
+            return entries
+        retained = entries[-manager.settings.max_message_history :]
+        await manager.restore_session(transcript.restored, [entry.sent for entry in retained])
+        self.tally.messages_stored += len(entries)
+        return ()
 
     async def _append(self, session_id: str, entries: Sequence[Entry]) -> None:
         """In calls no longer than the history, so that the end of each is retained for the next run to find."""
@@ -158,7 +168,7 @@ def _find_missing(transcript: Transcript, stored: Session, history: Sequence[Mes
         return [entry for entry in entries[known[0] :] if entry.id not in retained]
     restored = transcript.restored
     is_same = restored is not None and restored.created_at == stored.created_at
-    before = restored.message_count if restored is not None and is_same else 0
+    before = restored.message_count - len(entries) if restored is not None and is_same else 0
     oldest = history[0].seq or 0 if history else stored.message_count + 1
     if oldest <= before + 1 or not entries:
         return entries

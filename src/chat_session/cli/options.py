@@ -8,7 +8,8 @@ Url = Annotated[
     str | None,
     typer.Option(
         metavar="URL",
-        help="The store: redis://host:6379/0, unix:///path.sock, sqlite:///file.db. "
+        help="The store: redis://host:6379/0, redis+sentinel://…, redis+cluster://…, unix:///path.sock, "
+        "sqlite:///file.db. "
         "Left out: CHAT_SESSION_URL or REDIS_* of the environment and .env.",
         show_default=False,
     ),
@@ -19,6 +20,11 @@ UserId = Annotated[str, typer.Argument(metavar="USER", help="The user's id.", sh
 Ttl = Annotated[
     str | None,
     typer.Option(metavar="SECONDS|never", help="How long a session lives. Left out: DEFAULT_SESSION_TTL."),
+]
+Prefix = Annotated[str | None, typer.Option(metavar="PREFIX", help="Of its keys. Left out: KEY_PREFIX.")]
+Layout = Annotated[
+    str | None,
+    typer.Option(metavar="plain|tagged", help="Of its keys. Left out: KEY_LAYOUT; unset: tagged on a cluster."),
 ]
 
 

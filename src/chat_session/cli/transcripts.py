@@ -43,7 +43,7 @@ class Entry(msgspec.Struct, frozen=True):
 
 
 class Transcript(msgspec.Struct, frozen=True):
-    """A line that was read. ``restored``: the session as the export knew it, counted up to its first message."""
+    """A line that was read. ``restored``: the session as the export knew it."""
 
     session_id: str
     user_id: str
@@ -70,7 +70,7 @@ def read_transcript(raw: bytes, user: str | None, max_message_bytes: int) -> Tra
     restored = None
     if fields.get("session") is not None:
         whole = {"sessionId": session_id, "userId": user_id, **_read_session(fields["session"]), **metadata}
-        restored = _count_down(Session.from_dict(whole), len(entries))
+        restored = _check_count(Session.from_dict(whole), len(entries))
     return Transcript(session_id, user_id, metadata, entries, repeated, restored)
 
 
@@ -159,9 +159,8 @@ def _read_session(value: object) -> dict[str, Any]:
     return value
 
 
-def _count_down(session: Session, messages: int) -> Session:
-    """The session before its retained messages, so that they are numbered again as they were."""
+def _check_count(session: Session, messages: int) -> Session:
     if session.message_count < messages:
         allowed = f"at least {messages}, the number of messages in the line"
         raise InvalidInput("session.messageCount", allowed, str(session.message_count))
-    return msgspec.structs.replace(session, message_count=session.message_count - messages)
+    return session

@@ -67,7 +67,7 @@ def export(
     One JSON object a line, for import to read: the session, and the messages it retains.
 
     FILE takes its name when it is complete; only you may read it. What import cannot bring back is
-    the moment of the last activity and the moment of the deadline: both begin anew.
+    the moment of the deadline: each ttl begins anew. See migrate for that.
     """
 
     async def work(manager: SessionManager) -> int:

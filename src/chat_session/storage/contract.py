@@ -88,8 +88,8 @@ class SessionStore(Protocol):
         """Append in order, all or none; trim to the bound; stamp the activity and slide the deadline.
 
         A message whose id is stored with the same content is not stored again and answers as the
-        first time, even when the epoch has moved since. "The same content" is what the caller gave:
-        a timestamp that was filled in does not count; a message as it was read is the same, too.
+        first time, even when the epoch has moved since. "The same content": timestamps count where
+        both callers gave one, so a message as it was read is the same, too.
         A repeat slides the deadline, too. Ids are known for the retained messages; within one call they
         are distinct. Raises SessionNotFound, AgentConflict (``epoch`` is not the current one),
         MessageConflict.

@@ -61,7 +61,7 @@ class IndexContract:
         assert (await manager.cleanup_expired_sessions()).cleaned_count == 2
 
     async def test_a_session_kept_alive_by_appends_is_counted_and_not_swept(self, manager: SessionManager) -> None:
-        await manager.create_session("u", session_id="busy", ttl=2)
+        await manager.create_session("u", session_id="busy", ttl=8)
         await manager.create_session("u", session_id="idle", ttl=2)
 
         async def idle_is_dead() -> bool:

@@ -42,10 +42,10 @@ class LifetimeContract:
         await manager.delete_session(session_id)
 
     async def test_writes_slide_the_deadline_by_the_sessions_own_ttl(self, manager: SessionManager) -> None:
-        session_id = (await manager.create_session("u", ttl=3)).session_id
+        session_id = (await manager.create_session("u", ttl=8)).session_id
 
         async def has_aged() -> bool:
-            return await manager.get_session_ttl(session_id) <= 2
+            return await manager.get_session_ttl(session_id) <= 7
 
         writes: tuple[Callable[[], object], ...] = (
             lambda: manager.add_message(session_id, {"id": "m", "from": "user", "text": "x"}),
@@ -56,7 +56,7 @@ class LifetimeContract:
         for write in writes:
             await until(has_aged)
             await write()  # type: ignore[misc]
-            assert await manager.get_session_ttl(session_id) == 3
+            assert await manager.get_session_ttl(session_id) == 8
 
     async def test_activity_is_stamped(self, manager: SessionManager) -> None:
         session = await manager.create_session("u")
@@ -69,16 +69,16 @@ class LifetimeContract:
         await until(clock_moved)
 
     async def test_reading_and_updating_extend_nothing(self, manager: SessionManager) -> None:
-        session_id = (await manager.create_session("u", ttl=2)).session_id
+        session_id = (await manager.create_session("u", ttl=8)).session_id
 
         async def has_aged() -> bool:
-            return await manager.get_session_ttl(session_id) <= 1
+            return await manager.get_session_ttl(session_id) <= 7
 
         await until(has_aged)
         await manager.get_session(session_id)
         await manager.get_history(session_id)
         await manager.update_session(session_id, {"a": 1})
-        assert await manager.get_session_ttl(session_id) <= 1
+        assert await manager.get_session_ttl(session_id) <= 7
 
     async def test_a_session_dies_at_its_deadline_whole(self, manager: SessionManager) -> None:
         session_id = (await manager.create_session("u", ttl=1)).session_id

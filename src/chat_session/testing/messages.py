@@ -109,6 +109,18 @@ class MessageContract:
             again = await manager.add_message(session_id, form)
             assert (again.duplicate, again.message) == (True, stored)
 
+    async def test_a_message_that_was_restored_with_its_timestamp_can_be_sent_without(
+        self, manager: SessionManager
+    ) -> None:
+        session_id = (await manager.create_session("u")).session_id
+        await manager.add_message(session_id, {"id": "m", "from": "user", "text": "x"})
+        seen, history = await manager.get_session(session_id), await manager.get_history(session_id)
+        assert seen is not None
+        await manager.delete_session(session_id)
+        await manager.restore_session(seen, [*history, *history])
+        assert await manager.get_history(session_id) == history
+        assert (await manager.add_message(session_id, {"id": "m", "from": "user", "text": "x"})).duplicate
+
     async def test_the_same_id_with_other_content_is_refused(self, manager: SessionManager, place: Place) -> None:
         session_id = (await manager.create_session("u")).session_id
         given = {"id": "m", "from": "user", "text": "a", "timestamp": "2026-01-01T00:00:00Z"}

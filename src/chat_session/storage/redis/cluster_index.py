@@ -70,7 +70,7 @@ class ClusterIndex:
 
     async def settle(self, name: str, hints: Sequence[Hint], dead: str) -> Settled:
         if not hints:
-            return Settled(0, 0)
+            return Settled([], 0)
         hints = await self._with_scores(name, hints)
         asked: list[Command] = []
         for hint in hints:  # after the scores were read: a touch from now on makes the move below fail
@@ -92,7 +92,7 @@ class ClusterIndex:
         ]
         await self._link.run_all(name, follow)
         removed = sum(done and verdict == "remove" for done, verdict in zip(moved, verdicts, strict=True))
-        return Settled(sum(moved), removed)
+        return Settled([not done for done in moved], removed)
 
     async def _with_scores(self, name: str, hints: Sequence[Hint]) -> Sequence[Hint]:
         """Fill in the scores of hints that were met in a user's list."""

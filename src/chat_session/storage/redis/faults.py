@@ -13,6 +13,7 @@ from redis.exceptions import (
     AuthenticationError,
     AuthorizationError,
     BusyLoadingError,
+    ClusterCrossSlotError,
     ClusterDownError,
     ConnectionError,  # noqa: A004 - redis-py's own
     InvalidResponse,
@@ -79,6 +80,7 @@ _REFUSED = Fault("refused", StoreIncompatible, False, "Redis 6.2 or Valkey with 
 
 _DATABASE = Fault("refused", StoreIncompatible, False, "name a database that it has; see its setting 'databases'")
 
+_ALONE = Fault("refused", StoreIncompatible, False, "this server is no part of a cluster; connect with redis://")
 _ELSEWHERE = Fault("moved", StoreIncompatible, False, "this is a node of a cluster; connect with redis+cluster://")
 _UNCOVERED = Fault("cluster_down", StoreUnavailable, True, "no primary serves the key's slot; see CLUSTER INFO")
 
@@ -111,7 +113,9 @@ _BY_CLASS: tuple[tuple[type[Exception], Fault], ...] = (  # redis-py takes the w
     (TooFewReplicas, _UNCONFIRMED),
     (SlotNotCoveredError, _UNCOVERED),
     (AskError, _ELSEWHERE),  # and MovedError, which is one
+    (ClusterCrossSlotError, _ELSEWHERE),
 )
+_BY_TEXT = (("DB index", _DATABASE), ("cluster support disabled", _ALONE))
 _DENIALS = ("can't run this command", "unauthenticated")  # without a word: 6.2 inside a script, 7.0 before AUTH
 _WORD = re.compile(r"\b(" + "|".join(_BY_WORD) + r")\b")
 
@@ -130,7 +134,8 @@ def classify(error: Exception, *, connecting: bool = False) -> Fault:
     if found := _WORD.search(text):
         return _BY_WORD[found[1]]
     if isinstance(error, ResponseError):
-        return _DATABASE if "DB index" in text else _REFUSED
+        special = (fault for words, fault in _BY_TEXT if words in text)
+        return next(special, _REFUSED)
     return _below_replies(error, text, connecting=connecting)
 
 

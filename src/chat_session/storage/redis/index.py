@@ -24,9 +24,9 @@ class Hint(NamedTuple):
 
 
 class Settled(NamedTuple):
-    """How many hints no longer stand as they were read, and how many of those were removed."""
+    """Of each hint whether it still stands as it was read, and how many were removed."""
 
-    moved: int
+    standing: Sequence[bool]
     removed: int
 
 
@@ -97,7 +97,7 @@ class ServerIndex:
                 )
             )
         replies = await self._link.run_all(name, calls)
-        return Settled(len(hints), sum(reply[1] for reply in replies if reply[0] == b"DEAD"))
+        return Settled([False] * len(hints), sum(reply[1] for reply in replies if reply[0] == b"DEAD"))
 
 
 def create_call(

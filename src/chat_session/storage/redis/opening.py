@@ -91,7 +91,7 @@ class Opener:
         if tls:
             options["ssl"] = True
         asking = {k: v for k, v in options.items() if k.startswith("ssl")}
-        asking |= {"socket_timeout": 1.0, "socket_connect_timeout": 1.0}
+        asking |= {"socket_timeout": 1.0, "socket_connect_timeout": 1.0, "retry": Retry(NoBackoff(), 0)}
         sentinel = Sentinel(addresses, sentinel_kwargs=asking)  # type: ignore[no-untyped-call]
         client = sentinel.master_for(unquote(service), username=user, password=password, **options)
         return OneServer(client.connection_pool, self._own_lane, client.connection_pool, *sentinel.sentinels)

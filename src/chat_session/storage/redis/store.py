@@ -2,6 +2,7 @@
 
 import secrets
 from collections.abc import AsyncIterator, Mapping, Sequence
+from itertools import chain
 from typing import Any
 
 import msgspec
@@ -188,30 +189,34 @@ class RedisStore:
         return sorted(sessions, key=lambda session: session.last_active_at, reverse=True)
 
     async def count_sessions(self) -> int:
-        counts = [ahead async for _, ahead in self._settle_due("count_sessions", "mark")]
-        return sum(counts)
+        _, ahead = await self._settle_due("count_sessions", "mark")
+        return ahead
 
     async def sweep(self) -> int:
-        return sum([removed async for removed, _ in self._settle_due("sweep", "remove")])
+        removed, _ = await self._settle_due("sweep", "remove")
+        return removed
 
-    async def _settle_due(self, name: str, dead: str) -> AsyncIterator[tuple[int, int]]:
-        """Check the hints that are due, a bucket at a time; how many were removed, how many are then ahead.
+    async def _settle_due(self, name: str, dead: str) -> tuple[int, int]:
+        """Check the hints that are due, of all buckets at once; how many were removed, how many are then ahead.
 
         Those marked as dead before are looked at only when they are to be removed.
         """
         lowest = "(0" if dead == "mark" else "-inf"
-        buckets = self._keys.due_buckets()
-        calls = [scripts.read_hints(due, lowest=lowest, skip=0, limit=BATCH) for due in buckets]
-        for bucket, reply in zip(buckets, await self._link.run_all(name, calls), strict=True):
-            removed, skip, (_, ahead, due) = 0, 0, reply
-            while due:
-                hints = [Hint(*pair) for pair in zip(due[::2], due[1::2], strict=True)]
-                settled = await self._index.settle(name, hints, dead)
-                removed += settled.removed
-                skip += len(hints) - settled.moved
-                call = scripts.read_hints(bucket, lowest=lowest, skip=skip, limit=BATCH)
-                _, ahead, due = await self._link.run(name, call)
-            yield removed, ahead
+        ahead: dict[bytes, int] = {}
+        skip = dict.fromkeys(self._keys.due_buckets(), 0)
+        removed = 0
+        while skip:
+            calls = [scripts.read_hints(bucket, lowest=lowest, skip=n, limit=BATCH) for bucket, n in skip.items()]
+            due: dict[bytes, list[Hint]] = {}
+            for bucket, (_, count, pairs) in zip(skip, await self._link.run_all(name, calls), strict=True):
+                ahead[bucket] = count
+                due[bucket] = [Hint(*pair) for pair in zip(pairs[::2], pairs[1::2], strict=True)]
+            settled = await self._index.settle(name, list(chain.from_iterable(due.values())), dead)
+            removed += settled.removed
+            standing = iter(settled.standing)
+            left = {bucket: sum(next(standing) for _ in hints) for bucket, hints in due.items()}
+            skip = {bucket: skip[bucket] + left[bucket] for bucket, hints in due.items() if hints}
+        return removed, sum(ahead.values())
 
     async def scan_sessions(self) -> AsyncIterator[Session]:
         for due in self._keys.due_buckets():

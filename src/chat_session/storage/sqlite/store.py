@@ -22,7 +22,7 @@ from chat_session.errors import (
 from chat_session.message import Draft, Message
 from chat_session.session import MAX_METADATA_ENTRIES, Agent, Session
 from chat_session.settings import Settings
-from chat_session.storage.codec import Element, decode_message, encode_message
+from chat_session.storage.codec import Element, decode_message, encode_message, is_same_content
 from chat_session.storage.contract import Appended, Finding, Left, Switched
 from chat_session.storage.sqlite.doctor import diagnose
 from chat_session.storage.sqlite.worker import Worker
@@ -268,7 +268,7 @@ def _find_known(db: sqlite3.Connection, session_id: str, message: Message, eleme
     if row is None:
         return None
     seq, fingerprint, stored = row
-    if fingerprint != element.fingerprint and stored != element.json:
+    if not is_same_content(fingerprint, element.fingerprint):
         raise MessageConflict(session_id, message.id or "")
     return decode_message(stored, seq)
 

@@ -1,14 +1,20 @@
 -- Messages stand in ARGV from `first` on, as id, fingerprint, element. First all of them are checked,
 -- then all are written. Gives the answer: OK and, per message, its seq and the stored element if it was
--- there before; or the word that refuses. The same is what has the fingerprint or, for a message that
--- was read and is sent back with the timestamp it was given, the very bytes.
+-- there before; or the word that refuses.
+
+-- A fingerprint is 16 characters for the content and, where the caller gave a timestamp, 8 for that. It is
+-- the same content if the timestamps are equal, or one of the two was filled in.
+local function same(one, other)
+  local t, u = string.sub(one, 17), string.sub(other, 17)
+  return string.sub(one, 1, 16) == string.sub(other, 1, 16) and (t == '' or u == '' or t == u)
+end
+
 local function answer_known(session, answer, at, known)
   if session.count < call('LLEN', KEYS[3]) then session.count = call('LLEN', KEYS[3]) end
   local seq, fingerprint = string.match(known, '^(%d+):(.*)$')
-  local stored = call('LINDEX', KEYS[3], seq - session.count - 1) or ARGV[at + 2]
   answer[#answer + 1] = tonumber(seq)
-  answer[#answer + 1] = stored
-  return fingerprint == ARGV[at + 1] or stored == ARGV[at + 2]
+  answer[#answer + 1] = call('LINDEX', KEYS[3], seq - session.count - 1) or ARGV[at + 2]
+  return same(fingerprint, ARGV[at + 1])
 end
 
 -- Of a batch longer than the history the first ids were forgotten at once; its end tells a repeat.

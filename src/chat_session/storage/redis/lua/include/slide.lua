@@ -2,6 +2,7 @@
 -- Returns it in milliseconds, as the score of a hint.
 local function slide(ttl)
   if ttl == -1 then
+    redis.call('HSET', KEYS[1], 'ttl', ttl) -- a write in any case, so that its replicas can be waited for
     for i = 1, 4 do redis.call('PERSIST', KEYS[i]) end
     return '+inf'
   end
