@@ -6,6 +6,7 @@ whoever touched them later has the last word. A crash in between leaves hints th
 and mended by the next count or sweep; never a session that is counted wrong.
 """
 
+import time
 from collections.abc import Sequence
 from typing import Any
 
@@ -21,6 +22,14 @@ GONE = -2  # what PTTL says of a key that is not there
 MISSING = b"-1"  # the score of a hint that does not stand
 
 
+def _verdict(left: int, since: float) -> str:
+    """The milliseconds that a session still has, if it had ``left`` at some time after ``since``.
+
+    A hint must never be later than the deadline it stands for: what passed on the way is taken off.
+    """
+    return str(left) if left == NEVER else str(max(1, left - int((time.monotonic() - since) * 1000) - 1))
+
+
 class ClusterIndex:
     """Touch, change, settle: three round trips where one server needs one."""
 
@@ -32,13 +41,14 @@ class ClusterIndex:
         name, session_id, user_id = "create_session", session.session_id, session.user_id
         due_score, user_score = await self._touch(name, session_id, user_id)
         call = create_call(self._keys, (), session, token=token, ttl=ttl, elements=elements)
+        started = time.monotonic()
         reply: list[Any] = await self._link.run(name, call)
         if reply[0] == b"OK":
-            verdict = str(NEVER if ttl == NEVER else ttl * 1000)
+            verdict = _verdict(NEVER if ttl == NEVER else ttl * 1000, started)
         else:  # taken: by this user's session, which is scored anew, or by another's, and the hint goes again
             meta = self._keys.meta(session_id)
             owner, left = await self._link.run_all(name, [(b"HGET", meta, b"userId"), (b"PTTL", meta)])
-            verdict = str(left) if owner == user_id.encode() else "drop"
+            verdict = _verdict(left, started) if owner == user_id.encode() else "drop"
         await self._move(name, session_id, user_id, due_score, user_score, verdict)
         return reply
 
@@ -58,9 +68,10 @@ class ClusterIndex:
             return [b"GONE"]
         user_id = decode_user(keys.meta, user)
         due_score, user_score = await self._touch(name, session_id, user_id)
+        started = time.monotonic()
         reply: list[Any] = await self._link.run(name, scripts.set_ttl(keys, None, session_id=session_id, ttl=ttl))
         if reply[0] == b"OK":
-            verdict = str(NEVER if ttl == NEVER else ttl * 1000)
+            verdict = _verdict(NEVER if ttl == NEVER else ttl * 1000, started)
             await self._move(name, session_id, user_id, due_score, user_score, verdict)
         return reply
 
@@ -77,11 +88,12 @@ class ClusterIndex:
             session_id, user_id = hint.names
             meta = self._keys.meta(session_id)
             asked += [(b"HGET", meta, b"userId"), (b"PTTL", meta), (b"ZSCORE", self._keys.user(user_id), session_id)]
+        started = time.monotonic()
         told = await self._link.run_all(name, asked)
         verdicts, due_moves, user_moves = [], [], []
         for hint, owner, left, user_score in zip(hints, told[::3], told[1::3], told[2::3], strict=True):
             session_id, user_id = hint.names
-            verdict = str(left) if owner == user_id.encode() and left != GONE else dead
+            verdict = _verdict(left, started) if owner == user_id.encode() and left != GONE else dead
             verdicts.append(verdict)
             due, user = self._keys.due(session_id), self._keys.user(user_id)
             due_moves.append(scripts.move_hint(due, member=hint.member, seen=hint.score, verdict=verdict))

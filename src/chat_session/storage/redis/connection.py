@@ -24,6 +24,7 @@ Command = Call | tuple[Arg, ...]
 
 _ASKING = b"*1\r\n$6\r\nASKING\r\n"
 
+MAX_PAUSE = 1.0  # seconds
 MAX_REDIRECTS = 16  # of one call; a slot that is on the move sends us to and fro a few times
 
 
@@ -33,6 +34,14 @@ class Patience(NamedTuple):
     retries: int
     delay: float
     call_timeout: float
+
+    def pause(self, attempt: int) -> float:
+        """After ``attempt``: anything from 0 to the delay, doubled for each attempt before.
+
+        Never above a second, or twice the delay: whoever sleeps longer misses the end of a failover.
+        """
+        longest = max(MAX_PAUSE, 2 * self.delay)
+        return random.uniform(0, min(longest, self.delay * 2.0 ** (attempt - 1)))  # noqa: S311 - jitter
 
     @property
     def round_trip_timeout(self) -> float:
@@ -113,7 +122,7 @@ class Link:
                 cause = reply
             first = None
             fault = classify(cause, connecting=connecting)
-            pause = random.uniform(0, self._patience.delay * 2 ** (attempt - 1))  # noqa: S311 - jitter
+            pause = self._patience.pause(attempt)
             if not fault.retry or attempt > self._patience.retries or loop.time() + pause >= expires:
                 where = f"{self._topology.address} failed {name}"
                 raise explain(fault, cause, where, attempt, loop.time() - started, outcome_unknown=unknown) from cause
