@@ -4,11 +4,15 @@ from collections import Counter, defaultdict
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
+from itertools import pairwise
 
-from .look import Kept, Look, Seen
-from .recorder import Call, text_of
+from chaos.look import Kept, Look, Seen
+from chaos.recorder import Call, text_of
 
 PARTS = frozenset(("meta", "agent", "ids"))  # a whole session has these, and a history once it has a message
+
+TOUCHED = 60_000  # milliseconds: on a cluster a hint stays so long when its caller was cut off in mid-change
+MORTAL = 600  # seconds: a session that is given less may die while a proof runs
 
 
 @dataclass(frozen=True)
@@ -39,8 +43,9 @@ class Terms:
 
 @dataclass
 class Verdict:
-    """What the checker found, and how much of it."""
+    """What the checker found, and how much of it; and what it looked at."""
 
+    look: Look
     violations: list[Violation] = field(default_factory=list)
     acknowledged: int = 0
     unknown: int = 0
@@ -59,7 +64,7 @@ def check(
 ) -> Verdict:
     """Judge all of it. ``leaks`` are log lines that show a text, ``unheard`` errors that nobody caught."""
     case = _Case(calls, look, terms or Terms())
-    verdict = Verdict(acknowledged=sum(call.outcome == "ok" for call in calls))
+    verdict = Verdict(look, acknowledged=sum(call.outcome == "ok" for call in calls))
     verdict.unknown = sum(call.outcome == "unknown" for call in calls)
     for rule in _RULES:
         verdict.violations += rule(case)
@@ -99,10 +104,9 @@ class _Case:
 
     @cached_property
     def ended(self) -> set[str]:
-        """Sessions that somebody deleted, tried to, or gave a ttl that may be over."""
-        return {call.session for call in self.calls if call.kind == "delete" and call.outcome != "failed"} | {
-            call.session for call in self.calls if call.kind == "mortal"
-        }
+        """Sessions that somebody deleted, tried to, or made with a ttl that may be over."""
+        deleted = {call.session for call in self.calls if call.kind == "delete" and call.outcome != "failed"}
+        return deleted | {c.session for c in self.calls if c.kind == "create" and c.ttl is not None and c.ttl < MORTAL}
 
     @cached_property
     def created(self) -> set[str]:
@@ -117,9 +121,10 @@ def fate_of(calls: Sequence[Call]) -> str:
 
 def _acknowledged_is_there_once(case: _Case) -> Iterator[Violation]:
     """I1. Also: a session whose creation was acknowledged is there, unless it was deleted or had its time."""
+    if case.terms.empty:
+        return
     for session in sorted(case.created - case.ended - set(case.look.sessions)):
-        if not case.terms.empty:
-            yield Violation("I1", session, "was created and is gone")
+        yield Violation("I1", session, "was created and is gone")
     for (session, message_id), calls in case.messages.items():
         if fate_of(calls) != "ok":
             continue
@@ -189,7 +194,7 @@ def _each_writers_order(case: _Case) -> Iterator[Violation]:
     }
     for (session, writer), ids in by_writer.items():
         stood = [(places[session][i], i) for i in ids if i in places.get(session, ())]
-        for (before, first), (after, second) in zip(stood, stood[1:], strict=False):
+        for (before, first), (after, second) in pairwise(stood):
             if before > after:
                 text = f"{writer} sent {first} before {second}, which stands before it ({before}, {after})"
                 yield Violation("I3", session, text)
@@ -232,7 +237,8 @@ def _whole_or_absent(case: _Case) -> Iterator[Violation]:
         wrongly_gone = call.error.startswith("SessionNotFound") and call.session not in case.ended
         if wrongly_gone and call.session in case.created and not case.terms.lossy:
             yield Violation("I5", call.session, f"{call.writer} was told that it does not exist, and nobody ended it")
-        if call.kind == "delete" and call.outcome == "ok" and call.session in case.look.sessions:
+        back = call.kind == "delete" and call.outcome == "ok" and call.session in case.look.sessions
+        if back and not case.terms.lossy:
             yield Violation("I5", call.session, "was deleted and is there")
 
 
@@ -261,28 +267,34 @@ def _one_deadline(case: _Case) -> Iterator[Violation]:
 
 
 def _living_in_both_indexes(case: _Case) -> Iterator[Violation]:
-    """I7."""
+    """I7. A hint that was touched a moment ago waits for a change that may still come."""
     look = case.look
     living = {(session, kept.user) for session, kept in look.kept.items() if kept.user is not None}
     for session, user in living:
-        deadline = look.kept[session].deadlines.get("meta")
-        limit = float("inf") if deadline is None else deadline
-        for index, hints in (("due", look.due), ("user", look.by_user)):
-            score = hints.get((session, user or ""))
-            if score is None:
-                yield Violation("I7", session, f"lives, and has no hint in the {index} index")
-            elif score <= 0:
-                yield Violation("I7", session, f"lives, and its hint in the {index} index says that it is dead")
-            elif index == "due" and score > limit:
-                yield Violation("I7", session, f"its hint is {score - limit:.0f} ms later than its deadline")
+        yield from _hints_tell_the_truth(look, session, user or "")
         if session not in look.listed.get(user or "", ()):
             yield Violation("I7", session, f"lives, and is not in the list of {user}")
         if session not in look.scanned:
             yield Violation("I7", session, "lives, and a scan does not show it")
     for index, hints in (("due", look.due), ("user", look.by_user)):
-        for session, user in hints:
-            if (session, user) not in living:
+        for (session, user), score in hints.items():
+            touched = score % 1 != 0 and look.now - score < TOUCHED
+            if (session, user) not in living and not touched:
                 yield Violation("I7", session, f"is dead and swept, and has a hint in the {index} index of {user}")
+
+
+def _hints_tell_the_truth(look: Look, session: str, user: str) -> Iterator[Violation]:
+    """A hint must not be later than the deadline; a user's may be, since lists look at every session."""
+    deadline = look.kept[session].deadlines.get("meta")
+    limit = float("inf") if deadline is None else deadline
+    for index, hints in (("due", look.due), ("user", look.by_user)):
+        score = hints.get((session, user))
+        if score is None:
+            yield Violation("I7", session, f"lives, and has no hint in the {index} index")
+        elif score <= 0:
+            yield Violation("I7", session, f"lives, and its hint in the {index} index says that it is dead")
+        elif index == "due" and score > limit:
+            yield Violation("I7", session, f"its hint is {score - limit:.0f} ms later than its deadline")
 
 
 def _count_is_exact(case: _Case) -> Iterator[Violation]:

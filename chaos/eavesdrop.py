@@ -4,7 +4,7 @@ import logging
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from .recorder import MARK, Recorder
+from chaos.recorder import MARK, Recorder
 
 _OWN = ("chat_session", "redis", "asyncio")
 

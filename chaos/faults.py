@@ -5,7 +5,7 @@ import random
 from collections import Counter
 from typing import Any
 
-from .stores import RedisStore
+from chaos.stores import RedisStore
 
 
 class Budget:

@@ -4,21 +4,34 @@ import random
 from collections.abc import Callable, Sequence
 from typing import Any
 
+from chaos.recorder import Call, Recorder, text_of
 from chat_session import (
-    AgentConflict,
-    ChatSessionError,
+    Conflict,
+    InvalidInput,
+    SessionExists,
     SessionManager,
     SessionNotFound,
-    StoreFull,
+    StoreError,
     StoreReadOnly,
     StoreUnavailable,
 )
 
-from .recorder import Call, Recorder, text_of
-
 TTL = 3600  # outlives every proof
 
+REFUSALS = (StoreError, Conflict, SessionExists, SessionNotFound, InvalidInput)  # all that a caller may be told
+
 Running = Callable[[], bool]
+
+_MIXTURE = {  # how often, of a hundred
+    "append": 40,
+    "reply": 10,
+    "switch": 10,
+    "extend_session": 10,
+    "read": 10,
+    "update_session": 8,
+    "delete_session": 4,
+    "set_session_ttl": 8,
+}
 
 
 class Caller:
@@ -39,7 +52,7 @@ class Caller:
                 made = await self.manager.create_session(user, {"of": session}, session_id=session, ttl=ttl)
                 if (made.session_id, made.user_id) != (session, user):
                     call.strange = f"with session {made.session_id} of {made.user_id}"
-        except ChatSessionError:
+        except REFUSALS:
             return False
         return True
 
@@ -64,7 +77,7 @@ class Caller:
                     call.abandoned = True
                     return call
                 [message] = error.messages
-            except ChatSessionError:
+            except REFUSALS:
                 return call
 
     async def write(self, sessions: Sequence[str], running: Running, *, give_up: float = 0.0) -> None:
@@ -80,7 +93,7 @@ class Caller:
         try:
             with self.recorder.calling("switch", session, self.name, id=note_id, expect=expect) as call:
                 call.epoch = (await self.manager.switch_agent(session, agent, expect=expect, note=note)).epoch
-        except ChatSessionError:
+        except REFUSALS:
             pass
         return call
 
@@ -91,7 +104,7 @@ class Caller:
                 for message in await self.manager.get_history(session, limit):
                     if message.text != text_of(session, message.id or ""):
                         call.strange = f"with {message.text[:80]!r}"
-        except ChatSessionError:
+        except REFUSALS:
             pass
         return call
 
@@ -100,7 +113,7 @@ class Caller:
         try:
             with self.recorder.calling("sweep", "", self.name) as call:
                 call.count = (await self.manager.cleanup_expired_sessions()).cleaned_count
-        except ChatSessionError:
+        except REFUSALS:
             return -1
         return call.count
 
@@ -109,7 +122,7 @@ class Caller:
         try:
             with self.recorder.calling(kind.split("_", maxsplit=1)[0], session, self.name):
                 return await getattr(self.manager, kind)(session, *facts)
-        except ChatSessionError:
+        except REFUSALS:
             return None
 
     async def do_a_mixture(self, user: str, running: Running) -> None:
@@ -124,24 +137,27 @@ class Caller:
                     mine.append(session)
                 continue
             session = self.dice.choice(mine)
-            match self.dice.choices(range(8), (40, 10, 10, 10, 10, 8, 4, 8))[0]:
-                case 0:
-                    await self.append(session)
-                case 1:
-                    await self._reply_in_epoch(session)
-                case 2:
-                    await self.switch(session, self.dice.choice(("ai", "human")))
-                case 3:
-                    await self.do("extend_session", session)
-                case 4:
-                    await self.read(session)
-                case 5:
-                    await self.do("update_session", session, {"mood": self.dice.choice(("calm", None, "x" * 50))})
-                case 6:
-                    mine.remove(session)
-                    await self.do("delete_session", session)
-                case _:
-                    await self.do("set_session_ttl", session, self.dice.choice((TTL, TTL * 2)))
+            kind = self.dice.choices(list(_MIXTURE), list(_MIXTURE.values()))[0]
+            if kind == "delete_session":
+                mine.remove(session)
+            await self._do_one(kind, session)
+
+    async def _do_one(self, kind: str, session: str) -> None:
+        match kind:
+            case "append":
+                await self.append(session)
+            case "reply":
+                await self._reply_in_epoch(session)
+            case "switch":
+                await self.switch(session, self.dice.choice(("ai", "human")))
+            case "read":
+                await self.read(session)
+            case "update_session":
+                await self.do(kind, session, {"mood": self.dice.choice(("calm", None, "x" * 50))})
+            case "set_session_ttl":
+                await self.do(kind, session, self.dice.choice((TTL, TTL * 2)))
+            case _:
+                await self.do(kind, session)
 
     async def _reply_in_epoch(self, session: str) -> None:
         """As a model's reply: read the session, then append in the epoch that was seen, or one that is over."""
@@ -149,6 +165,3 @@ class Caller:
         if found is not None:
             stale = found.agent_epoch and self.dice.random() < 0.2
             await self.append(session, epoch=found.agent_epoch - bool(stale))
-
-
-REFUSALS = (AgentConflict, SessionNotFound, StoreFull)

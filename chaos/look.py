@@ -2,7 +2,7 @@
 
 import asyncio
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -61,6 +61,7 @@ class Look:
     kept: dict[str, Kept] = field(default_factory=dict)
     due: dict[tuple[str, str], float] = field(default_factory=dict)
     by_user: dict[tuple[str, str], float] = field(default_factory=dict)
+    now: float = 0.0  # milliseconds of the server's clock
 
 
 async def look_through(manager: SessionManager, users: Iterable[str], look: Look) -> Look:
@@ -99,12 +100,20 @@ def look_at_keys(clients: Iterable[redis.Redis], keys: Keys) -> Look:
     """Every key of ours on these servers; each of them is the primary of what it holds."""
     look = Look()
     for client in clients:
+        seconds, micros = client.time()
+        look.now = seconds * 1000 + micros / 1000
         found = sorted(client.scan_iter(match=f"{keys.prefix}*", count=1000))
-        session_keys = [key for key in found if keys.parse_session_id(key)]
+        any_session = _matcher_of(keys.any_session())
+        session_keys = [key for key in found if any_session(key) and keys.parse_session_id(key)]
         _read_sessions(client, keys, session_keys, look)
         for key in set(found).difference(session_keys):
             _read_hints(client, keys, key, look)
     return look
+
+
+def _matcher_of(glob: bytes) -> Callable[[bytes], Any]:
+    """The glob as the server reads it; its only special character is the asterisk."""
+    return re.compile(re.escape(glob).replace(rb"\*", rb".*"), re.DOTALL).fullmatch
 
 
 def _read_sessions(client: redis.Redis, keys: Keys, found: Sequence[bytes], look: Look) -> None:

@@ -4,7 +4,7 @@ import json
 import sqlite3
 from pathlib import Path
 
-from .look import Kept, Look
+from chaos.look import Kept, Look
 
 NEVER = 2**63 - 1
 

@@ -26,9 +26,7 @@ def no_fault() -> str:
 class FaultProxy:
     """Listens on a free port of 127.0.0.1. ``fault`` may be replaced at any time; ``injected`` counts."""
 
-    def __init__(
-        self, port: int, fault: Fault = no_fault, delay: float = 0.2, *, spare_replicas: bool = False
-    ) -> None:
+    def __init__(self, port: int, fault: Fault = no_fault, delay: float = 0.2, *, spare_replicas: bool = False) -> None:
         self.fault = fault
         self.injected: Counter[str] = Counter()
         self._target = port

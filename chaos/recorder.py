@@ -3,8 +3,8 @@
 import asyncio
 import json
 import time
-from collections import Counter, defaultdict
-from collections.abc import Callable, Iterator, Sequence
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
@@ -13,6 +13,8 @@ from typing import Any
 from chat_session import ChatSessionError, UsageError
 
 MARK = "the-words-of-a-message"  # stands in every text; where a log or an error shows it, a text has leaked
+
+_LEAKED = "(it shows a message's text)"
 
 
 def text_of(session: str, message_id: str) -> str:
@@ -59,7 +61,7 @@ class Recorder:
         self.leaks: list[str] = []
         self.unheard: list[str] = []
         self._zero = time.monotonic()
-        self._watch = watch
+        self.watch = watch
 
     def moment(self) -> float:
         return time.monotonic() - self._zero
@@ -68,8 +70,8 @@ class Recorder:
         call = Call(len(self.calls), kind, session, writer, self.moment(), **facts)
         if self.keep:
             self.calls.append(call)
-        if self._watch:
-            self._watch(call)
+        if self.watch:
+            self.watch(call)
         return call
 
     @contextmanager
@@ -88,8 +90,8 @@ class Recorder:
         finally:
             call.ended = self.moment()
             self.counts[call.outcome] += 1
-            if self._watch:
-                self._watch(call)
+            if self.watch:
+                self.watch(call)
 
     def note_error(self, call: Call, error: Exception) -> None:
         """A typed error says whether the call was done; of an untyped one nothing is known."""
@@ -99,7 +101,7 @@ class Recorder:
             call.outcome = "failed"
         if MARK in call.error:
             self.leaks.append(call.error)
-            call.error = f"{type(error).__name__}: (it shows a message's text)"
+            call.error = f"{type(error).__name__}: {_LEAKED}"
 
     def export(self, call: Call) -> dict[str, Any]:
         """A call in a form that another process can adopt: its times are of the machine's clock."""
@@ -116,25 +118,12 @@ class Recorder:
         if known.ended is not None:
             known.ended -= self._zero
             self.counts[known.outcome] += 1
+            if known.error.endswith(_LEAKED):
+                self.leaks.append(f"{known.error} in {known.writer}")
         return known
 
     def longest_outage(self) -> float:
-        """The longest that one caller went without any answer: from a call's begin to its next success."""
-        longest = 0.0
-        by_writer: dict[str, list[Call]] = defaultdict(list)
-        for call in self.calls:
-            if call.error != "CancelledError":
-                by_writer[call.writer].append(call)
-        for calls in by_writer.values():
-            waiting_since: float | None = None
-            for call in calls:
-                waiting_since = call.begun if waiting_since is None else waiting_since
-                answered = call.outcome == "ok" or (call.typed and call.error and "Unavailable" not in call.error)
-                if call.ended is not None:
-                    longest = max(longest, call.ended - waiting_since)
-                if answered:
-                    waiting_since = None
-        return longest
+        return longest_outage(self.calls)
 
     def write(self, path: Path, **header: Any) -> None:
         """Keep the history as JSON Lines; the first line says what run it is of."""
@@ -142,6 +131,21 @@ class Recorder:
             file.write(json.dumps(header, default=str) + "\n")
             for call in self.calls:
                 file.write(json.dumps(asdict(call)) + "\n")
+
+
+def longest_outage(calls: Iterable[Call]) -> float:
+    """The longest that one caller went without any answer: from a call's begin to its next success."""
+    longest = 0.0
+    waiting_since: dict[str, float] = {}
+    for call in calls:
+        if call.error == "CancelledError":
+            continue
+        since = waiting_since.setdefault(call.writer, call.begun)
+        if call.ended is not None:
+            longest = max(longest, call.ended - since)
+        if call.outcome == "ok" or (call.typed and call.error and "Unavailable" not in call.error):
+            del waiting_since[call.writer]
+    return longest
 
 
 def read_history(path: Path) -> tuple[dict[str, Any], Sequence[Call]]:

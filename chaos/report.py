@@ -64,7 +64,9 @@ def print_table(outcomes: Sequence[Outcome], console: Console) -> None:
     console.print(table)
     for one in outcomes:
         for violation in one.violations[:SHOWN]:
-            console.print(f"{one.proof} on {one.store}: {violation}", style="red", markup=False, highlight=False)
+            console.print(
+                f"{one.proof} on {one.store}: {violation[-1500:]}", style="red", markup=False, highlight=False
+            )
         if len(one.violations) > SHOWN:
             console.print(f"{one.proof} on {one.store}: … and {len(one.violations) - SHOWN} more", style="red")
         if one.history:

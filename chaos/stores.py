@@ -11,13 +11,12 @@ from typing import Any
 import redis
 
 import chaos  # noqa: F401 - it makes the tests' servers importable
+from chaos.look import Look, look_at_keys
+from chaos.look_sqlite import look_at_file
+from chaos.proxy import FaultProxy
 from chat_session.storage.redis.keys import Keys
 from servers import Server, find_server
 from topologies import ClusterTopology, SentinelTopology, wait_until
-
-from .look import Look, look_at_keys
-from .look_sqlite import look_at_file
-from .proxy import FaultProxy
 
 DURABLE = ("--appendonly", "yes", "--appendfsync", "always")
 UNSAVED = ("--appendonly", "no")
@@ -75,8 +74,12 @@ class RedisStore(Store):
     def facts(self) -> dict[str, str]:
         with self.clients() as clients:
             config: Any = clients[0].config_get("append*")
+            replicas: Any = clients[0].info("replication")["connected_slaves"]
         fsync = config["appendfsync"] if config["appendonly"] == "yes" else "not saved"
-        return {"appendfsync": fsync, "WAIT": str(self.client_settings.get("redis_wait_replicas", 0))}
+        return {
+            "appendfsync": fsync,
+            "WAIT": f"{self.client_settings.get('redis_wait_replicas', 0)} of {replicas} replicas",
+        }
 
 
 class Standalone(RedisStore):
@@ -149,7 +152,7 @@ class File(Store):
         self.path = path
         self.url = f"sqlite:///{path}"
 
-    def look(self, prefix: str = "") -> Look:
+    def look(self, prefix: str = "") -> Look:  # noqa: ARG002 - one face; a file has no prefix
         return look_at_file(self.path)
 
     def facts(self) -> dict[str, str]:

@@ -6,21 +6,20 @@ import tempfile
 import time
 import traceback
 from collections import Counter
-from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Sequence
-from contextlib import AsyncExitStack, asynccontextmanager
+from collections.abc import Awaitable, Callable, Coroutine, Iterable, Sequence
+from contextlib import AsyncExitStack
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar
 
+from chaos.checker import Terms, Verdict, Violation, check
+from chaos.eavesdrop import listen
+from chaos.load import Caller
+from chaos.look import look_through
+from chaos.recorder import Recorder
+from chaos.report import Outcome
+from chaos.stores import NoServer, Store, opened, proxied
 from chat_session import SessionManager
-
-from .checker import Terms, Verdict, Violation, check
-from .eavesdrop import listen
-from .load import Caller
-from .look import look_through
-from .recorder import Recorder
-from .report import Outcome
-from .stores import NoServer, Store, opened, proxied
 
 T = TypeVar("T")
 
@@ -55,6 +54,7 @@ class Trial:
         self.faults: Counter[str] = Counter()
         self.over = False
         self._stack = stack
+        self._managers: list[SessionManager] = []
         self._violations: list[Violation] = []
 
     def pick(self, full: T, short: T) -> T:
@@ -82,7 +82,12 @@ class Trial:
         """A manager with the patience of a proof, where nothing else is said."""
         manager = SessionManager.from_url(url or store.url, **{**self._patience(), **store.client_settings, **settings})
         self._stack.push_async_callback(manager.close)
+        self._managers.append(manager)
         return manager
+
+    def at_end(self, undo: Callable[[], Awaitable[None]]) -> None:
+        """Undo this after what is opened later has been closed."""
+        self._stack.push_async_callback(undo)
 
     def caller(self, name: object, manager: SessionManager) -> Caller:
         return Caller(str(name), manager, self.recorder, self.dice(name))
@@ -98,7 +103,7 @@ class Trial:
         """Sessions to write into, of a few users."""
         founder = self.caller("founder", manager)
         ids = [f"s{i}" for i in range(count)]
-        await asyncio.gather(*(founder.create(session, f"u{i % users}") for i, session in enumerate(ids)))
+        await together(founder.create(session, f"u{i % users}") for i, session in enumerate(ids))
         return ids
 
     async def run_under(self, fault: Coroutine[Any, Any, Any], loads: Sequence[Coroutine[Any, Any, Any]]) -> None:
@@ -112,7 +117,12 @@ class Trial:
     async def judge(
         self, store: Store, terms: Terms | None = None, *, prefix: str = "", final_sweep: bool = True
     ) -> Verdict:
-        """Sweep, look at the store through a fresh manager and by its keys, and let the checker decide."""
+        """Sweep, look at the store through a fresh manager and by its keys, and let the checker decide.
+
+        The managers of the load are closed first: what they were still busy with has happened then.
+        """
+        for done_with in self._managers:
+            await done_with.close()
         manager = self.open_manager(store, key_prefix=prefix)
         if final_sweep:
             await self.caller("judge", manager).sweep()
@@ -120,9 +130,7 @@ class Trial:
         users = {call.user for call in self.recorder.calls if call.user}
         await look_through(manager, users, look)
         self.outcome.settings = store.facts()
-        verdict = check(
-            self.recorder.calls, look, terms, leaks=self.recorder.leaks, unheard=self.recorder.unheard
-        )
+        verdict = check(self.recorder.calls, look, terms, leaks=self.recorder.leaks, unheard=self.recorder.unheard)
         self._violations += verdict.violations
         self.outcome.lost += len(verdict.lost)
         self.outcome.doubled += verdict.doubled
@@ -134,7 +142,7 @@ class Trial:
         outcome, recorder = self.outcome, self.recorder
         counts = Counter(call.outcome for call in recorder.calls) if recorder.keep else recorder.counts
         outcome.acknowledged, outcome.unknown, outcome.failed = counts["ok"], counts["unknown"], counts["failed"]
-        outcome.faults = dict(self.faults)
+        outcome.faults = dict(+self.faults)
         outcome.longest_outage = round(recorder.longest_outage(), 3)
         outcome.violations = [str(violation) for violation in self._violations]
 
@@ -158,7 +166,7 @@ async def run_proof(proof: Proof, store: str, seed: int, output: Path, *, short:
             trial.close_books()
     outcome.seconds = round(time.perf_counter() - started, 2)
     if outcome.violations:
-        output.mkdir(parents=True, exist_ok=True)
+        output.mkdir(parents=True, exist_ok=True)  # noqa: ASYNC240 - nothing else runs by now
         path = output / f"{proof.id}-{store}-{seed}.jsonl"
         trial.recorder.write(path, proof=proof.id, store=store, seed=seed, short=short, broken=outcome.violations)
         outcome.history = str(path)
@@ -191,19 +199,8 @@ async def _close(stack: AsyncExitStack, trial: Trial) -> None:
         trial.break_rule(f"{len(ours)} tasks were left running after close: {ours[:3]}")
 
 
-@asynccontextmanager
-async def beside(work: Callable[[], Awaitable[None]]) -> AsyncIterator[None]:
-    """Run something over and over beside the block, and stop it at its end."""
-    task = asyncio.create_task(_repeat(work))
-    try:
-        yield
-    finally:
-        task.cancel()
-        await asyncio.wait([task])
-        if not task.cancelled() and (error := task.exception()):
-            raise error
-
-
-async def _repeat(work: Callable[[], Awaitable[None]]) -> None:
-    while True:
-        await work()
+async def together(calls: Iterable[Coroutine[Any, Any, T]]) -> list[T]:
+    """Their results, in order. The first that fails ends the others: nothing goes on behind a broken proof."""
+    async with asyncio.TaskGroup() as group:
+        tasks = [group.create_task(call) for call in calls]
+    return [task.result() for task in tasks]

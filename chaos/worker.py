@@ -11,12 +11,16 @@ import os
 import random
 import signal
 import sys
+import time
+from types import SimpleNamespace
 from typing import Any
 
-from chat_session import SessionManager
-
-from .load import Caller
-from .recorder import Call, Recorder
+import chat_session.storage.redis
+import chat_session.storage.sqlite  # noqa: F401 - both stores are there before the first fork
+from chaos.eavesdrop import listen
+from chaos.load import Caller
+from chaos.recorder import Call, Recorder
+from chat_session import SessionManager, clock
 
 MOST = 4096  # bytes that a pipe takes in one piece
 
@@ -37,6 +41,15 @@ async def _work(plan: dict[str, Any]) -> None:
 
     recorder = Recorder(tell)
     recorder.keep = False
+    if plan["clock"]:
+        _set_clock(plan["clock"])
+    with listen(recorder):
+        await _serve(plan, recorder)
+    for leak in recorder.leaks:
+        _tell({"worker": plan["name"], "leak": leak[:400]})
+
+
+async def _serve(plan: dict[str, Any], recorder: Recorder) -> None:
     async with SessionManager.from_url(plan["url"], **plan["settings"]) as manager:
         loads = []
         for i in range(plan["callers"]):
@@ -44,6 +57,11 @@ async def _work(plan: dict[str, Any]) -> None:
             caller = Caller(f"{plan['name']}.{i}", manager, recorder, dice)
             loads.append(_LOADS[plan["load"]](caller, plan))
         await asyncio.gather(*loads)
+
+
+def _set_clock(offset: float) -> None:
+    """This process's idea of the time, which the package asks for in one place, is wrong by so many seconds."""
+    clock.time = SimpleNamespace(time_ns=lambda: time.time_ns() + int(offset * 1e9))  # type: ignore[assignment]
 
 
 async def _write(caller: Caller, plan: dict[str, Any]) -> None:
@@ -61,15 +79,31 @@ async def _create_and_write(caller: Caller, plan: dict[str, Any]) -> None:
                 await caller.append(session)
 
 
-async def _mixture(caller: Caller, plan: dict[str, Any]) -> None:
+async def _mixture(caller: Caller, plan: dict[str, Any]) -> None:  # noqa: ARG001 - loads have one face
     await caller.do_a_mixture(f"u-{caller.name}", lambda: True)
+
+
+async def _mixture_and_sweep(caller: Caller, plan: dict[str, Any]) -> None:
+    async def sweep() -> None:
+        sweeper = Caller(f"{caller.name}.sweeper", caller.manager, caller.recorder, caller.dice)
+        while True:
+            await sweeper.sweep()
+            await sweeper.manager.get_active_sessions_count()
+            await asyncio.sleep(0.05)
+
+    await asyncio.gather(_mixture(caller, plan), sweep())
 
 
 def _turns(plan: dict[str, Any]) -> range:
     return range(plan["turns"] or sys.maxsize)
 
 
-_LOADS = {"write": _write, "create and write": _create_and_write, "mixture": _mixture}
+_LOADS = {
+    "write": _write,
+    "create and write": _create_and_write,
+    "mixture": _mixture,
+    "mixture and sweep": _mixture_and_sweep,
+}
 
 
 def _bury(*_: object) -> None:

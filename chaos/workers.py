@@ -9,8 +9,8 @@ from collections import defaultdict
 from collections.abc import Sequence
 from typing import Any, Self
 
-from . import ROOT
-from .recorder import Call, Recorder
+from chaos import ROOT
+from chaos.recorder import Call, Recorder
 
 
 class Workers:
@@ -53,11 +53,15 @@ class Workers:
         callers: int = 1,
         sessions: Sequence[str] = (),
         turns: int = 0,
+        clock: float = 0,
         settings: dict[str, Any],
     ) -> None:
-        """Start a worker and wait until it has begun its first call. ``turns`` 0: it works until it is killed."""
+        """Start a worker and wait until it has begun its first call. ``turns`` 0: it works until it is killed.
+
+        ``clock`` is how many seconds its clock is wrong.
+        """
         plan = {"name": name, "url": url, "load": load, "seed": str(seed), "callers": callers}
-        plan |= {"sessions": list(sessions), "turns": turns, "settings": settings}
+        plan |= {"sessions": list(sessions), "turns": turns, "clock": clock, "settings": settings}
         assert self._process.stdin
         self._process.stdin.write(json.dumps(plan).encode() + b"\n")
         await self._process.stdin.drain()
@@ -81,6 +85,8 @@ class Workers:
             name = facts["worker"]
             if "pid" in facts:
                 self._pids[name] = facts["pid"]
+            elif "leak" in facts:
+                self._recorder.leaks.append(facts["leak"])
             elif "dead" in facts:
                 self.codes[name] = facts["dead"]
                 self._heard[name].set()

@@ -1,0 +1,48 @@
+"""R15: the clocks of application hosts are wrong, and the server is away for three seconds."""
+
+import asyncio
+import time
+
+from chaos.load import TTL
+from chaos.trial import PATIENT, Trial
+from chaos.workers import Workers
+
+WRONG = {"ahead": 7200, "behind": -7200}  # seconds
+AWAY = 3.0
+
+
+async def run(trial: Trial) -> None:
+    """Deadlines, counts and sweeps go by the server's clock; after a freeze all recovers by itself."""
+    store = await trial.open_store()
+    manager = trial.open_manager(store)
+    sessions = await trial.create_sessions(manager, 16)
+    async with Workers(trial.recorder) as workers:
+        for name, offset in WRONG.items():
+            await workers.start(
+                name, store.url, "mixture and sweep", trial.outcome.seed, callers=4, settings=PATIENT, clock=offset
+            )
+            trial.faults[f"clock {name}"] += 1
+        writers = [trial.caller(f"w{i}", manager) for i in range(4)]
+
+        async def disturb() -> None:
+            for _ in range(trial.pick(5, 1)):
+                await asyncio.sleep(trial.pick(10.0, 0.3))
+                with store.frozen():
+                    trial.faults["frozen 3 s"] += 1
+                    await asyncio.sleep(AWAY)
+            await asyncio.sleep(0.3)
+
+        loads = [writer.write(sessions, trial.running) for writer in writers]
+        await trial.run_under(disturb(), loads)
+        for name in WRONG:
+            await workers.kill(name)
+    verdict = await trial.judge(store)
+    latest = time.time() * 1000 + 2 * TTL * 1000 + 1000
+    for session, kept in verdict.look.kept.items():
+        at = kept.deadlines.get("meta")
+        if at is not None and at > latest:
+            trial.break_rule(f"its deadline is {(at - latest) / 1000:.0f} s too late", session)
+    for call in trial.recorder.calls:
+        if call.kind == "sweep" and call.count:
+            trial.break_rule(f"{call.writer} swept {call.count} sessions, and none had died")
+    trial.outcome.load = "4 writers; 2 workers of 4 mixed callers, 2 h ahead and 2 h behind"

@@ -1,0 +1,170 @@
+"""R5, R6 and R18: the primary dies or freezes, and a replica takes over."""
+
+import asyncio
+import signal
+from collections.abc import Awaitable, Callable
+
+from redis import RedisError
+
+from chaos.checker import Terms
+from chaos.load import Caller
+from chaos.recorder import longest_outage
+from chaos.stores import Clustered, Replicated
+from chaos.trial import Trial
+from topologies import wait_until
+
+CONFIRMED = {"redis_wait_replicas": 1, "redis_wait_timeout": 1000}
+DOWN_AFTER = 1.0  # seconds; the topology's
+ROUND_TRIP = 4.0  # seconds that a round trip may take: two fifths of the calls' ten
+SPLIT = 2.0  # seconds after its return in which a former primary may still have a follower
+CLOCKS = 0.05
+HEALTHY = 30.0  # seconds in which all servers should work together again
+
+
+async def sentinel(trial: Trial) -> None:
+    """R5: nothing that a replica confirmed is lost, and no caller waits longer than the failover takes."""
+    store: Replicated = await trial.open_store(**CONFIRMED)
+
+    async def kill() -> None:
+        old = await asyncio.to_thread(store.topology.kill_primary)
+        await asyncio.to_thread(store.topology.wait_for_failover, old)
+        await _rest(trial)
+        await asyncio.to_thread(store.topology.restart, old)
+        await asyncio.to_thread(store.topology.wait_until_healthy)
+
+    await _load(trial, store, kill, times=trial.pick(10, 1), writers=8, sessions=16)
+    await trial.judge(store)
+    _limit_outage(trial, DOWN_AFTER + 3.0)
+
+
+async def cluster(trial: Trial) -> None:
+    """R6: the same on a cluster, whose replicas elect the next primary themselves.
+
+    The one replica of the killed primary takes over, and has none itself until the killed one is back:
+    reads go on at once, and writes as soon as a replica can confirm them.
+    """
+    store: Clustered = await trial.open_store(**CONFIRMED)
+    dice = trial.dice("slots")
+    promoted: list[float] = []
+    unconfirmed: list[float] = []
+
+    async def kill() -> None:
+        slot = dice.randrange(16384)
+        killed = trial.recorder.moment()
+        old = await asyncio.to_thread(store.topology.kill_primary, slot)
+        await asyncio.to_thread(wait_until, lambda: slot in store.topology.owners(), "a replica has taken over")
+        promoted.append(trial.recorder.moment() - killed)
+        await asyncio.to_thread(store.topology.restart, old)
+        await asyncio.to_thread(store.topology.wait_until_healthy)
+        unconfirmed.append(trial.recorder.moment() - killed)
+
+    await _load(trial, store, kill, times=trial.pick(5, 1), writers=8, sessions=40)
+    await trial.judge(store)
+    reading = [call for call in trial.recorder.calls if call.writer.startswith("reader")]
+    trial.note(f"promoted after {max(promoted):.1f} s, confirmed again after {max(unconfirmed):.1f} s at most")
+    _limit_outage(trial, max(promoted) + 1.5, longest_outage(reading), "a reader")
+    _limit_outage(trial, max(unconfirmed) + 2.0)
+
+
+async def freeze(trial: Trial) -> None:
+    """R18: the old primary comes back after 3 and after 7 s, and believes that it is one still.
+
+    One of two replicas may confirm to the old primary what the other, promoted meanwhile, never hears of.
+    That is lost, and only that: acknowledged between the return and the moment at which nobody follows.
+    """
+    store: Replicated = await trial.open_store(**CONFIRMED)
+    returns = await _freeze(trial, store)
+    verdict = await trial.judge(store, Terms(lossy=True))
+    for call in verdict.lost:
+        if not any(-CLOCKS <= (call.ended or 0.0) - moment <= SPLIT for moment in returns):
+            trial.break_rule(f"{call.id} was lost, and no primary had returned within {SPLIT:g} s", call.session)
+    trial.note(f"{len(verdict.lost)} lost that were confirmed to a primary that was none any more")
+    _limit_outage(trial, ROUND_TRIP + 3.0)
+
+
+async def freeze_for_all(trial: Trial) -> None:
+    """R23: where every replica must confirm, the promoted one has, and nothing that was confirmed is lost."""
+    store: Replicated = await trial.open_store(redis_wait_replicas=2, redis_wait_timeout=1000)
+    await _freeze(trial, store)
+    await trial.judge(store)
+
+
+async def _freeze(trial: Trial, store: Replicated) -> list[float]:
+    """The moments at which frozen primaries came back."""
+    lengths = iter(trial.pick((3.0, 7.0, 3.0, 7.0), (3.0,)))
+    returns: list[float] = []
+
+    async def stop() -> None:
+        old = await asyncio.to_thread(store.topology.primary)
+        if old.process is None:
+            raise RuntimeError("the primary does not run")
+        old.process.send_signal(signal.SIGSTOP)
+        try:
+            await asyncio.sleep(next(lengths))
+        finally:
+            returns.append(trial.recorder.moment())
+            old.process.send_signal(signal.SIGCONT)
+        await asyncio.to_thread(store.topology.wait_for_failover, old)
+        await asyncio.to_thread(store.topology.wait_until_healthy)
+
+    await _load(trial, store, stop, times=trial.pick(4, 1), writers=8, sessions=16, fault="SIGSTOP of the primary")
+    return returns
+
+
+async def _rest(trial: Trial) -> None:
+    """Some load between two faults."""
+    await asyncio.sleep(trial.pick(3.0, 0.3))
+
+
+async def _load(
+    trial: Trial,
+    store: Replicated | Clustered,
+    disturb: Callable[[], Awaitable[None]],
+    *,
+    times: int,
+    writers: int,
+    sessions: int,
+    fault: str = "primary killed",
+) -> None:
+    managers = [trial.open_manager(store, store_timeout=10.0) for _ in range(4)]
+    ids = await trial.create_sessions(managers[0], sessions)
+
+    async def go_on() -> None:
+        for _ in range(times):
+            await _rest(trial)
+            await disturb()
+            trial.faults[fault] += 1
+        await _rest(trial)
+
+    callers = [trial.caller(f"w{i}", managers[i % 4]) for i in range(writers)]
+    mixers = [trial.caller(f"m{i}", managers[i % 4]) for i in range(2)]
+    readers = [trial.caller(f"reader{i}", managers[i % 4]) for i in range(4)]
+    loads = [caller.write(ids, trial.running) for caller in callers]
+    loads += [mixer.do_a_mixture("mixed", trial.running) for mixer in mixers]
+    loads += [_read_on(trial, reader, ids) for reader in readers]
+    await trial.run_under(go_on(), loads)
+    trial.outcome.load = f"{writers} writers, 4 readers, 2 mixed, {sessions} sessions"
+    await _settled(store)
+
+
+async def _settled(store: Replicated | Clustered) -> None:
+    """The primaries are those of which all are sure."""
+    async with asyncio.timeout(HEALTHY):
+        while True:
+            try:
+                await asyncio.to_thread(store.topology.wait_until_healthy, HEALTHY)
+                return
+            except RedisError:
+                await asyncio.sleep(0.1)
+
+
+async def _read_on(trial: Trial, reader: Caller, sessions: list[str]) -> None:
+    while trial.running():
+        await reader.read(reader.dice.choice(sessions), 3)
+        await asyncio.sleep(0.02)
+
+
+def _limit_outage(trial: Trial, longest: float, outage: float | None = None, who: str = "a caller") -> None:
+    outage = trial.recorder.longest_outage() if outage is None else outage
+    if outage > longest:
+        trial.break_rule(f"{who} waited {outage:.1f} s for an answer; {longest:.1f} s are allowed")

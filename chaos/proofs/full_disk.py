@@ -1,0 +1,76 @@
+"""R21: the disk under an SQLite file fills up, and is emptied again."""
+
+import asyncio
+import os
+import shutil
+from pathlib import Path
+
+from chaos.recorder import Call
+from chaos.stores import File
+from chaos.trial import Skipped, Trial
+from chat_session import ChatSessionError, SessionManager, StoreFull
+
+SIZE, ROOM = 40_000_000, 150_000  # bytes: of the disk, and what is left of it when it fills up
+WRITERS, SESSIONS = 4, 8
+
+
+async def run(trial: Trial) -> None:
+    """Writes are refused as StoreFull, reads go on, and once there is room so do writes."""
+    folder = await _mount(trial)
+    store = File(folder / "chat.db")
+    manager = trial.open_manager(store)
+    sessions = await trial.create_sessions(manager, SESSIONS)
+    full = asyncio.Event()
+
+    def hear(call: Call) -> None:
+        if call.error.startswith(StoreFull.__name__):
+            full.set()
+
+    trial.recorder.watch = hear
+
+    async def fill() -> None:
+        ballast = folder / "ballast"
+        for turn in range(trial.pick(50, 2)):
+            full.clear()
+            free = shutil.disk_usage(folder).free
+            ballast.write_bytes(b"\0" * (free - ROOM))
+            await full.wait()
+            trial.faults["disk full"] += 1
+            try:
+                await manager.get_history(sessions[turn % SESSIONS])
+                await manager.get_active_sessions_count()
+            except ChatSessionError as error:
+                trial.break_rule(f"a read failed while the disk was full: {error!r}")
+            ballast.unlink()
+            await _writes_again(trial, manager, sessions[0], turn)
+
+    writers = [trial.caller(f"w{i}", manager) for i in range(WRITERS)]
+    await trial.run_under(fill(), [writer.write(sessions, trial.running) for writer in writers])
+    trial.outcome.load = f"{WRITERS} writers, {SESSIONS} sessions, a disk of {SIZE / 1e6:g} MB"
+    await trial.judge(store)
+
+
+async def _writes_again(trial: Trial, manager: SessionManager, session: str, turn: int) -> None:
+    """The load may have taken the room before us; it is refused then, too, and its next write fits."""
+    for attempt in range(100):
+        if not (await trial.caller(f"after{turn}.{attempt}", manager).append(session)).error:
+            return
+        await asyncio.sleep(0.01)
+    trial.break_rule("writes are refused though there is room again", session)
+
+
+async def _mount(trial: Trial) -> Path:
+    """A small file system of our own, unmounted at the end."""
+    if os.geteuid() != 0 or not shutil.which("mount"):
+        raise Skipped("only root may mount a small disk")
+    folder = trial.folder / "disk"
+    folder.mkdir()
+    mount = await asyncio.create_subprocess_exec("mount", "-t", "tmpfs", "-o", f"size={SIZE}", "none", str(folder))
+    if await mount.wait():
+        raise Skipped("this machine does not let root mount a small disk")
+
+    async def unmount() -> None:
+        await (await asyncio.create_subprocess_exec("umount", "-l", str(folder))).wait()
+
+    trial.at_end(unmount)
+    return folder

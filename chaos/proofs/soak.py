@@ -1,0 +1,146 @@
+"""R17: half an hour of sessions that come, talk and die, under faults at random; nothing may grow."""
+
+import asyncio
+import os
+import random
+from collections import Counter
+from pathlib import Path
+
+from chaos.checker import Terms
+from chaos.faults import Budget
+from chaos.proxy import no_fault
+from chaos.recorder import text_of
+from chaos.stores import RedisStore
+from chaos.trial import Trial
+from chat_session import ChatSessionError, SessionCleanup, SessionManager, SessionNotFound, StoreUnavailable
+
+SESSIONS, LIFETIMES, RATE = 20_000, (60, 120), 500  # alive at a time; seconds; messages a second
+SMALL = 1_000, (5, 10), 200
+GROWTH = 1.15  # of the last third's mean over the middle third's
+
+
+async def run(trial: Trial) -> None:
+    """Memory, keys and descriptors are as flat in the last third as in the middle one."""
+    minutes = float(os.environ.get("CHAOS_MINUTES", trial.pick("30", "0.5")))
+    sessions, lifetimes, rate = SMALL if minutes < 6 else (SESSIONS, LIFETIMES, RATE)
+    trial.recorder.keep = False
+    store = await trial.open_store()
+    url, [proxy] = await trial.open_proxies(store)
+    managers = [trial.open_manager(store, url, store_timeout=2.0) for _ in range(4)]
+    end = asyncio.get_running_loop().time() + minutes * 60
+    samples: list[Counter[str]] = []
+
+    async def disturb() -> None:
+        dice = trial.dice("faults")
+        while asyncio.get_running_loop().time() < end:
+            kind = dice.choice(("swallow", "SCRIPT FLUSH", "CLIENT KILL", "nothing"))
+            if kind == "swallow":
+                proxy.fault = Budget("swallow", 5, 0.05, trial.dice(len(samples)))
+            elif kind != "nothing":
+                tail = ("TYPE", "normal", "SKIPME", "yes") if kind == "CLIENT KILL" else ()
+                store.on_all(*kind.split(), *tail)
+            trial.faults[kind] += kind != "nothing"
+            samples.append(_sample(store))
+            await asyncio.sleep(min(2.0, minutes))
+
+    mean = sum(lifetimes) / 2
+    talkers = [
+        _talk(trial, manager, lifetimes, mean * sessions / rate / 4, trial.dice(f"{i}.{number}"), f"{i}.{number}")
+        for i, manager in enumerate(managers)
+        for number in range(sessions // 4)
+    ]
+    async with SessionCleanup(managers[0], interval=2.0), SessionCleanup(managers[1], interval=3.0):
+        await trial.run_under(disturb(), talkers)
+    trial.outcome.load = f"{sessions:,} sessions of {lifetimes[0]} to {lifetimes[1]} s, about {rate} messages/s"
+    _compare(trial, samples)
+    proxy.fault = no_fault
+    await asyncio.sleep(lifetimes[1] + 1)  # now all of them have died, and only a sweep is owed
+    await trial.judge(store, Terms(empty=True))
+
+
+async def _talk(
+    trial: Trial,
+    manager: SessionManager,
+    lifetimes: tuple[int, int],
+    pause: float,
+    dice: random.Random,
+    name: str,
+) -> None:
+    """One session after another; each is written to, read back whole, and left to die."""
+    await _wait(trial, dice.uniform(0, lifetimes[0]))
+    number = 0
+    while trial.running():
+        number += 1
+        session, sent = f"s{name}.{number}", 0
+        ttl = dice.randint(*lifetimes)
+        try:
+            with trial.recorder.calling("create", session, name):
+                await manager.create_session(f"u{dice.randrange(1000)}", session_id=session, ttl=ttl)
+        except ChatSessionError:
+            continue
+        for _ in range(dice.randrange(6)):
+            await _wait(trial, dice.uniform(0, pause))
+            sent += 1
+            if not await _send(trial, manager, session, f"m{sent}", name):
+                sent = -1
+                break
+        if sent >= 0:
+            await _read_back(trial, manager, session, sent)
+        await _wait(trial, ttl)
+
+
+async def _send(trial: Trial, manager: SessionManager, session: str, message_id: str, name: str) -> bool:
+    """Whether it is stored; a session that was found dead ends its talk."""
+    message: object = {"id": message_id, "from": "user", "text": text_of(session, message_id)}
+    while trial.running():
+        try:
+            with trial.recorder.calling("append", session, name, id=message_id):
+                await manager.add_message(session, message)  # type: ignore[arg-type]
+            return True
+        except StoreUnavailable as error:
+            [message] = error.messages
+        except SessionNotFound:
+            return False
+    return False
+
+
+async def _read_back(trial: Trial, manager: SessionManager, session: str, sent: int) -> None:
+    try:
+        history = await manager.get_history(session)
+    except ChatSessionError:
+        return
+    if history and [message.id for message in history] != [f"m{i}" for i in range(1, sent + 1)]:
+        trial.break_rule(f"{sent} messages were sent, {[message.id for message in history]} are there", session)
+
+
+async def _wait(trial: Trial, seconds: float) -> None:
+    """Sleep, but not beyond the end. An event would wake 20,000 waiters at once."""
+    end = asyncio.get_running_loop().time() + seconds
+    while trial.running() and (left := end - asyncio.get_running_loop().time()) > 0:  # noqa: ASYNC110 - as said
+        await asyncio.sleep(min(left, 1.0))
+
+
+def _sample(store: RedisStore) -> Counter[str]:
+    memory, clients = store.on_all("INFO", "memory")[0], store.on_all("INFO", "clients")[0]
+    resident = int(Path("/proc/self/statm").read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE")
+    return Counter(
+        {
+            "server memory": memory["used_memory"],
+            "server connections": clients["connected_clients"],
+            "keys": sum(store.on_all("DBSIZE")),
+            "own memory": resident,
+            "own descriptors": len(list(Path("/proc/self/fd").iterdir())),
+        }
+    )
+
+
+def _compare(trial: Trial, samples: list[Counter[str]]) -> None:
+    third = len(samples) // 3
+    if third == 0:
+        raise RuntimeError("the soak was too short to compare anything")
+    for what in samples[0]:
+        middle = sum(sample[what] for sample in samples[third : 2 * third]) / third
+        last = sum(sample[what] for sample in samples[2 * third : 3 * third]) / third
+        trial.note(f"{what}: {middle:,.0f} then {last:,.0f}")
+        if last > middle * GROWTH + 5:
+            trial.break_rule(f"{what} grew from {middle:,.0f} to {last:,.0f}")

@@ -1,0 +1,112 @@
+"""R13: eight sweepers, thousands of deaths, and sessions that are refreshed at the last moment."""
+
+import asyncio
+from collections import Counter
+
+from chaos.checker import Terms
+from chaos.load import TTL, Caller
+from chaos.trial import Trial, together
+from chat_session import ChatSessionError, SessionManager, SessionNotFound
+
+SWEEPERS, REFRESHED = 8, 80
+BATCH = 500
+SHORT_LIFE = 1  # second; the shortest there is
+CLOCKS = 0.005  # seconds that two clocks of one machine may differ while a proof runs
+
+
+async def run(trial: Trial) -> None:
+    """Each death is counted once, nothing of the dead is left, and no living session is harmed."""
+    rounds, deaths = trial.pick((20, 10_000), (3, 800))
+    store = await trial.open_store()
+    managers = [trial.open_manager(store) for _ in range(SWEEPERS)]
+    happened = 0
+    for number in range(rounds):
+        happened += await _round(trial, managers, number, deaths)
+        swept = sum(call.count for call in trial.recorder.calls if call.kind == "sweep")
+        if swept != happened:
+            trial.break_rule(f"after round {number} {swept} deaths were counted, {happened} happened")
+    trial.faults["deaths"] = happened
+    trial.outcome.load = f"{SWEEPERS} sweepers, {REFRESHED} refreshed at the edge, {rounds} rounds of {deaths:,}"
+    await trial.judge(store, Terms(deaths=happened))
+
+
+async def _round(trial: Trial, managers: list[SessionManager], number: int, deaths: int) -> int:
+    """How many sessions died."""
+    over = asyncio.Event()
+    callers = [trial.caller(f"r{number}.c{i}", manager) for i, manager in enumerate(managers)]
+    mortals = [f"r{number}.m{i}" for i in range(deaths)]
+    async with asyncio.TaskGroup() as group:
+        for caller in callers:
+            group.create_task(_sweep_on(caller, over))
+        refreshed = [
+            group.create_task(_refresh(trial, trial.caller(f"r{number}.f{i}", managers[i % SWEEPERS]), over))
+            for i in range(REFRESHED)
+        ]
+        for start in range(0, deaths, BATCH):
+            batch = mortals[start : start + BATCH]
+            creating = (callers[i % SWEEPERS].create(s, f"u{i % 50}", ttl=SHORT_LIFE) for i, s in enumerate(batch))
+            if not all(await together(creating)):
+                trial.break_rule("a session could not be created")
+        await asyncio.sleep(SHORT_LIFE + 0.1)  # now all of them have died
+        over.set()
+    outcomes = Counter(task.result() for task in refreshed)
+    await asyncio.sleep(0)
+    await callers[0].sweep()
+    trial.faults["survivors"] += outcomes["survived"]
+    return deaths + outcomes["died"]
+
+
+async def _sweep_on(caller: Caller, over: asyncio.Event) -> None:
+    """Sweep again and again, and count and list in between: those meet the same hints."""
+    while not over.is_set():
+        await caller.sweep()
+        match caller.dice.randrange(4):
+            case 0:
+                await caller.manager.get_active_sessions_count()
+            case 1:
+                await caller.manager.get_user_sessions(f"u{caller.dice.randrange(50)}")
+            case _:
+                await asyncio.sleep(caller.dice.uniform(0, 0.02))
+
+
+async def _refresh(trial: Trial, caller: Caller, over: asyncio.Event) -> str:
+    """Keep a session from dying at the last moment, or a little after it; whether it "survived" or "died"."""
+    session = f"{caller.name}.s"
+    begun = trial.recorder.moment()
+    await caller.create(session, f"u{caller.dice.randrange(50)}", ttl=SHORT_LIFE)
+    while not over.is_set():
+        answered = trial.recorder.moment()
+        edge = max(0.0, SHORT_LIFE + caller.dice.uniform(-0.05, 0.01) - (answered - begun))
+        try:
+            async with asyncio.timeout(edge):
+                await over.wait()
+        except TimeoutError:
+            pass
+        now = trial.recorder.moment()
+        found = await _touch(caller, session)
+        if not found:
+            lived = trial.recorder.moment() - begun
+            if lived < SHORT_LIFE - CLOCKS:
+                trial.break_rule(f"was gone {lived:.3f} s after it had been given {SHORT_LIFE} s", session)
+            return "died"
+        begun = now
+    try:
+        await caller.manager.set_session_ttl(session, TTL)
+    except SessionNotFound:
+        return "died"
+    return "survived"
+
+
+async def _touch(caller: Caller, session: str) -> bool:
+    """Extend, append or switch: each of them slides the deadline."""
+    match caller.dice.randrange(3):
+        case 0:
+            try:
+                await caller.manager.extend_session(session)
+            except ChatSessionError:
+                return False
+            return True
+        case 1:
+            return (await caller.append(session)).outcome == "ok"
+        case _:
+            return (await caller.switch(session, "human")).outcome == "ok"
