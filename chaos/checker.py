@@ -280,7 +280,8 @@ def _living_in_both_indexes(case: _Case) -> Iterator[Violation]:
         for (session, user), score in hints.items():
             touched = score % 1 != 0 and look.now - score < TOUCHED
             if (session, user) not in living and not touched:
-                yield Violation("I7", session, f"is dead and swept, and has a hint in the {index} index of {user}")
+                text = f"is dead and swept, and has a hint at {score:.1f} in the {index} index of {user}"
+                yield Violation("I7", session, text)
 
 
 def _hints_tell_the_truth(look: Look, session: str, user: str) -> Iterator[Violation]:
