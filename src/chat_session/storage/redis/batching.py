@@ -225,6 +225,7 @@ class Lane:
                 elif confirmed >= wanted:
                     waiting.give(reply)
                 else:
+                    healthy = False  # this may be a primary that was replaced: the next try asks anew
                     waiting.fail(TooFewReplicas(f"{confirmed} of {wanted} replicas confirmed it in time"), sent=True)
         return healthy
 

@@ -12,10 +12,11 @@ from chat_session.storage.redis.keys import IndexKeys, Keys, due_member, parse_d
 
 
 class Hint(NamedTuple):
-    """An entry of the due index as it was read."""
+    """An entry of the due index as it was read; when that was, by the clock of its server, in milliseconds."""
 
     member: bytes
     score: bytes
+    read_at: int = 0
 
     @property
     def names(self) -> tuple[str, str]:

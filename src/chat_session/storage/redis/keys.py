@@ -74,7 +74,7 @@ class Keys:
     def parse_session_id(self, key: bytes) -> str | None:
         """The session a key found by a scan belongs to; None for a stranger's key."""
         head, tail = (self._session % ("\n", "")).split("\n")
-        name, part = key.decode(errors="replace").removeprefix(head).rsplit(tail, 1)
+        name, _, part = key.decode(errors="replace").removeprefix(head).rpartition(tail)
         return name if part in SessionKeys._fields else None
 
 

@@ -208,9 +208,9 @@ class RedisStore:
         while skip:
             calls = [scripts.read_hints(bucket, lowest=lowest, skip=n, limit=BATCH) for bucket, n in skip.items()]
             due: dict[bytes, list[Hint]] = {}
-            for bucket, (_, count, pairs) in zip(skip, await self._link.run_all(name, calls), strict=True):
+            for bucket, (_, count, pairs, now_ms) in zip(skip, await self._link.run_all(name, calls), strict=True):
                 ahead[bucket] = count
-                due[bucket] = [Hint(*pair) for pair in zip(pairs[::2], pairs[1::2], strict=True)]
+                due[bucket] = [Hint(*pair, int(now_ms)) for pair in zip(pairs[::2], pairs[1::2], strict=True)]
             settled = await self._index.settle(name, list(chain.from_iterable(due.values())), dead)
             removed += settled.removed
             standing = iter(settled.standing)

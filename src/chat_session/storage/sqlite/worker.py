@@ -80,7 +80,8 @@ class Worker:
                 job = self._jobs.get_nowait()
                 if job is None:
                     return batch, True
-                batch.append(job)
+                if not job.answer.cancelled():  # before it began
+                    batch.append(job)
         return batch, False
 
     def _open(self) -> sqlite3.Connection:

@@ -3,12 +3,13 @@
 -- Whoever touched it may drop it all the same.
 -- KEYS  hints
 -- ARGV  member | seen | verdict
---       verdict: remove, mark, drop, or the milliseconds left, -1 for ever
+--       verdict: remove, mark, drop, or the score it shall have
 -- REPLY OK moved
 local member, seen, verdict = ARGV[1], tonumber(ARGV[2]), ARGV[3]
 
 local score = tonumber(redis.call('ZSCORE', KEYS[1], member) or nil)
-if not score or score ~= seen then return {'OK', 0} end
+if not score then return {'OK', 0} end
+if score ~= seen and not (score == 0 and verdict == 'remove') then return {'OK', 0} end
 local time = redis.call('TIME')
 local now = time[1] * 1000 + math.floor(time[2] / 1000)
 local dead = verdict == 'remove' or verdict == 'mark'
@@ -17,9 +18,7 @@ if dead and score % 1 ~= 0 and now - score < 60000 then return {'OK', 0} end
 redis.call('ZREM', KEYS[1], member) -- first: with it a server that is full lets the rest pass
 if verdict == 'mark' then
   redis.call('ZADD', KEYS[1], 0, member)
-elseif verdict == '-1' then
-  redis.call('ZADD', KEYS[1], '+inf', member)
-elseif verdict ~= 'remove' and verdict ~= 'drop' then -- a millisecond early: a hint must never be later than what it stands for
-  redis.call('ZADD', KEYS[1], string.format('%.0f', now + verdict - 1), member)
+elseif verdict ~= 'remove' and verdict ~= 'drop' then
+  redis.call('ZADD', KEYS[1], verdict, member)
 end
 return {'OK', 1}
