@@ -99,6 +99,25 @@ async def test_a_file_held_by_another_process_is_unavailable_in_time(tmp_path: P
         assert (await manager.add_messages("s", failed.value.messages))[0].seq == 1
 
 
+async def test_a_call_that_was_cancelled_before_it_began_does_nothing(tmp_path: Path) -> None:
+    async with SessionManager.from_url(f"sqlite:///{tmp_path}/chat.db") as manager:
+        await manager.create_session("u", session_id="s", ttl=600)
+        other = sqlite3.connect(tmp_path / "chat.db", isolation_level=None)
+        other.execute("BEGIN IMMEDIATE")
+        first = asyncio.create_task(manager.add_message("s", {"from": "user", "text": "first"}))
+        while manager._in_flight == 0 or manager._store._writer._jobs.qsize():
+            await asyncio.sleep(0.001)  # the writer has taken it, and waits for the lock
+        second = asyncio.create_task(manager.add_message("s", {"from": "user", "text": "second"}))
+        while not manager._store._writer._jobs.qsize():
+            await asyncio.sleep(0.001)
+        second.cancel()
+        await asyncio.wait([second])
+        other.execute("COMMIT")
+        other.close()
+        assert (await first).seq == 1
+        assert [m.text for m in await manager.get_history("s")] == ["first"]
+
+
 async def test_a_file_of_a_later_release_is_refused(tmp_path: Path) -> None:
     with sqlite3.connect(tmp_path / "chat.db") as db:
         db.execute("PRAGMA user_version=99")

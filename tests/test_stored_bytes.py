@@ -27,7 +27,8 @@ def test_the_keys_of_both_layouts() -> None:
     assert parse_due_member(b"a1:x:y") == ("a1", "x:y")
     for keys, key in itertools.product((Keys(), tagged), ("meta", "agent", "history", "ids")):
         assert keys.parse_session_id(getattr(keys.session("a1"), key)) == "a1"
-    assert Keys().parse_session_id(b"session:a1:other") is None
+    for stranger in (b"session:a1:other", b"session:", b"session", b"x"):
+        assert Keys().parse_session_id(stranger) is None
 
 
 def test_a_message_element() -> None:

@@ -9,6 +9,7 @@ from redis.crc import key_slot
 
 from chat_session import Hooks, SessionManager, SettingsError, StoreIncompatible, StoreUnavailable
 from chat_session.storage.redis import batching
+from chat_session.testing.place import until_dead
 
 TEXT = {"from": "user", "text": "x"}
 
@@ -126,6 +127,8 @@ async def test_too_few_replicas_are_no_acknowledgement_and_a_repeat_is_no_double
             assert failed.value.outcome_unknown
             assert failed.value.attempts == 2
             assert "2 of 3 replicas" in str(failed.value)
+            [lane] = manager._store._link._topology.lanes()
+            assert not lane._warm  # the next call asks Sentinel anew
         again = await plain.add_messages("s", failed.value.messages)
         assert [(r.seq, r.duplicate) for r in again] == [(1, True)]
 
@@ -161,3 +164,29 @@ async def test_the_doctor_looks_at_every_node_of_a_cluster(cluster: Any) -> None
         levels = {f.subject: f.level for f in await manager.diagnose() if " at " not in f.subject}
         assert (levels["orphans"], levels["index"]) == ("ok", "ok")
         assert await manager.get_active_sessions_count() == 19
+
+
+async def test_on_a_cluster_no_hint_is_later_than_its_deadline(cluster: Any) -> None:
+    async with cluster.open() as manager:
+        await asyncio.gather(*(manager.create_session("u", session_id=f"s{i}", ttl=600) for i in range(300)))
+        for i in range(0, 300, 10):
+            await manager.set_session_ttl(f"s{i}", 500)
+        with cluster.server.client() as client:
+            for i in range(300):
+                deadline = client.execute_command("PEXPIRETIME", cluster.keys.meta(f"s{i}"))
+                assert client.zscore(cluster.keys.due(f"s{i}"), f"s{i}:u") < deadline
+
+
+async def test_on_a_cluster_a_users_hint_goes_though_lists_and_sweeps_race(cluster: Any) -> None:
+    async with cluster.open() as one, cluster.open() as other:
+        for i in range(60):
+            await one.create_session(f"u{i % 3}", session_id=f"s{i}", ttl=1)
+        await until_dead(one, "s59")
+        looks = [
+            look for user in ("u0", "u1", "u2") for look in (one.get_user_sessions(user), other.get_user_sessions(user))
+        ]
+        sweeps = [manager.cleanup_expired_sessions() for manager in (one, other, one, other)]
+        results = await asyncio.gather(*looks, *sweeps, other.get_active_sessions_count())
+        last = await one.cleanup_expired_sessions()
+        assert sum(result.cleaned_count for result in (*results[6:10], last)) == 60
+        assert list(cluster.server.scan_keys()) == []

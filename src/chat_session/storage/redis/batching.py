@@ -18,7 +18,6 @@ from chat_session.storage.redis.faults import Lost, TooFewReplicas
 from chat_session.telemetry.hooks import Hooks
 
 MAX_BATCH = 512  # calls: about 10 ms of server time for appends, so nobody waits longer for a turn
-MIN_BATCH = 32  # fewer calls are not divided: a round trip of its own costs as much as they do
 MAX_BATCH_BYTES = 1 << 20
 MAX_QUEUE = 16_384  # calls waiting in one lane; beyond it callers wait for room
 
@@ -153,11 +152,9 @@ class Lane:
             self._pump = None
 
     def _take(self) -> list[_Waiting]:
-        """Half of what waits: while the server works on it, callers prepare what goes with the other half."""
         batch: list[_Waiting] = []
         size = 0
-        most = max(MIN_BATCH, min(MAX_BATCH, len(self._queue) // 2))
-        while self._queue and len(batch) < most and size < MAX_BATCH_BYTES:
+        while self._queue and len(batch) < MAX_BATCH and size < MAX_BATCH_BYTES:
             waiting = self._queue.popleft()
             if not waiting.answer.done():  # cancelled or expired before it left
                 batch.append(waiting)

@@ -60,29 +60,30 @@ class Worker:
 
     def _serve(self) -> None:
         connection: sqlite3.Connection | None = None
-        while (job := self._jobs.get()) is not None:
-            batch, last = self._take(job)
+        closing_down = False
+        while not closing_down:
+            batch, closing_down = self._take()
+            if not batch:
+                continue
             try:
                 connection = connection or self._open()
                 outcomes = self._transact(connection, batch)
             except (sqlite3.Error, ChatSessionError, OSError) as error:
                 outcomes = [explain(error, self._path, job.name) for job in batch]
             _answer(batch, outcomes)
-            if last:
-                break
         if connection is not None:
             connection.close()
 
-    def _take(self, first: _Job) -> tuple[list[_Job], bool]:
-        batch = [first]
+    def _take(self) -> tuple[list[_Job], bool]:
+        """Wait for a job and take all that queued up behind it; whether it was the end of them.
+
+        What was cancelled before it began is left out.
+        """
+        jobs = [self._jobs.get()]
         with suppress(Empty):
-            while len(batch) < MAX_BATCH:
-                job = self._jobs.get_nowait()
-                if job is None:
-                    return batch, True
-                if not job.answer.cancelled():  # before it began
-                    batch.append(job)
-        return batch, False
+            while len(jobs) < MAX_BATCH and jobs[-1] is not None:
+                jobs.append(self._jobs.get_nowait())
+        return [job for job in jobs if job is not None and not job.answer.cancelled()], jobs[-1] is None
 
     def _open(self) -> sqlite3.Connection:
         connection = sqlite3.connect(
