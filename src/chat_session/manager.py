@@ -295,8 +295,7 @@ class SessionManager:
 
     async def cleanup_expired_sessions(self) -> CleanupResult:
         """Remove what dead sessions left in the indexes. Any number may run at once; each death counts once."""
-        started = time.perf_counter()
-        removed, outcome = 0, "error"
+        started, removed, outcome = time.perf_counter(), 0, "error"
         try:
             removed = await self._call("sweep", None, self._store.sweep)
             outcome = "ok"
@@ -336,8 +335,7 @@ class SessionManager:
         return await self._call("diagnose", None, lambda: self._store.diagnose(repair=repair))
 
     async def _append(self, session_id: str, drafts: list[Draft], epoch: int | None) -> list[AppendResult]:
-        if epoch is not None:
-            epoch = check_count("epoch", epoch)
+        epoch = None if epoch is None else check_count("epoch", epoch)
         append = self._store.append_messages
         try:
             appended = await self._call("append_messages", session_id, append, session_id, drafts, epoch)

@@ -1,7 +1,6 @@
 -- Messages stand in ARGV from `first` on, as id, fingerprint, element. First all of them are checked,
--- then all are written. Gives the answer: OK and, per message, its seq and the stored element if it was
--- there before; or the word that refuses.
-
+-- then all are written. The answer is OK and, per message, its seq and the stored element if it was there
+-- before; or the word that refuses.
 -- A fingerprint is 16 characters for the content and, where the caller gave a timestamp, 8 for that. It is
 -- the same content if the timestamps are equal, or one of the two was filled in.
 local function same(one, other)
@@ -16,13 +15,11 @@ local function answer_known(session, answer, at, known)
   answer[#answer + 1] = call('LINDEX', KEYS[3], seq - session.count - 1) or ARGV[at + 2]
   return same(fingerprint, ARGV[at + 1])
 end
-
 -- Of a batch longer than the history the first ids were forgotten at once; its end tells a repeat.
 local function read_end(n, max_history)
   local last = n > max_history and call('HGET', KEYS[4], ARGV[#ARGV - 2])
   return last and tonumber(string.match(last, '^%d+'))
 end
-
 local function check_messages(session, first, max_history)
   local answer, fresh = {'OK'}, {}
   local n = (#ARGV - first + 1) / 3
@@ -43,7 +40,6 @@ local function check_messages(session, first, max_history)
   end
   return answer, fresh
 end
-
 local function push_messages(session, answer, first, fresh, max_history)
   local length = 0
   for i, at in ipairs(fresh) do
