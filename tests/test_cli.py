@@ -8,7 +8,7 @@ import sqlite3
 import subprocess
 import sys
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import pytest
 
@@ -18,24 +18,11 @@ from chat_session.cli.opening import describe_store
 from chat_session.cli.output import OUT, visible, warnings_shown
 from chat_session.cli.runner import run
 from chat_session.settings import Settings
+from ran import Ran
 
 COMMANDS = (
     "demo create show history say switch ttl extend delete list count cleanup import export doctor".split()  # noqa: SIM905 - read as a sentence
 )
-
-
-class Ran(NamedTuple):
-    code: int
-    out: str
-    err: str
-
-    @property
-    def json(self) -> Any:
-        return json.loads(self.out)
-
-    @property
-    def error(self) -> dict[str, Any]:
-        return json.loads(self.err)["error"]
 
 
 @pytest.fixture(autouse=True)

@@ -12,11 +12,12 @@ import time
 from collections.abc import Awaitable, Callable, Iterator
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import pytest
 import redis
 
+import ran
 from chat_session import Session, SessionManager
 from chat_session.cli import main
 from chat_session.cli.comparing import read_whole
@@ -29,15 +30,7 @@ JANUARY = datetime(2026, 1, 31, 8, 0, 0, 123_000, tzinfo=UTC)
 Question = Callable[[SessionManager], Awaitable[Any]]
 
 
-class Ran(NamedTuple):
-    code: int
-    out: str
-    err: str
-
-    @property
-    def json(self) -> Any:
-        return json.loads(self.out)
-
+class Ran(ran.Ran):
     @property
     def differences(self) -> dict[str, str]:
         return {each["sessionId"]: each["reason"] for each in self.json["differences"]}

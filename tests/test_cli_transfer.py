@@ -12,27 +12,18 @@ import sys
 import threading
 import time
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import pytest
 
 from chat_session import Message, SessionManager
 from chat_session.cli import main
+from ran import Ran
 
 EXAMPLES = Path(__file__).parents[1] / "examples"
 SHARED = Path(__file__).parents[2] / "shared" / "data" / "dialogues.jsonl.gz"
 GOOD = b'{"conversation":"%b","user":"u","messages":[{"from":"user","text":"hello"}]}'
 MIB = 1024 * 1024
-
-
-class Ran(NamedTuple):
-    code: int
-    out: str
-    err: str
-
-    @property
-    def json(self) -> Any:
-        return json.loads(self.out)
 
 
 class Store:
