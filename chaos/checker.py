@@ -9,7 +9,7 @@ from itertools import pairwise
 from chaos.look import Kept, Look, Seen
 from chaos.recorder import Call, text_of
 
-PARTS = frozenset(("meta", "agent", "ids"))  # a whole session has these, and a history once it has a message
+PARTS = frozenset(("meta", "agent"))  # a whole session has these, and two more once it has a message
 
 TOUCHED = 60_000  # milliseconds: on a cluster a hint stays so long when its caller was cut off in mid-change
 MORTAL = 600  # seconds: a session that is given less may die while a proof runs
@@ -226,7 +226,7 @@ def _whole_or_absent(case: _Case) -> Iterator[Violation]:
         if kept.user is None:
             yield Violation("I5", session, f"without meta, and yet there: {', '.join(sorted(there))}")
             continue
-        wanted = PARTS | ({"history"} if kept.count else frozenset())
+        wanted = PARTS | ({"history", "ids"} if kept.count else frozenset())
         if there != wanted:
             text = f"has {', '.join(sorted(there))} and should have {', '.join(sorted(wanted))}"
             yield Violation("I5", session, text)

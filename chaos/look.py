@@ -149,7 +149,7 @@ def _kept(meta: Any, agent: Any, length: int, remembered: Any, deadlines: dict[s
         length=length,
         current_agent=meta.get(b"currentAgent", b"ai").decode(),
         agent=agent.decode() if agent else None,
-        ids={k.decode(): int(v.partition(b":")[0]) for k, v in remembered.items() if not k.startswith(b"\0")},
+        ids={k.decode(): int(v.partition(b":")[0]) for k, v in remembered.items()},
     )
 
 

@@ -17,7 +17,7 @@ def look_at_file(path: Path) -> Look:
         for session_id, user, count, ttl, deadline, agent in sessions.fetchall():
             at = None if deadline == NEVER else deadline
             look.kept[session_id] = Kept(
-                deadlines={"meta": at, "agent": at, "ids": at},
+                deadlines={"meta": at, "agent": at},
                 user=user,
                 ttl=ttl,
                 count=count,
@@ -28,7 +28,7 @@ def look_at_file(path: Path) -> Look:
         rows = db.execute("SELECT session_id, seq, id FROM messages ORDER BY session_id, seq").fetchall()
         for session_id, seq, message_id in rows:
             kept = look.kept.setdefault(session_id, Kept(deadlines={}))  # messages without a session
-            kept.deadlines["history"] = kept.deadlines.get("meta")
+            kept.deadlines["history"] = kept.deadlines["ids"] = kept.deadlines.get("meta")
             kept.length += 1
             kept.ids[json.loads(b'"%b"' % message_id)] = seq
     db.close()

@@ -19,8 +19,8 @@ PLACES = ("redis", "redis62", "sentinel", "cluster", "tls", "sqlite", "memory")
 
 # What the application's user needs, as documented; ``doctor`` and ``export`` want SCAN and ZSCAN besides.
 ACL = (
-    "~session:* ~sessions:due:* ~user:*:sessions resetchannels -@all +evalsha +eval +script|load "
-    "+hgetall +hget +hmget +hexists +hset +hdel +set +strlen +llen +lindex +lrange +rpush +lpop +pttl +pexpireat "
+    "~session:* ~sessions:due:* ~user:*:sessions resetchannels -@all +evalsha +eval +script|load +multi +exec "
+    "+hgetall +hget +hmget +hexists +hset +hdel +set +llen +lindex +lrange +rpush +lpop +pttl +pexpireat "
     "+persist +time +unlink +zadd +zrem +zcard +zcount +zscore +zrangebyscore +zscan +scan +type +exists +ping +info"
 )
 

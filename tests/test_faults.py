@@ -313,6 +313,15 @@ async def test_a_user_without_rights_is_denied_and_nothing_is_half_written(conne
         assert client.dbsize() == 0
 
 
+async def test_a_user_who_may_not_begin_a_transaction_reads_all_the_same(connect, own_server: Server) -> None:
+    with own_server.client() as client:
+        client.execute_command("ACL", "SETUSER", "scripting", "on", ">p", "~*", "+@all", "-multi")
+    manager = connect(f"redis://scripting:p@127.0.0.1:{own_server.port}")
+    await manager.create_session("u", session_id="s", ttl=600)
+    await manager.add_messages("s", [TEXT] * 3)
+    assert [message.seq for message in await manager.get_history("s", 2)] == [2, 3]
+
+
 async def test_a_server_out_of_memory_is_full_and_still_reads_and_deletes(connect, own_server: Server) -> None:
     manager = connect(own_server.url)
     await manager.create_session("u", session_id="s", ttl=600)

@@ -56,6 +56,18 @@ async def test_any_client_handed_in_works_and_stays_open(redis_place: RedisPlace
     await client.aclose()
 
 
+async def test_what_a_server_says_between_replies_is_nobodys_answer(redis_place: RedisPlace) -> None:
+    client = Redis(unix_socket_path=str(redis_place.server.socket), protocol=3, max_connections=1)
+    assert await client.execute_command("CLIENT", "TRACKING", "ON", "BCAST")
+    async with SessionManager(client) as manager:
+        await manager.create_session("u", session_id="s", ttl=60)
+        for seq in range(1, 20):  # each write is announced on the connection that made it
+            writing = (manager.add_message("s", {"from": "user", "text": str(seq)}), manager.get_history("s", 1))
+            appended, read = await asyncio.gather(*writing)
+            assert (appended.seq, read[-1].seq) == (seq, seq)
+    await client.aclose()
+
+
 async def test_a_blocking_pool_of_one_connection_is_enough(redis_place: RedisPlace) -> None:
     pool = BlockingConnectionPool.from_url(redis_place.url, max_connections=1)
     client = Redis(connection_pool=pool)

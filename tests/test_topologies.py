@@ -68,7 +68,10 @@ async def test_a_slot_that_moves_is_followed(cluster: Any) -> None:
         target = next(server for server in cluster.server.primaries() if server is not source)
 
         async def write() -> int:
-            return [await manager.add_message("s1", {"id": f"m{i}", **TEXT}) for i in range(200)][-1].seq
+            for i in range(2, 202):
+                await manager.add_message("s1", {"id": f"m{i}", **TEXT})
+                assert [message.seq for message in await manager.get_history("s1", 2)] == [i - 1, i]
+            return i
 
         writing = asyncio.create_task(write())
         await asyncio.to_thread(cluster.server.migrate_slot, slot, target)

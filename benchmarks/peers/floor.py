@@ -54,7 +54,7 @@ class Floor(Peer):
             scripts.create_session(
                 self._packed_keys(session),  # type: ignore[arg-type]  # any four keys do
                 (b"sessions:due:0", b"user:someone:sessions"),  # type: ignore[arg-type]
-                token=uuid.uuid4().hex[:16],
+                token=(token := uuid.uuid4().hex[:8]),
                 ttl=TTL,
                 member=f"{session}:someone".encode(),
                 session_id=session,
@@ -68,6 +68,7 @@ class Floor(Peer):
                     "ttl": b"%d" % TTL,
                     "agentEpoch": b"0",
                     "messageCount": b"0",
+                    "epochTokens": token.encode(),
                     "name": b"Order 4711",
                 },
                 first_seq=1,

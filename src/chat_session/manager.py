@@ -112,7 +112,7 @@ class SessionManager:
         """
         if self._closed:
             return
-        self._check_place()
+        self._check_usable()
         for stop in tuple(self.before_close):
             await stop()
         self._closed = True
@@ -382,9 +382,6 @@ class SessionManager:
     def _check_usable(self) -> None:
         if self._closed:
             raise ManagerClosed
-        self._check_place()
-
-    def _check_place(self) -> None:
         if self._pid != os.getpid():
             raise UsedAfterFork
         loop = asyncio.get_running_loop()

@@ -1,6 +1,6 @@
 """A message as a value, and what is valid of it."""
 
-import secrets
+import os
 from collections.abc import Mapping, Sequence
 from datetime import datetime
 from typing import Any, Literal, cast, get_args
@@ -77,7 +77,7 @@ def check_message(value: object, max_bytes: int, argument: str = "message") -> D
     if isinstance(value, Message):
         given: tuple[object, ...] = (value.id, value.sender, value.text, value.timestamp, value.type)
         extra: object = value.extra
-    elif isinstance(value, Mapping):
+    elif isinstance(value, (dict, Mapping)):  # dict first: the abstract class takes its time
         sender_name = "sender" if "from" not in value and "sender" in value else "from"
         get = value.get
         given = (get("id"), get(sender_name), get("text"), get("timestamp"), get("type"))
@@ -86,7 +86,7 @@ def check_message(value: object, max_bytes: int, argument: str = "message") -> D
         raise InvalidInput(argument, "a Message or a mapping with 'from' and 'text'", brief(value))
     message_id, sender, text, moment, kind = given
     message = Message(
-        id=secrets.token_hex(16) if message_id is None else check_message_id(f"{argument}.id", message_id),
+        id=os.urandom(16).hex() if message_id is None else check_message_id(f"{argument}.id", message_id),
         sender=check_sender(argument, sender),
         text=_check_message_text(argument, text, max_bytes),
         timestamp=now() if moment is None else check_moment(f"{argument}.timestamp", moment),

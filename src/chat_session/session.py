@@ -34,6 +34,7 @@ RESERVED = frozenset(
         "ttl",
         "agentEpoch",
         "messageCount",
+        "epochTokens",
     )
 )
 

@@ -28,6 +28,25 @@ class _Known(msgspec.Struct, forbid_unknown_fields=True, gc=False):
     type: str | None = None
 
 
+class _Stored(msgspec.Struct, omit_defaults=True, gc=False):
+    """A message without extra fields, in the order in which it is written."""
+
+    id: str | None
+    sender: str = msgspec.field(name="from")
+    text: str
+    timestamp: str | None = None
+    type: str | None = None
+
+
+class _Content(msgspec.Struct, omit_defaults=True, gc=False):
+    """What of it the caller gave, in the order of its names."""
+
+    sender: str = msgspec.field(name="from")
+    id: str | None
+    text: str
+    type: str | None = None
+
+
 _encode = msgspec.json.Encoder().encode
 _encode_sorted = msgspec.json.Encoder(order="deterministic").encode
 _decode = msgspec.json.Decoder(dict[str, Any]).decode
@@ -40,16 +59,17 @@ def encode_message(draft: Draft) -> Element:
     The fingerprint is 16 characters for the content and 8 more for a timestamp that the caller gave.
     """
     message = draft.message
-    fields: dict[str, Any] = {"id": message.id, "from": message.sender, "text": message.text}
     timestamp = None if message.timestamp is None else to_iso(message.timestamp)
-    if timestamp is not None:
-        fields["timestamp"] = timestamp
-    if message.type is not None:
-        fields["type"] = message.type
-    fields.update(message.extra)
-    json = _encode(fields)
-    fields.pop("timestamp", None)
-    fingerprint = blake2b(_encode_sorted(fields), digest_size=8).hexdigest()
+    known = _Stored(message.id, message.sender, message.text, timestamp, message.type)
+    if message.extra:
+        fields = {**msgspec.to_builtins(known), **message.extra}
+        json = _encode(fields)
+        fields.pop("timestamp", None)
+        content = _encode_sorted(fields)
+    else:
+        json = _encode(known)
+        content = _encode(_Content(message.sender, message.id, message.text, message.type))
+    fingerprint = blake2b(content, digest_size=8).hexdigest()
     if timestamp is not None and not draft.stamped:
         fingerprint += blake2b(timestamp.encode(), digest_size=4).hexdigest()
     return Element(_encode(message.id)[1:-1], fingerprint.encode(), json)

@@ -8,13 +8,15 @@ from collections.abc import AsyncIterator, Mapping, Sequence
 from types import EllipsisType
 from typing import Any, NamedTuple, Protocol, runtime_checkable
 
+from msgspec import Struct
+
 from chat_session.message import Draft, Message
 from chat_session.session import Agent, Session
 
 Left = int | EllipsisType | None
 
 
-class Appended(NamedTuple):
+class Appended(Struct, frozen=True, gc=False):
     """One message of an append as it now stands in the store; a duplicate as it stood before."""
 
     message: Message

@@ -7,14 +7,16 @@ else's answer along: an answer that nobody waits for is read and dropped.
 
 import asyncio
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Awaitable, Sequence
 from typing import Any, NamedTuple, Protocol
 
 import hiredis
+from msgspec import Struct
 from redis.asyncio.connection import AbstractConnection
-from redis.exceptions import ReadOnlyError, ResponseError
+from redis.exceptions import ReadOnlyError, RedisError
 
 from chat_session.storage.redis.faults import Lost, TooFewReplicas
+from chat_session.storage.redis.replies import Replies
 from chat_session.telemetry.hooks import Hooks
 
 MAX_BATCH = 512  # calls: about 10 ms of server time for appends, so nobody waits longer for a turn
@@ -29,10 +31,10 @@ class Connections(Protocol):
     async def release(self, connection: AbstractConnection) -> None: ...
 
 
-class Packed(NamedTuple):
+class Packed(Struct, frozen=True, gc=False):
     """A command as it goes over the wire. ``writes``: replicas may be waited for.
 
-    ``replies``: how many the server gives; the last is the answer (ASKING goes before a command).
+    ``replies``: how many the server gives; the first error is the answer, else the last.
     """
 
     data: bytes
@@ -96,17 +98,25 @@ class Lane:
         self._alarm: asyncio.TimerHandle | None = None
         self._room = asyncio.Event()
 
-    async def send(self, command: Packed, expires: float) -> Any:
+    def send(self, command: Packed, expires: float) -> Awaitable[Any]:
         """Give the reply. Raises Lost if there is none by ``expires``, a moment of the loop's clock."""
-        loop = asyncio.get_running_loop()
         if self._warm and not self._busy:
-            waiting = _Waiting(command, expires, loop.create_future())
-            self._busy = True
-            try:
-                await self._round_trip([waiting])
-            finally:
-                self._carry_on(loop)
-            return await waiting.answer
+            return self._send_alone(command, expires)
+        if len(self._queue) >= MAX_QUEUE:
+            return self._send_when_there_is_room(command, expires)
+        return self.submit(command, expires)
+
+    async def _send_alone(self, command: Packed, expires: float) -> Any:
+        loop = asyncio.get_running_loop()
+        waiting = _Waiting(command, expires, loop.create_future())
+        self._busy = True
+        try:
+            await self._round_trip([waiting])
+        finally:
+            self._carry_on(loop)
+        return await waiting.answer
+
+    async def _send_when_there_is_room(self, command: Packed, expires: float) -> Any:
         while len(self._queue) >= MAX_QUEUE:
             self._room.clear()
             self._hooks.crowded(self.address)
@@ -205,16 +215,18 @@ class Lane:
         """Answer each in turn. False when the connection should not be used again: it met a replica."""
         healthy = True
         unconfirmed: list[tuple[_Waiting, Any]] = []
+        replies = Replies(connection)
         for waiting in batch:
-            for _ in range(waiting.command.replies):
-                reply = await _read_reply(connection)
+            reply = await replies.next()
+            if waiting.command.replies > 1:
+                reply = await _read_more(replies, waiting.command.replies - 1, reply)
             healthy = healthy and not isinstance(reply, ReadOnlyError)
             if confirm and waiting.command.writes:
                 unconfirmed.append((waiting, reply))
             else:
                 waiting.give(reply)
         if confirm:
-            confirmed = await _read_reply(connection)
+            confirmed = await replies.next()
             wanted = self._confirmation.replicas
             for waiting, reply in unconfirmed:
                 if isinstance(confirmed, Exception):
@@ -227,9 +239,9 @@ class Lane:
         return healthy
 
 
-async def _read_reply(connection: AbstractConnection) -> Any:
-    """The next reply; an error reply is given as a value."""
-    try:
-        return await connection.read_response(disable_decoding=True)
-    except ResponseError as error:
-        return error
+async def _read_more(replies: Replies, count: int, reply: Any) -> Any:
+    """``count`` more; the first error among them all, or in the last of them, else the last."""
+    for _ in range(count):
+        following = await replies.next()
+        reply = reply if isinstance(reply, RedisError) else following
+    return next((part for part in reply if isinstance(part, RedisError)), reply) if isinstance(reply, list) else reply

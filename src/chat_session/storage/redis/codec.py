@@ -10,6 +10,7 @@ from chat_session.errors import StoreCorrupt
 from chat_session.session import RESERVED, Session, check_agent, check_count, check_ttl
 
 NEVER = -1  # the stored ttl of a session that never expires
+EPOCH_TOKENS = "epochTokens"  # a field of the scripts: of the calls that began the last epochs
 
 _RESERVED = frozenset(name.encode() for name in RESERVED)
 

@@ -20,8 +20,21 @@ from chat_session.storage.redis.scripts import Arg, Call
 from chat_session.storage.redis.topology import Topology
 from chat_session.telemetry.hooks import Hooks
 
-Command = Call | tuple[Arg, ...]
 
+class Reading(NamedTuple):
+    """Reading commands in one transaction, at half of what a script costs the server. Its reply is theirs.
+
+    ``script`` asks the same where a transaction is refused: by a server that is full, of a slot on the
+    move, to a user who may not.
+    """
+
+    commands: tuple[tuple[Arg, ...], ...]
+    script: Call
+
+
+Command = Call | Reading | tuple[Arg, ...]
+
+_MULTI, _EXEC = b"*1\r\n$5\r\nMULTI\r\n", b"*1\r\n$4\r\nEXEC\r\n"
 _ASKING = b"*1\r\n$6\r\nASKING\r\n"
 
 MAX_PAUSE = 1.0  # seconds
@@ -67,14 +80,25 @@ class Link:
 
         Raises the StoreError that the fault is, with what was tried; StoreCorrupt names the key.
         """
-        return await self._run(name, command, on, None)
+        started = asyncio.get_running_loop().time()
+        lane = on or self._topology.lane(_key_of(command))
+        first: Any = ...
+        if lane is not None:
+            try:
+                first = await lane.send(_pack(command), started + self._patience.call_timeout)
+            except Lost as lost:
+                first = lost
+            if not isinstance(first, (RedisError, Lost)) and self._greeting is not None:
+                return first  # nearly always
+        return await self._run(name, command, lane, first, started)
 
     async def run_all(self, name: str, commands: Sequence[Command]) -> list[Any]:
         """Several in one round trip, as far as they fit; the replies in their order. Raises as ``run``."""
         lanes = [lane for command in commands if (lane := self._topology.lane(_key_of(command)))]
         if len(lanes) < len(commands):  # the first of all calls to a cluster, or the first after a fault
-            return [await self._run(name, command, None, None) for command in commands]
-        expires = asyncio.get_running_loop().time() + self._patience.call_timeout
+            return [await self.run(name, command) for command in commands]
+        started = asyncio.get_running_loop().time()
+        expires = started + self._patience.call_timeout
         answers = [lane.submit(_pack(command), expires) for lane, command in zip(lanes, commands, strict=True)]
         await _all_seen(answers)
         forgotten = [i for i, answer in enumerate(answers) if _is_unknown_script(answer)]
@@ -84,7 +108,7 @@ class Link:
             answers[i] = lanes[i].submit(_pack(commands[i]), expires)
         await _all_seen(answers)
         each = zip(commands, lanes, answers, strict=True)
-        return [await self._run(name, command, lane, answer) for command, lane, answer in each]
+        return [await self._run(name, command, lane, _outcome(answer), started) for command, lane, answer in each]
 
     async def servers(self) -> Sequence[Lane]:
         """Every server that takes writes, for operators' scans. Raises as ``run``."""
@@ -98,16 +122,15 @@ class Link:
             self._greeting.cancel()
         await self._topology.close()
 
-    async def _run(self, name: str, command: Command, on: Lane | None, first: asyncio.Future[Any] | None) -> Any:
-        """``first``: the answer to come of a command that was sent to ``on`` already."""
+    async def _run(self, name: str, command: Command, lane: Lane | None, first: Any, started: float) -> Any:
+        """``first``: what came of the first try, a reply or Lost, from ``lane``; ``...`` if none was made."""
         loop = asyncio.get_running_loop()
-        started = loop.time()
         expires = started + self._patience.call_timeout
         attempt, unknown, connecting = 0, False, False
         while True:
             attempt += 1
             try:
-                reply = await self._reach(command, on, first, expires)
+                reply = await self._reach(command, lane, first, expires)
             except Lost as lost:
                 cause: Exception = lost.cause
                 unknown, connecting = unknown or lost.sent, not lost.sent
@@ -120,7 +143,7 @@ class Link:
                 if is_wrong_type(reply):
                     raise await self._name_wrong_key(command) from reply
                 cause = reply
-            first = None
+            lane, first = None, ...
             fault = classify(cause, connecting=connecting)
             pause = self._patience.pause(attempt)
             if not fault.retry or attempt > self._patience.retries or loop.time() + pause >= expires:
@@ -129,10 +152,12 @@ class Link:
             self.hooks.retried(name, attempt + 1, fault.reason)
             await asyncio.sleep(pause)
 
-    async def _reach(self, command: Command, on: Lane | None, first: asyncio.Future[Any] | None, expires: float) -> Any:
+    async def _reach(self, command: Command, on: Lane | None, first: Any, expires: float) -> Any:
         """One try: the reply of the server that has the key and knows the script. Raises Lost."""
         lane = on or self._topology.lane(_key_of(command)) or await self._discover(_key_of(command))
-        reply = await (first or lane.send(_pack(command), expires))
+        reply = await lane.send(_pack(command), expires) if first is ... else first
+        if isinstance(reply, Lost):
+            raise reply
         by_text = asking = False
         for _ in range(MAX_REDIRECTS):
             if not isinstance(reply, RedisError):
@@ -141,8 +166,9 @@ class Link:
                 by_text = True
             elif isinstance(reply, AskError) and (target := self._topology.redirect(reply, lane)):
                 lane, asking = target, type(reply) is AskError
-            else:
+            elif not isinstance(command, Reading):
                 break
+            command = command.script if isinstance(command, Reading) else command
             reply = await lane.send(_pack(command, by_text=by_text, asking=asking), expires)
         return reply
 
@@ -155,7 +181,8 @@ class Link:
 
     async def _name_wrong_key(self, command: Command) -> StoreCorrupt:
         """Find the key whose type made the server refuse."""
-        keys = command.keys if isinstance(command, Call) else (_key_of(command),)
+        call = command.script if isinstance(command, Reading) else command
+        keys = call.keys if isinstance(call, Call) else (_key_of(call),)
         types = await self.run_all("name_wrong_key", [(b"TYPE", key) for key in keys])
         for key, found in zip(keys, types, strict=True):
             wanted = expected_type(key)
@@ -176,17 +203,29 @@ def _seen(answer: asyncio.Future[Any]) -> None:
     answer.exception()
 
 
+def _outcome(answer: asyncio.Future[Any]) -> Any:
+    return answer.exception() or answer.result()
+
+
 def _is_unknown_script(answer: asyncio.Future[Any]) -> bool:
-    return answer.exception() is None and isinstance(answer.result(), NoScriptError)
+    return isinstance(_outcome(answer), NoScriptError)
 
 
 def _pack(command: Command, *, by_text: bool = False, asking: bool = False) -> Packed:
+    if isinstance(command, Reading):
+        queued = b"".join(map(_pack_words, command.commands))
+        return Packed(_MULTI + queued + _EXEC, writes=False, replies=len(command.commands) + 2)
     if isinstance(command, Call):
         words, writes = command.by_text() if by_text else command.by_name(), command.script.writes
     else:
         words, writes = command, False
-    data: bytes = hiredis.pack_command(words)  # type: ignore[arg-type]  # its stub knows one-element tuples only
+    data = _pack_words(words)
     return Packed(_ASKING + data, writes, replies=2) if asking else Packed(data, writes)
+
+
+def _pack_words(words: tuple[Arg, ...]) -> bytes:
+    data: bytes = hiredis.pack_command(words)  # type: ignore[arg-type]  # its stub knows one-element tuples only
+    return data
 
 
 def _text_of(command: Command) -> bytes:
@@ -196,5 +235,7 @@ def _text_of(command: Command) -> bytes:
 def _key_of(command: Command) -> bytes:
     if isinstance(command, Call):
         return command.keys[0]
+    if isinstance(command, Reading):
+        return command.script.keys[0]
     key = command[1]
     return key if isinstance(key, bytes) else str(key).encode()

@@ -6,7 +6,7 @@ from typing import Any, NamedTuple, Protocol
 from chat_session.session import Session
 from chat_session.storage.codec import Element
 from chat_session.storage.redis import scripts
-from chat_session.storage.redis.codec import encode_meta
+from chat_session.storage.redis.codec import EPOCH_TOKENS, encode_meta
 from chat_session.storage.redis.connection import Link
 from chat_session.storage.redis.keys import IndexKeys, Keys, due_member, parse_due_member
 
@@ -120,6 +120,6 @@ def create_call(
         session_id=session.session_id,
         agent=session.current_agent,
         first_seq=session.message_count - len(elements) + 1,
-        fields=encode_meta(session),
+        fields=encode_meta(session) | {EPOCH_TOKENS: token.encode()},
         elements=elements,
     )

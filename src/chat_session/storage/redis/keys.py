@@ -39,6 +39,7 @@ class Keys:
         self.layout = layout
         opening, closing = ("{", "}") if layout == "tagged" else ("", "")
         self._session = f"{prefix}session:{opening}%s{closing}:%s"
+        self._before, self._after = f"{prefix}session:{opening}".encode(), f"{closing}:".encode()
 
     def session(self, session_id: str) -> SessionKeys:
         head = self._head(session_id)
@@ -48,7 +49,7 @@ class Keys:
         return self._head(session_id) + b"meta"
 
     def _head(self, session_id: str) -> bytes:
-        return (self._session % (session_id, "")).encode()
+        return self._before + session_id.encode() + self._after
 
     def user(self, user_id: str) -> bytes:
         """Sorted set: session id by the moment at which it must be checked."""

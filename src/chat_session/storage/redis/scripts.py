@@ -11,6 +11,8 @@ from importlib.resources import files
 from itertools import chain
 from typing import NamedTuple
 
+from msgspec import Struct
+
 from chat_session.storage.codec import Element
 from chat_session.storage.redis.keys import IndexKeys, SessionKeys
 
@@ -31,7 +33,7 @@ class Script(NamedTuple):
         return self.name not in _READING
 
 
-class Call(NamedTuple):
+class Call(Struct, frozen=True, gc=False):
     """One script with its keys and arguments, ready to be sent by its short or its long name."""
 
     script: Script
@@ -151,9 +153,8 @@ def load(name: str) -> Script:
     folder = files(__package__) / "lua"
 
     def expand(line: str) -> str:
-        if not line.startswith("--#include "):
-            return line
-        return (folder / "include" / f"{line.removeprefix('--#include ').strip()}.lua").read_text("utf-8")
+        word, _, name = line.strip().partition(" ")
+        return (folder / "include" / f"{name}.lua").read_text("utf-8") if word == "--#include" else line
 
     lines = (folder / f"{name}.lua").read_text("utf-8").splitlines(keepends=True)
     text = "".join(map(expand, lines)).encode()

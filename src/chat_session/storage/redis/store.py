@@ -5,8 +5,6 @@ from collections.abc import AsyncIterator, Mapping, Sequence
 from itertools import chain
 from typing import Any
 
-import msgspec
-
 from chat_session.checks import MAX_JSON_BYTES
 from chat_session.clock import now, to_iso
 from chat_session.errors import (
@@ -27,7 +25,7 @@ from chat_session.storage.redis import scripts
 from chat_session.storage.redis.cluster import Cluster
 from chat_session.storage.redis.cluster_index import ClusterIndex
 from chat_session.storage.redis.codec import decode_meta, decode_user, encode_ttl, encode_value
-from chat_session.storage.redis.connection import Command, Link, Patience
+from chat_session.storage.redis.connection import Command, Link, Patience, Reading
 from chat_session.storage.redis.doctor import Doctor
 from chat_session.storage.redis.index import Hint, Index, ServerIndex
 from chat_session.storage.redis.keys import Keys, due_member, parse_due_member
@@ -137,7 +135,7 @@ class RedisStore:
             epoch=epoch,
             elements=[encode_message(draft) for draft in drafts],
         )
-        answers = await self._write("append_messages", session_id, call, expected=epoch)
+        answers = self._facts(session_id, await self._link.run("append_messages", call), epoch)
         return [
             _appended(draft.message, seq, stored)
             for draft, seq, stored in zip(drafts, answers[::2], answers[1::2], strict=True)
@@ -145,11 +143,18 @@ class RedisStore:
 
     async def get_history(self, session_id: str, limit: int, before: int | None, after: int | None) -> list[Message]:
         keys = self._keys.session(session_id)
-        call = scripts.get_history(keys.meta, keys.history, limit=limit, before=before, after=after)
-        try:
-            first, elements = await self._write("get_history", session_id, call)
-        except SessionNotFound:
+        script = scripts.get_history(keys.meta, keys.history, limit=limit, before=before, after=after)
+        question: Command = script
+        if before is None and after is None:
+            meta = (b"HMGET", keys.meta, b"userId", b"messageCount")
+            newest = (b"LRANGE", keys.history, -limit, -1)
+            question = Reading((meta, (b"LLEN", keys.history), newest), script)
+        reply = await self._link.run("get_history", question)
+        if isinstance(reply[0], list):
+            reply = _count_history(*reply)
+        if reply[0] == b"GONE":
             return []
+        first, elements = self._facts(session_id, reply)
         return [decode_message(element, seq) for seq, element in enumerate(elements, first)]
 
     async def switch_agent(
@@ -282,11 +287,31 @@ class RedisStore:
         return decode_meta(key, fields, self._default_ttl)
 
 
+def _count_history(meta: list[bytes | None], length: int, elements: list[bytes]) -> list[Any]:
+    """What the script get_history answers, from meta's fields, the length of the history and its end."""
+    user_id, count = meta
+    if user_id is None:
+        return [b"GONE"]
+    if not (count or b"0").isdigit():
+        return [b"CORRUPT", b"messageCount"]
+    last = max(int(count or 0), length)  # another program may have pushed, uncounted
+    return [b"OK", last - len(elements) + 1, elements]
+
+
 def _appended(sent: Message, seq: int, stored: bytes | None) -> Appended:
-    if stored is None:
-        return Appended(msgspec.structs.replace(sent, seq=seq), duplicate=False)
-    return Appended(decode_message(stored, seq), duplicate=True)
+    if stored is not None:
+        return Appended(decode_message(stored, seq), duplicate=True)
+    message = Message(  # structs.replace would take four times as long
+        id=sent.id,
+        sender=sent.sender,
+        text=sent.text,
+        timestamp=sent.timestamp,
+        type=sent.type,
+        seq=seq,
+        extra=sent.extra,
+    )
+    return Appended(message, duplicate=False)
 
 
 def _token() -> str:
-    return secrets.token_hex(8)
+    return secrets.token_urlsafe(6)  # 8 characters: eight of them keep within a compact hash's 64

@@ -2,25 +2,16 @@
 -- KEYS  meta | agent | history | ids
 -- ARGV  now | default_ttl | max_history | epoch | elements...
 -- REPLY OK (seq stored?)... | GONE | STALE epoch agent | CONFLICT id | CORRUPT field
---#include session
+local now, default_ttl, max_history, expect, first = ARGV[1], ARGV[2], tonumber(ARGV[3]), ARGV[4], 5
 --#include slide
---#include push
-local now, default_ttl, max_history, epoch = ARGV[1], ARGV[2], tonumber(ARGV[3]), ARGV[4]
-
-local session, broken = read_session(default_ttl)
-if broken then return {'CORRUPT', broken} end
-if not session then return {'GONE'} end
-local answer, fresh = check_messages(session, 5, max_history)
-if not fresh then return answer end
-if #fresh == 0 then -- a repeat is activity, and a write, so that its replicas can be waited for
-  slide(session.ttl)
-  return answer
+--#include session
+--#include check
+if fresh == 0 then -- a repeat is activity, and a write, so that its replicas can be waited for
+  call('HSET', KEYS[1], 'userId', found[1])
+else
+  if expect ~= '' and tonumber(expect) ~= epoch then return {'STALE', epoch, current} end
+  --#include push
+  call('HSET', KEYS[1], 'lastActiveAt', now, 'messageCount', string.format('%d', count))
 end
-if epoch ~= '' and tonumber(epoch) ~= session.epoch then
-  return {'STALE', session.epoch, session.agent}
-end
-
-push_messages(session, answer, 5, fresh, max_history)
-call('HSET', KEYS[1], 'lastActiveAt', now, 'messageCount', digits(session.count))
-slide(session.ttl)
+expire(find_deadline(ttl), unpack(KEYS))
 return answer

@@ -2,14 +2,9 @@
 -- KEYS  meta | agent | history | ids
 -- ARGV  now | default_ttl
 -- REPLY OK | GONE | CORRUPT field
---#include session
---#include slide
 local now, default_ttl = ARGV[1], ARGV[2]
-
-local session, broken = read_session(default_ttl)
-if broken then return {'CORRUPT', broken} end
-if not session then return {'GONE'} end
-
+--#include slide
+--#include session
 call('HSET', KEYS[1], 'lastActiveAt', now)
-slide(session.ttl)
+expire(find_deadline(ttl), unpack(KEYS))
 return {'OK'}

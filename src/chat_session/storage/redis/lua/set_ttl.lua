@@ -2,14 +2,14 @@
 -- KEYS  meta | agent | history | ids | due?
 -- ARGV  session_id | ttl
 -- REPLY OK deadline | GONE
---#include slide
 local session_id, ttl = ARGV[1], tonumber(ARGV[2])
-
-local user = redis.call('HGET', KEYS[1], 'userId')
-if KEYS[5] then redis.call('ZCARD', KEYS[5]) end -- on a cluster the hint lives elsewhere
+--#include slide
+local user = call('HGET', KEYS[1], 'userId')
+if KEYS[5] then call('ZCARD', KEYS[5]) end -- on a cluster the hint lives elsewhere
 if not user then return {'GONE'} end
 
-redis.call('HSET', KEYS[1], 'ttl', ttl)
-local deadline = slide(ttl)
-if KEYS[5] then redis.call('ZADD', KEYS[5], deadline, session_id .. ':' .. user) end
+local deadline = find_deadline(ttl)
+call('HSET', KEYS[1], 'ttl', ttl)
+expire(deadline, KEYS[1], KEYS[2], KEYS[3], KEYS[4])
+if KEYS[5] then call('ZADD', KEYS[5], deadline, session_id .. ':' .. user) end
 return {'OK', deadline}

@@ -1,38 +1,29 @@
 -- switch_agent: make an agent current and begin the next epoch, with a note in the same step.
--- The last switches' tokens are remembered, so that a repeated call answers as it did the first time.
+-- The tokens of the calls that began the last epochs are remembered, the newest at the right, so that a
+-- repeated call answers as it did the first time.
 -- KEYS  meta | agent | history | ids
 -- ARGV  now | default_ttl | max_history | agent | expect | token | elements...
 -- REPLY OK epoch noted | GONE | STALE epoch agent | CONFLICT id | CORRUPT field
---#include session
---#include slide
---#include push
 local now, default_ttl, max_history = ARGV[1], ARGV[2], tonumber(ARGV[3])
-local agent, expect, token = ARGV[4], ARGV[5], ARGV[6]
+local agent, expect, token, first = ARGV[4], ARGV[5], ARGV[6], 7
+--#include slide
+--#include session
+local place = string.find(tokens, token, 1, true)
+if place then
+  call('HSET', KEYS[1], 'userId', found[1]) -- a write in any case, so that its replicas can be waited for
+  expire(find_deadline(ttl), unpack(KEYS))
+  return {'OK', epoch - (#tokens + 1 - place) / #token + 1, 0}
+end
+if expect ~= '' and expect ~= current and tonumber(expect) ~= epoch then return {'STALE', epoch, current} end
+--#include check
+if n > 0 then call('LLEN', KEYS[3]) end -- its type is checked by reading it
 
-local session, broken = read_session(default_ttl)
-if broken then return {'CORRUPT', broken} end
-if not session then return {'GONE'} end
-call('STRLEN', KEYS[2]) -- SET would overwrite a key of another type in silence
-local tokens = call('HGET', KEYS[4], '\0calls') or ''
-local done = string.match(tokens, token .. '=(%d+) ')
-if done then
-  slide(session.ttl)
-  return {'OK', tonumber(done), 0}
-end
-if expect ~= '' and expect ~= session.agent and tonumber(expect) ~= session.epoch then
-  return {'STALE', session.epoch, session.agent}
-end
-local answer, fresh = {}, {}
-if ARGV[7] then
-  answer, fresh = check_messages(session, 7, max_history)
-  if not fresh then return answer end
-end
-
-local epoch = digits(session.epoch + 1)
-push_messages(session, answer, 7, fresh, max_history)
-call('SET', KEYS[2], agent)
-call('HSET', KEYS[1], 'currentAgent', agent, 'agentEpoch', epoch, 'agentSwitchedAt', now,
-  'lastActiveAt', now, 'messageCount', digits(session.count))
-call('HSET', KEYS[4], '\0calls', string.sub(tokens .. token .. '=' .. epoch .. ' ', -400))
-slide(session.ttl)
-return {'OK', session.epoch + 1, #fresh}
+local deadline = find_deadline(ttl)
+set(KEYS[2], agent, deadline, 'GET') -- GET refuses a key of another type, before anything is written
+--#include push
+epoch = epoch + 1
+call('HSET', KEYS[1], 'currentAgent', agent, 'agentEpoch', string.format('%d', epoch), 'agentSwitchedAt', now,
+  'lastActiveAt', now, 'messageCount', string.format('%d', count),
+  'epochTokens', string.sub(tokens .. token, -20 * #token))
+expire(deadline, KEYS[1], KEYS[3], KEYS[4])
+return {'OK', epoch, fresh}

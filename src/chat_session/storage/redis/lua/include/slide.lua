@@ -1,13 +1,21 @@
--- Gives all keys of the session one deadline, ttl seconds ahead by the server's clock; -1 is never.
--- Returns it in milliseconds, as the score of a hint.
-local function slide(ttl)
-  if ttl == -1 then
-    redis.call('HSET', KEYS[1], 'ttl', ttl) -- a write in any case, so that its replicas can be waited for
-    for i = 1, 4 do redis.call('PERSIST', KEYS[i]) end
-    return '+inf'
+-- One deadline for all keys of a session, so that none outlives another.
+local call = redis.call
+
+-- ttl seconds ahead by the server's clock, in milliseconds, as the score of a hint; -1 is never.
+local function find_deadline(ttl)
+  if ttl == -1 then return '+inf' end
+  local time = call('TIME')
+  return string.format('%d', time[1] * 1000 + time[2] / 1000 + ttl * 1000)
+end
+
+local function expire(deadline, ...)
+  for _, key in ipairs({...}) do
+    if deadline == '+inf' then call('PERSIST', key) else call('PEXPIREAT', key, deadline) end
   end
-  local time = redis.call('TIME')
-  local deadline = string.format('%.0f', time[1] * 1000 + math.floor(time[2] / 1000) + ttl * 1000)
-  for i = 1, 4 do redis.call('PEXPIREAT', KEYS[i], deadline) end
-  return deadline
+end
+
+-- A SET that takes the deadline along.
+local function set(key, value, deadline, ...)
+  if deadline == '+inf' then return call('SET', key, value, ...) end
+  return call('SET', key, value, 'PXAT', deadline, ...)
 end
