@@ -9,9 +9,10 @@ from typing import Any, Protocol
 
 from redis.asyncio import ConnectionPool
 from redis.asyncio.connection import AbstractConnection
-from redis.exceptions import AskError, RedisError
+from redis.exceptions import AskError
 
 from chat_session.storage.redis.batching import Lane
+from chat_session.storage.redis.replies import Replies
 
 MakeLane = Callable[[ConnectionPool], Lane]
 
@@ -73,22 +74,13 @@ class HeldConnection(PoolConnections):
             held = self._held = await super().acquire()
         elif not held.is_connected:
             await held.connect()  # type: ignore[no-untyped-call]
-        elif await _is_stale(held):
+        elif await Replies(held).are_unasked():
             await held.disconnect(nowait=True)
             await held.connect()  # type: ignore[no-untyped-call]
         return held
 
     async def release(self, connection: AbstractConnection) -> None:
         """It stays ours until the pool closes."""
-
-
-async def _is_stale(connection: AbstractConnection) -> bool:
-    """The server closed it, or said something unasked. redis-py before 8 had another name for it."""
-    can_read = getattr(connection, "can_read", None) or connection.can_read_destructive
-    try:
-        return bool(await can_read())
-    except (OSError, RedisError):
-        return True
 
 
 class OneServer:
