@@ -1,6 +1,7 @@
 """What one server does not show: clients handed in, redirections, replicas, and a full queue."""
 
 import asyncio
+import signal
 from typing import Any
 
 import pytest
@@ -79,6 +80,37 @@ async def test_a_slot_that_moves_is_followed(cluster: Any) -> None:
         assert (await manager.get_session("s1")).message_count == 201
         await asyncio.to_thread(cluster.server.migrate_slot, slot, source)
         assert (await manager.add_message("s1", TEXT)).seq == 202
+
+
+class FirstRetry(Hooks):
+    """Sets an event when a command is sent again."""
+
+    def __init__(self) -> None:
+        self.happened = asyncio.Event()
+
+    def retried(self, name: str, attempt: int, reason: str) -> None:
+        self.happened.set()
+
+
+@pytest.mark.parametrize("node", [0, 1, 2])
+async def test_a_scan_that_lost_an_answer_goes_on_at_the_same_node(cluster: Any, node: int) -> None:
+    heard = FirstRetry()
+    owners = cluster.server.owners()
+    for i in range(30):
+        agent = cluster.keys.session(f"torn{i}").agent
+        with owners[key_slot(agent)].client() as client:
+            client.set(agent, "ai")
+    async with cluster.open(hooks=[heard], store_timeout=4.0) as manager:
+        await manager.get_active_sessions_count()
+        frozen = cluster.server.primaries()[node].process
+        frozen.send_signal(signal.SIGSTOP)
+        try:
+            diagnosing = asyncio.create_task(manager.diagnose())
+            await heard.happened.wait()
+        finally:
+            frozen.send_signal(signal.SIGCONT)
+        [orphans] = [finding for finding in await diagnosing if finding.subject == "orphans"]
+    assert orphans.text.startswith("30 ")
 
 
 async def test_a_node_of_a_cluster_behind_a_plain_url_says_so(cluster: Any) -> None:

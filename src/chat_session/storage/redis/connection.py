@@ -82,15 +82,15 @@ class Link:
         """
         started = asyncio.get_running_loop().time()
         lane = on or self._topology.lane(_key_of(command))
-        first: Any = ...
-        if lane is not None:
-            try:
-                first = await lane.send(_pack(command), started + self._patience.call_timeout)
-            except Lost as lost:
-                first = lost
-            if not isinstance(first, (RedisError, Lost)) and self._greeting is not None:
-                return first  # nearly always
-        return await self._run(name, command, lane, first, started)
+        if lane is None:
+            return await self._run(name, command, on, None, started)
+        try:
+            reply = await lane.send(_pack(command), started + self._patience.call_timeout)
+        except Lost as lost:
+            reply = lost
+        if self._greeting is not None and not isinstance(reply, (RedisError, Lost)):
+            return reply  # nearly always
+        return await self._run(name, command, on, (lane, reply), started)
 
     async def run_all(self, name: str, commands: Sequence[Command]) -> list[Any]:
         """Several in one round trip, as far as they fit; the replies in their order. Raises as ``run``."""
@@ -108,7 +108,7 @@ class Link:
             answers[i] = lanes[i].submit(_pack(commands[i]), expires)
         await _all_seen(answers)
         each = zip(commands, lanes, answers, strict=True)
-        return [await self._run(name, command, lane, _outcome(answer), started) for command, lane, answer in each]
+        return [await self._run(name, command, None, (lane, _outcome(a)), started) for command, lane, a in each]
 
     async def servers(self) -> Sequence[Lane]:
         """Every server that takes writes, for operators' scans. Raises as ``run``."""
@@ -122,15 +122,17 @@ class Link:
             self._greeting.cancel()
         await self._topology.close()
 
-    async def _run(self, name: str, command: Command, lane: Lane | None, first: Any, started: float) -> Any:
-        """``first``: what came of the first try, a reply or Lost, from ``lane``; ``...`` if none was made."""
+    async def _run(
+        self, name: str, command: Command, on: Lane | None, first: tuple[Lane, Any] | None, started: float
+    ) -> Any:
+        """``first``: where the first try was made, if it was, and what came of it: a reply, or Lost."""
         loop = asyncio.get_running_loop()
         expires = started + self._patience.call_timeout
         attempt, unknown, connecting = 0, False, False
         while True:
             attempt += 1
             try:
-                reply = await self._reach(command, lane, first, expires)
+                reply = await self._reach(command, on, first, expires)
             except Lost as lost:
                 cause: Exception = lost.cause
                 unknown, connecting = unknown or lost.sent, not lost.sent
@@ -143,7 +145,7 @@ class Link:
                 if is_wrong_type(reply):
                     raise await self._name_wrong_key(command) from reply
                 cause = reply
-            lane, first = None, ...
+            first = None
             fault = classify(cause, connecting=connecting)
             pause = self._patience.pause(attempt)
             if not fault.retry or attempt > self._patience.retries or loop.time() + pause >= expires:
@@ -152,10 +154,13 @@ class Link:
             self.hooks.retried(name, attempt + 1, fault.reason)
             await asyncio.sleep(pause)
 
-    async def _reach(self, command: Command, on: Lane | None, first: Any, expires: float) -> Any:
+    async def _reach(self, command: Command, on: Lane | None, first: tuple[Lane, Any] | None, expires: float) -> Any:
         """One try: the reply of the server that has the key and knows the script. Raises Lost."""
-        lane = on or self._topology.lane(_key_of(command)) or await self._discover(_key_of(command))
-        reply = await lane.send(_pack(command), expires) if first is ... else first
+        if first is not None:
+            lane, reply = first
+        else:
+            lane = on or self._topology.lane(_key_of(command)) or await self._discover(_key_of(command))
+            reply = await lane.send(_pack(command), expires)
         if isinstance(reply, Lost):
             raise reply
         by_text = asking = False

@@ -144,17 +144,12 @@ class RedisStore:
     async def get_history(self, session_id: str, limit: int, before: int | None, after: int | None) -> list[Message]:
         keys = self._keys.session(session_id)
         script = scripts.get_history(keys.meta, keys.history, limit=limit, before=before, after=after)
-        question: Command = script
-        if before is None and after is None:
-            meta = (b"HMGET", keys.meta, b"userId", b"messageCount")
-            newest = (b"LRANGE", keys.history, -limit, -1)
-            question = Reading((meta, (b"LLEN", keys.history), newest), script)
-        reply = await self._link.run("get_history", question)
-        if isinstance(reply[0], list):
-            reply = _count_history(*reply)
-        if reply[0] == b"GONE":
+        windowed = before is not None or after is not None
+        reply = await self._link.run("get_history", script if windowed else _newest(script, limit))
+        try:
+            first, elements = self._facts(session_id, _count(*reply) if isinstance(reply[0], list) else reply)
+        except SessionNotFound:
             return []
-        first, elements = self._facts(session_id, reply)
         return [decode_message(element, seq) for seq, element in enumerate(elements, first)]
 
     async def switch_agent(
@@ -287,8 +282,15 @@ class RedisStore:
         return decode_meta(key, fields, self._default_ttl)
 
 
-def _count_history(meta: list[bytes | None], length: int, elements: list[bytes]) -> list[Any]:
-    """What the script get_history answers, from meta's fields, the length of the history and its end."""
+def _newest(script: scripts.Call, limit: int) -> Reading:
+    """What the script get_history does without a window, in a transaction."""
+    meta, history = script.keys
+    newest = (b"LRANGE", history, -limit, -1)
+    return Reading(((b"HMGET", meta, b"userId", b"messageCount"), (b"LLEN", history), newest), script)
+
+
+def _count(meta: list[bytes | None], length: int, elements: list[bytes]) -> list[Any]:
+    """The script's reply, from that of the transaction."""
     user_id, count = meta
     if user_id is None:
         return [b"GONE"]
@@ -314,4 +316,4 @@ def _appended(sent: Message, seq: int, stored: bytes | None) -> Appended:
 
 
 def _token() -> str:
-    return secrets.token_urlsafe(6)  # 8 characters: eight of them keep within a compact hash's 64
+    return secrets.token_urlsafe(6)  # 8 characters
