@@ -10,6 +10,7 @@ from redis.crc import key_slot
 
 from chat_session import Hooks, SessionManager, SettingsError, StoreIncompatible, StoreUnavailable
 from chat_session.storage.redis import batching
+from chat_session.storage.redis.index import Hint
 from chat_session.testing.place import until_dead
 
 TEXT = {"from": "user", "text": "x"}
@@ -80,6 +81,22 @@ async def test_a_slot_that_moves_is_followed(cluster: Any) -> None:
         assert (await manager.get_session("s1")).message_count == 201
         await asyncio.to_thread(cluster.server.migrate_slot, slot, source)
         assert (await manager.add_message("s1", TEXT)).seq == 202
+
+
+@pytest.mark.parametrize("protocol", [2, 3])
+async def test_a_hint_that_is_known_to_be_dead_is_not_taken_for_a_missing_one(cluster: Any, protocol: int) -> None:
+    host, port = cluster.server.addresses[0]
+    client = RedisCluster(host=host, port=port, protocol=protocol)
+    async with SessionManager(client) as manager:
+        await manager.create_session("u", session_id="s", ttl=600)
+        hints = cluster.keys.index("s", "u")
+        await client.zadd(hints.user, {"s": 0})
+        await client.zadd(hints.due, {"s:u": 0})
+        index = manager._store._index
+        [hint] = await index._with_scores("test", [Hint(b"s:u", b"")])
+        [life] = await index._ask("test", [hint])
+        assert (float(hint.score), float(life.user_score)) == (0, 0)
+    await client.aclose()
 
 
 class FirstRetry(Hooks):

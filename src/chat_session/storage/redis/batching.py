@@ -1,31 +1,40 @@
-"""Calls that are made while a round trip is under way leave together in the next one.
+"""Calls that are made while round trips are under way leave together in the next one.
 
 A lane is the traffic to one server: one borrowed connection at a time, many commands in one round
-trip, each with its own answer. A lone call goes out at once. Whoever is cancelled takes nobody
-else's answer along: an answer that nobody waits for is read and dropped.
+trip, each with its own answer. A lone call goes out at once. To a server that is far, on a connection of
+our own, a few calls do not wait for each other but leave one behind the other: of two that alternate, each
+would take two round trips. Whoever is cancelled takes nobody else's answer along: an answer that nobody
+waits for is read and dropped.
 """
 
 import asyncio
 from collections import deque
-from collections.abc import Awaitable, Sequence
+from collections.abc import Awaitable, Iterable, Sequence
+from itertools import chain, count
 from typing import Any, NamedTuple, Protocol
 
 import hiredis
 from msgspec import Struct
 from redis.asyncio.connection import AbstractConnection
-from redis.exceptions import ReadOnlyError, RedisError
+from redis.exceptions import ConnectionError, ReadOnlyError, RedisError  # noqa: A004 - redis-py's own
 
-from chat_session.storage.redis.faults import Lost, TooFewReplicas
+from chat_session.storage.redis.faults import Lost, OutOfStep, TooFewReplicas
 from chat_session.storage.redis.replies import Replies
 from chat_session.telemetry.hooks import Hooks
 
 MAX_BATCH = 512  # calls: about 10 ms of server time for appends, so nobody waits longer for a turn
 MAX_BATCH_BYTES = 1 << 20
+FLIGHT = 32  # calls whose answers are given together
+SHORT = 4  # calls: a flight that takes hardly longer than the way to the server and back
+FAR = 0.0005  # seconds there and back; a server that is nearer answers before another flight were worth its cost
 MAX_QUEUE = 16_384  # calls waiting in one lane; beyond it callers wait for room
+MAX_ALONE_BYTES = 1 << 16  # of a lone call: it leaves without waiting for the socket to take it
 
 
 class Connections(Protocol):
-    """Where a lane borrows its connection."""
+    """Where a lane borrows its connection. ``depth``: others may leave behind fewer calls than that."""
+
+    depth: int
 
     async def acquire(self) -> AbstractConnection: ...
     async def release(self, connection: AbstractConnection) -> None: ...
@@ -68,6 +77,28 @@ class _Waiting:
             self.answer.set_exception(Lost(error, sent=sent))
 
 
+class _Flight:
+    """A round trip under way, and how far its replies have been read: who reads may be relieved in the middle."""
+
+    __slots__ = ("calls", "departed", "held", "landed", "mark", "replies", "sent")
+
+    def __init__(self, calls: Sequence[_Waiting], mark: bytes) -> None:
+        self.calls = calls
+        self.mark = mark  # what the server says after its replies; empty: nothing
+        self.sent = False  # while it waits for a connection
+        self.departed = 0.0
+        self.landed = 0  # calls whose replies have been read
+        self.replies: list[Any] = []  # of the next one
+        self.held: list[tuple[_Waiting, Any]] = []  # answers that are not given yet
+
+    def __len__(self) -> int:
+        return len(self.calls)
+
+    def fail(self, error: Exception) -> None:
+        for waiting in self.calls:
+            waiting.fail(error, sent=self.sent)
+
+
 class Lane:
     """Sends packed commands and gives each its reply. An error reply is given, not raised.
 
@@ -88,30 +119,56 @@ class Lane:
         self._connections = connections
         self._confirmation = confirmation
         self._wait = hiredis.pack_command((b"WAIT", confirmation.replicas, confirmation.timeout_ms))  # type: ignore[arg-type]
+        self._depth = 0 if confirmation.replicas else connections.depth  # a WAIT holds up what comes behind it
         self._timeout = round_trip_timeout
         self._queue: deque[_Waiting] = deque()
-        self._flying: Sequence[_Waiting] = ()
-        self._sent = False  # of those flying
+        self._flights: deque[_Flight] = deque()
+        self._connection: AbstractConnection | None = None  # borrowed while anything flies
+        self._round_trip = 0.0  # seconds that short flights take, smoothed
         self._warm = False  # the last round trip went well, so the next one need not connect
-        self._busy = False
+        self._busy = False  # somebody reads
         self._pump: asyncio.Task[None] | None = None
+        self._follower: asyncio.Task[None] | None = None
+        self._marks = count()
         self._alarm: asyncio.TimerHandle | None = None
         self._room = asyncio.Event()
 
     def send(self, command: Packed, expires: float) -> Awaitable[Any]:
         """Give the reply. Raises Lost if there is none by ``expires``, a moment of the loop's clock."""
-        if self._warm and not self._busy:
+        if self._warm and not self._busy and len(command.data) < MAX_ALONE_BYTES:
             return self._send_alone(command, expires)
         if len(self._queue) >= MAX_QUEUE:
             return self._send_when_there_is_room(command, expires)
         return self.submit(command, expires)
+
+    def submit(self, command: Packed, expires: float) -> asyncio.Future[Any]:
+        """As ``send``, but queue at once, room or not, and give the future of the reply."""
+        loop = asyncio.get_running_loop()
+        answer: asyncio.Future[Any] = loop.create_future()
+        self._queue.append(_Waiting(command, expires, answer))
+        if self._alarm is None:
+            self._alarm = loop.call_at(expires, self._expire, loop)
+        if not self._busy:
+            self._busy = True
+            self._carry_on(loop)
+        elif self._may_follow() and self._follower is None:
+            self._follower = loop.create_task(self._follow())  # a turn of the loop later, with all who come in this one
+        return answer
+
+    async def drain(self) -> None:
+        """Wait until nothing is under way; calls made meanwhile are waited for, too."""
+        while self._busy:
+            await (asyncio.wait([self._pump]) if self._pump else asyncio.sleep(0.001))
+        if self._alarm is not None:
+            self._alarm.cancel()
 
     async def _send_alone(self, command: Packed, expires: float) -> Any:
         loop = asyncio.get_running_loop()
         waiting = _Waiting(command, expires, loop.create_future())
         self._busy = True
         try:
-            await self._round_trip([waiting])
+            await self._depart([waiting])
+            await self._land()
         finally:
             self._carry_on(loop)
         return await waiting.answer
@@ -127,39 +184,36 @@ class Lane:
                 raise Lost(error, sent=False) from error
         return await self.submit(command, expires)
 
-    def submit(self, command: Packed, expires: float) -> asyncio.Future[Any]:
-        """As ``send``, but queue at once, room or not, and give the future of the reply."""
-        loop = asyncio.get_running_loop()
-        answer: asyncio.Future[Any] = loop.create_future()
-        self._queue.append(_Waiting(command, expires, answer))
-        if self._alarm is None:
-            self._alarm = loop.call_at(expires, self._expire, loop)
-        if not self._busy:
-            self._busy = True
-            self._carry_on(loop)
-        return answer
-
-    async def drain(self) -> None:
-        """Wait until nothing is under way; calls made meanwhile are waited for, too."""
-        while self._busy:
-            await (asyncio.wait([self._pump]) if self._pump else asyncio.sleep(0.001))
-        if self._alarm is not None:
-            self._alarm.cancel()
-
     def _carry_on(self, loop: asyncio.AbstractEventLoop) -> None:
-        """After a lone call: whatever has queued up behind it is pumped out."""
-        if self._queue:
+        """After a lone call, also one that was cancelled: whatever came behind it goes on without its caller."""
+        if self._queue or self._flights:
             self._pump = loop.create_task(self._run())
         else:
             self._busy = False
 
     async def _run(self) -> None:
         try:
-            while batch := self._take():
-                await self._round_trip(batch)
+            while self._queue or self._flights:
+                if self._queue and (self._may_follow() or not self._flights):
+                    await self._depart(self._take())
+                await self._land()
         finally:
             self._busy = False
             self._pump = None
+
+    def _may_follow(self) -> bool:
+        """Whether another flight may leave behind those under way: they are few, have left, and end in a mark."""
+        if not self._flights or sum(map(len, self._flights)) >= self._depth:
+            return False
+        last = self._flights[-1]
+        return last.sent and last.mark != b""
+
+    async def _follow(self) -> None:
+        try:
+            while self._queue and self._may_follow():
+                await self._depart(self._take())
+        finally:
+            self._follower = None
 
     def _take(self) -> list[_Waiting]:
         batch: list[_Waiting] = []
@@ -172,76 +226,149 @@ class Lane:
         self._room.set()
         return batch
 
-    async def _round_trip(self, batch: Sequence[_Waiting]) -> None:
-        """Answer every one of the batch, by a reply or by Lost. Raises only if it is cancelled itself."""
-        self._flying, self._sent, self._warm = batch, False, False
+    async def _depart(self, batch: Sequence[_Waiting]) -> None:
+        """Send them, behind what is under way. Raises only if it is cancelled itself."""
+        if not batch:
+            return
+        leaving = self._board(batch)
+        self._flights.extend(leaving)
+        connection = self._connection
         try:
             async with asyncio.timeout(self._timeout):
-                connection = await self._connections.acquire()
-                healthy = False
-                try:
-                    self._sent = True
-                    confirm = self._confirmation.replicas > 0 and any(w.command.writes for w in batch)
-                    data = [waiting.command.data for waiting in batch]
-                    await connection.send_packed_command([*data, self._wait] if confirm else data, check_health=False)
-                    healthy = await self._read_replies(connection, batch, confirm=confirm)
-                finally:
-                    if not healthy:
-                        await connection.disconnect(nowait=True)
-                    await self._connections.release(connection)
-            self._warm = healthy
+                if connection is None:
+                    connection = self._connection = await self._connections.acquire()
+                now = asyncio.get_running_loop().time()
+                for flight in leaving:
+                    flight.sent, flight.departed = True, now
+                data = list(chain.from_iterable(map(self._data_of, leaving)))
+                await connection.send_packed_command(data, check_health=False)
         except Exception as error:  # whatever breaks, each caller learns of it, typed
-            for waiting in batch:
-                waiting.fail(error, sent=self._sent)
+            await self._crash(connection, error)
         finally:
-            self._flying = ()
+            if not leaving[0].sent and leaving[0] in self._flights:  # cancelled before they left
+                self._flights.clear()
+
+    def _board(self, batch: Sequence[_Waiting]) -> list[_Flight]:
+        """Flights so short that their answers can be held; one that a WAIT confirms stays whole.
+
+        Each that may be followed ends in a mark of its own.
+        """
+        if self._confirmation.replicas:
+            return [_Flight(batch, b"")]
+        parts = [batch[start : start + FLIGHT] for start in range(0, len(batch), FLIGHT)]
+        far = self._depth > 0 and self._round_trip > FAR
+        marked = len(parts) if far else len(parts) - 1
+        marks = (b"chat-session %d" % next(self._marks) for _ in range(marked))
+        return [_Flight(part, next(marks, b"")) for part in parts]
+
+    def _data_of(self, flight: _Flight) -> Iterable[bytes]:
+        for waiting in flight.calls:
+            yield waiting.command.data
+        if flight.mark:
+            yield hiredis.pack_command((b"PING", flight.mark))  # type: ignore[arg-type]
+        elif self._needs_confirmation(flight):
+            yield self._wait
+
+    async def _land(self) -> None:
+        """Read the replies of the oldest flight, if there is one. Raises only if it is cancelled itself."""
+        connection = self._connection
+        if connection is None:
+            return
+        flight = self._flights[0]
+        try:
+            async with asyncio.timeout(self._timeout):
+                healthy = await self._read_replies(Replies(connection), flight)
+        except Exception as error:
+            await self._crash(connection, error)
+            return
+        if self._connection is not connection:  # sending what came behind it broke it
+            return
+        self._flights.popleft()
+        self._warm = True
+        if len(flight) <= SHORT:
+            took = asyncio.get_running_loop().time() - flight.departed
+            self._round_trip += (took - self._round_trip) / 8
+        if not healthy:
+            await self._crash(connection, ConnectionError("this server is a replica, or its replicas do not follow"))
+        elif not self._flights:
+            self._connection = None
+            await self._connections.release(connection)
+
+    async def _crash(self, connection: AbstractConnection | None, error: Exception) -> None:
+        """Give up the connection, unless that was done; all who are on their way learn of it, typed."""
+        if connection is not self._connection:
+            return
+        flights, self._flights = self._flights, deque()
+        self._connection, self._warm = None, False
+        for flight in flights:
+            flight.fail(error)
+        if connection is not None:
+            await connection.disconnect(nowait=True)
+            await self._connections.release(connection)
 
     def _expire(self, loop: asyncio.AbstractEventLoop) -> None:
         """One timer for the whole lane: fail what has waited too long, and ask again at the next such moment."""
         self._alarm = None
         now = loop.time()
         late = TimeoutError("no answer within the call's time")
-        for waiting in self._flying:
+        under_way = [(waiting, flight.sent) for flight in self._flights for waiting in flight.calls]
+        left = []
+        for waiting, sent in (*under_way, *((waiting, False) for waiting in self._queue)):
             if waiting.expires <= now:
-                waiting.fail(late, sent=self._sent)
-        for waiting in self._queue:
-            if waiting.expires <= now:
-                waiting.fail(late, sent=False)
-        left = [w.expires for w in (*self._flying, *self._queue) if not w.answer.done()]
+                waiting.fail(late, sent=sent)
+            if not waiting.answer.done():
+                left.append(waiting.expires)
         if left:
             self._alarm = loop.call_at(min(left), self._expire, loop)
 
-    async def _read_replies(self, connection: AbstractConnection, batch: Sequence[_Waiting], *, confirm: bool) -> bool:
-        """Answer each in turn. False when the connection should not be used again: it met a replica."""
+    def _needs_confirmation(self, flight: _Flight) -> bool:
+        return self._confirmation.replicas > 0 and any(waiting.command.writes for waiting in flight.calls)
+
+    async def _read_replies(self, replies: Replies, flight: _Flight) -> bool:
+        """Answer each in turn. False when the connection should not be used again: it met a replica.
+
+        Replies come in the order of their calls; with one of them missing, a caller would be given another's.
+        So answers are held until all of a flight have come, and its mark after them.
+        """
         healthy = True
-        unconfirmed: list[tuple[_Waiting, Any]] = []
-        replies = Replies(connection)
-        for waiting in batch:
+        confirm = self._needs_confirmation(flight)
+        while flight.landed < len(flight):
             reply = await replies.next()
+            waiting = flight.calls[flight.landed]
             if waiting.command.replies > 1:
-                reply = await _read_more(replies, waiting.command.replies - 1, reply)
+                flight.replies.append(reply)
+                if len(flight.replies) < waiting.command.replies:
+                    continue
+                reply = _answer_of(flight.replies)
+                flight.replies.clear()
+            flight.landed += 1
             healthy = healthy and not isinstance(reply, ReadOnlyError)
-            if confirm and waiting.command.writes:
-                unconfirmed.append((waiting, reply))
-            else:
-                waiting.give(reply)
+            flight.held.append((waiting, reply))
         if confirm:
-            confirmed = await replies.next()
-            wanted = self._confirmation.replicas
-            for waiting, reply in unconfirmed:
-                if isinstance(confirmed, Exception):
-                    waiting.fail(confirmed, sent=True)
-                elif confirmed >= wanted:
-                    waiting.give(reply)
-                else:
-                    healthy = False  # this may be a primary that was replaced: the next try asks anew
-                    waiting.fail(TooFewReplicas(f"{confirmed} of {wanted} replicas confirmed it in time"), sent=True)
+            return self._confirm(await replies.next(), flight) and healthy
+        if flight.mark:
+            mark = await replies.next()
+            if mark != flight.mark and not isinstance(mark, RedisError):  # the user may not PING
+                raise OutOfStep("a reply is missing, or there is one too many")
+        for waiting, reply in flight.held:
+            waiting.give(reply)
         return healthy
 
+    def _confirm(self, confirmed: Any, flight: _Flight) -> bool:
+        """Answer the writes as WAIT has said. False if this may be a primary that was replaced."""
+        wanted = self._confirmation.replicas
+        for waiting, reply in flight.held:
+            if not waiting.command.writes or (isinstance(confirmed, int) and confirmed >= wanted):
+                waiting.give(reply)
+            elif isinstance(confirmed, Exception):
+                waiting.fail(confirmed, sent=True)
+            else:
+                waiting.fail(TooFewReplicas(f"{confirmed} of {wanted} replicas confirmed it in time"), sent=True)
+        return isinstance(confirmed, Exception) or confirmed >= wanted
 
-async def _read_more(replies: Replies, count: int, reply: Any) -> Any:
-    """``count`` more; the first error among them all, or in the last of them, else the last."""
-    for _ in range(count):
-        following = await replies.next()
-        reply = reply if isinstance(reply, RedisError) else following
-    return next((part for part in reply if isinstance(part, RedisError)), reply) if isinstance(reply, list) else reply
+
+def _answer_of(replies: Sequence[Any]) -> Any:
+    """The first error among them, or in the last of them, else the last."""
+    last = replies[-1]
+    parts = last if isinstance(last, list) else ()
+    return next((part for part in (*replies, *parts) if isinstance(part, RedisError)), last)

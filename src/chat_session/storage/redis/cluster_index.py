@@ -30,6 +30,13 @@ def _score(base_ms: int, left: int) -> str:
     return "+inf" if left == NEVER else str(base_ms + left - 1)
 
 
+def _stood(score: bytes | float | None) -> bytes:
+    """A score as ZSCORE gives it: a number in RESP3, where that of a hint known to be dead is false."""
+    if score is None:
+        return MISSING
+    return score if isinstance(score, bytes) else repr(score).encode()
+
+
 def _touched_at(score: bytes) -> int:
     """When a hint was touched, by the clock of its server."""
     return int(float(score))
@@ -144,7 +151,7 @@ class ClusterIndex:
         lives = []
         for hint, owner, left, user_score in zip(hints, told[::3], told[1::3], told[2::3], strict=True):
             living = owner == hint.names[1].encode() and left != GONE
-            lives.append(_Life(left if living else None, user_score or MISSING))
+            lives.append(_Life(left if living else None, _stood(user_score)))
         return lives
 
     async def _with_scores(self, name: str, hints: Sequence[Hint]) -> Sequence[Hint]:
@@ -153,7 +160,7 @@ class ClusterIndex:
             return hints
         commands: list[Command] = [(b"ZSCORE", self._keys.due(hint.names[0]), hint.member) for hint in hints]
         scores = await self._link.run_all(name, commands)
-        return [Hint(hint.member, score or MISSING) for hint, score in zip(hints, scores, strict=True)]
+        return [Hint(hint.member, _stood(score)) for hint, score in zip(hints, scores, strict=True)]
 
     async def _touch(self, name: str, session_id: str, user_id: str) -> tuple[bytes, bytes]:
         due = scripts.touch_hint(self._keys.due(session_id), member=due_member(session_id, user_id))

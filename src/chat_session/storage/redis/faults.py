@@ -51,6 +51,10 @@ class TooFewReplicas(Exception):  # it never leaves this package
     """A write is on the primary, and fewer replicas than asked for have confirmed it."""
 
 
+class OutOfStep(Exception):  # it never leaves this package
+    """The replies of a connection do not fit the calls they answer."""
+
+
 class Fault(NamedTuple):
     """A kind of fault: what it becomes, whether sending again may help, what to do about it."""
 
@@ -75,6 +79,9 @@ _UNCONFIRMED = Fault(
 )
 _DENIED = Fault("denied", StoreDenied, False, "check REDIS_USERNAME and REDIS_PASSWORD, and the user's ACL rules")
 _TLS = Fault("tls", StoreIncompatible, False, "check that the port speaks TLS, and the CA and client certificates")
+_OUT_OF_STEP = Fault(
+    "protocol", StoreUnavailable, True, "see what stands between here and the server: it loses replies"
+)
 _FOREIGN = Fault("protocol", StoreIncompatible, False, "check the port: what answers there is not Redis or Valkey")
 _REFUSED = Fault("refused", StoreIncompatible, False, "Redis 6.2 or Valkey with scripting is needed")
 
@@ -111,6 +118,7 @@ _BY_CLASS: tuple[tuple[type[Exception], Fault], ...] = (  # redis-py takes the w
     (InvalidResponse, _FOREIGN),
     (MaxConnectionsError, _POOL),
     (TooFewReplicas, _UNCONFIRMED),
+    (OutOfStep, _OUT_OF_STEP),
     (SlotNotCoveredError, _UNCOVERED),
     (AskError, _ELSEWHERE),  # and MovedError, which is one
     (ClusterCrossSlotError, _ELSEWHERE),

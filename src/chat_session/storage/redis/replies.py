@@ -26,7 +26,7 @@ class Replies:
         self._stream: Any = stream
 
     async def next(self) -> Any:
-        """Raises what redis-py raises when there is none."""
+        """Raises what redis-py raises when there is none. Who is cancelled in it has read nothing."""
         reply = self._reader.gets(False) if self._reader else NOT_ENOUGH_DATA
         while isinstance(reply, hiredis.PushNotification):  # between replies, for a client who asked for them
             await self._parser.handle_push_response(reply)
@@ -36,7 +36,7 @@ class Replies:
         if reply is not NOT_ENOUGH_DATA:
             return reply
         try:
-            return await self._connection.read_response(disable_decoding=True)
+            return await self._connection.read_response(disable_decoding=True, disconnect_on_error=False)
         except ResponseError as error:
             return error
 

@@ -48,7 +48,9 @@ class Topology(Protocol):
 
 
 class PoolConnections:
-    """Borrows from a pool, its own or a client's."""
+    """Borrows from a pool, its own or a client's, for a round trip: others may wait for its connections."""
+
+    depth = 0
 
     def __init__(self, pool: ConnectionPool) -> None:
         self._pool = pool
@@ -63,6 +65,8 @@ class PoolConnections:
 
 class HeldConnection(PoolConnections):
     """Keeps the one connection that a lane needs, of a pool of our own: borrowing it anew costs 20 µs a call."""
+
+    depth = 32  # beyond it waiting for the round trip costs less than more and smaller ones
 
     def __init__(self, pool: ConnectionPool) -> None:
         super().__init__(pool)
