@@ -7,12 +7,14 @@ import random
 import signal
 import time
 from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 import pytest
 from proxy import FaultProxy
 from redis.asyncio import Redis
+from redis.exceptions import ResponseError
 
 from chat_session import (
     Hooks,
@@ -287,6 +289,56 @@ async def test_whoever_is_cancelled_takes_nobody_elses_answer_along(connect, red
     assert {f"{w}-{i}" for w in range(20) for i in range(50)} - unknown <= set(stored)
 
 
+async def test_calls_to_a_far_server_do_not_wait_for_each_other(connect, redis_place: RedisPlace) -> None:
+    async with FaultProxy(redis_place.server.port, delay=0.002) as proxy:
+        proxy.fault = lambda: "delay"
+        manager = connect(f"redis://127.0.0.1:{proxy.port}", store_timeout=60.0)
+        for i in range(10):  # after some of them it is known how far the server is
+            await manager.create_session("u", session_id=f"s{i}", ttl=600)
+        await manager.add_message("s9", TEXT)  # the server knows the script
+        proxy.fault = lambda: "swallow"
+        calls = []
+        with redis_place.server.client() as client:
+
+            async def have_arrived() -> bool:
+                return all(client.llen(f"session:s{i}:history") for i in range(len(calls)))
+
+            for i in range(5):  # no answer comes, and each of them arrives all the same
+                calls.append(asyncio.create_task(manager.add_message(f"s{i}", TEXT)))
+                await eventually(have_arrived)
+        for call in calls:
+            call.cancel()
+        await asyncio.gather(*calls, return_exceptions=True)
+
+
+async def test_who_is_cancelled_first_leaves_the_connection_to_those_behind(connect, redis_place: RedisPlace) -> None:
+    heard = Heard()
+    async with FaultProxy(redis_place.server.port, delay=0.05) as proxy:
+        proxy.fault = lambda: "delay"
+        manager = connect(f"redis://127.0.0.1:{proxy.port}", hooks=[heard])
+        for i in range(4):
+            await manager.create_session("u", session_id=f"s{i}", ttl=600)
+        for _ in range(5):
+            first, *behind = (asyncio.create_task(manager.get_history(f"s{i}")) for i in range(4))
+            await asyncio.sleep(0)  # the first leaves
+            await asyncio.sleep(0)
+            first.cancel()
+            assert await asyncio.gather(*behind) == [[], [], []]
+    assert heard.retries == []
+
+
+async def test_a_reply_lost_from_the_middle_of_many_gives_nobody_anothers(connect, redis_place: RedisPlace) -> None:
+    dice = random.Random(1)
+    agents = {f"s{i}": dice.choice(("ai", "human")) for i in range(1000)}
+    async with FaultProxy(redis_place.server.port) as proxy:
+        manager = connect(f"redis://127.0.0.1:{proxy.port}", store_timeout=2.0, redis_max_retries=20)
+        await asyncio.gather(*(manager.create_session("u", session_id=s, agent=a) for s, a in agents.items()))
+        for lost in (1, 2, 3):  # a server answers a few hundred calls at a time, in one piece
+            pieces = itertools.count()
+            proxy.fault = lambda pieces=pieces, lost=lost: "swallow" if next(pieces) == lost else "pass"
+            assert await asyncio.gather(*map(manager.get_session_agent, agents)) == list(agents.values())
+
+
 async def test_a_wrong_password_is_denied_at_once(connect, own_server: Server) -> None:
     with own_server.client() as client:
         client.config_set("requirepass", "correct")
@@ -335,6 +387,69 @@ async def test_a_server_out_of_memory_is_full_and_still_reads_and_deletes(connec
     assert await manager.get_active_sessions_count() == 1
     assert (await manager.cleanup_expired_sessions()).cleaned_count == 0
     assert (await manager.delete_session("s")).success
+
+
+async def _write_often(manager: SessionManager) -> None:
+    for i in range(20):
+        assert (await manager.add_message("s", TEXT)).seq == i + 1
+
+
+async def test_a_busy_server_is_waited_for(connect, own_server: Server) -> None:
+    heard = Heard()
+    manager = connect(own_server.url, hooks=[heard], store_timeout=20.0, redis_max_retries=100)
+    await manager.create_session("u", session_id="s", ttl=600)
+    with own_server.client() as client, own_server.client() as spinning:
+        client.config_set("lua-time-limit", 1)
+
+        def spin() -> None:
+            with suppress(ResponseError):  # it is killed
+                spinning.eval("while true do end", 0)
+
+        async def has_been_told() -> bool:
+            return "busy" in heard.retries
+
+        spun = asyncio.create_task(asyncio.to_thread(spin))
+        writing = asyncio.create_task(_write_often(manager))
+        await eventually(has_been_told)
+        client.script_kill()
+        await asyncio.gather(spun, writing)
+    assert set(heard.retries) == {"busy"}
+
+
+async def test_a_server_that_cannot_save_is_full(connect, own_server: Server) -> None:
+    manager = connect(own_server.url)
+    await manager.create_session("u", session_id="s", ttl=600)
+    with own_server.client() as client:
+        client.config_set("save", "3600 1")
+        (own_server.folder / "dump.rdb").mkdir()  # where its file would go
+        client.bgsave()
+
+        async def has_failed() -> bool:
+            return client.info("persistence")["rdb_last_bgsave_status"] == "err"
+
+        await eventually(has_failed)
+        with pytest.raises(StoreFull) as failed:
+            await manager.add_message("s", TEXT)
+        client.config_set("save", "")  # else it would not end
+    assert "cannot save to disk" in str(failed.value)
+    assert await manager.get_history("s") == []
+
+
+async def test_a_server_that_reads_its_data_is_waited_for(connect, server_folder: Path) -> None:
+    heard = Heard()
+    for server in start_server("redis", server_folder / "loading"):
+        manager = connect(server.url, hooks=[heard], store_timeout=20.0, redis_max_retries=100)
+        for i in range(20):
+            await manager.create_session("u", session_id=f"s{i}", ttl=600)
+        with server.client() as client:
+            client.save()
+        server.kill()
+        slowly = ("--key-load-delay", "10000", "--loading-process-events-interval-bytes", "1024")
+        server.options = (*server.options, *slowly)
+        starting = asyncio.create_task(asyncio.to_thread(server.start))
+        assert await manager.get_session("s19")
+        await starting
+    assert "loading" in heard.retries
 
 
 async def test_a_replica_is_read_only(connect, own_server: Server, redis_place: RedisPlace) -> None:
