@@ -311,6 +311,26 @@ async def test_calls_to_a_far_server_do_not_wait_for_each_other(connect, redis_p
         await asyncio.gather(*calls, return_exceptions=True)
 
 
+async def test_an_error_in_the_place_of_a_mark_gives_nobody_anothers_answer(connect, redis_place: RedisPlace) -> None:
+    async with FaultProxy(redis_place.server.port, delay=0.002) as proxy:
+        proxy.fault = lambda: "delay"
+        manager = connect(f"redis://127.0.0.1:{proxy.port}", store_timeout=2.0, redis_max_retries=20)
+        for i in range(10):
+            await manager.create_session("u", session_id=f"s{i}", ttl=600)
+        with redis_place.server.client() as client:
+            client.script_flush()
+        proxy.fault = once("swallow")
+        first = asyncio.create_task(manager.get_session("s0"))
+        await eventually(lambda: _has_happened(proxy, "swallow"))
+        behind = (manager.get_session("s1"), manager.add_message("s2", TEXT))  # the second is answered by an error
+        found, _ = await asyncio.gather(*behind)
+        assert [(await first).session_id, found.session_id] == ["s0", "s1"]
+
+
+async def _has_happened(proxy: FaultProxy, fault: str) -> bool:
+    return proxy.injected[fault] > 0
+
+
 async def test_who_is_cancelled_first_leaves_the_connection_to_those_behind(connect, redis_place: RedisPlace) -> None:
     heard = Heard()
     async with FaultProxy(redis_place.server.port, delay=0.05) as proxy:

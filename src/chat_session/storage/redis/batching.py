@@ -16,7 +16,12 @@ from typing import Any, NamedTuple, Protocol
 import hiredis
 from msgspec import Struct
 from redis.asyncio.connection import AbstractConnection
-from redis.exceptions import ConnectionError, ReadOnlyError, RedisError  # noqa: A004 - redis-py's own
+from redis.exceptions import (
+    ConnectionError,  # noqa: A004 - redis-py's own
+    NoPermissionError,
+    ReadOnlyError,
+    RedisError,
+)
 
 from chat_session.storage.redis.faults import Lost, OutOfStep, TooFewReplicas
 from chat_session.storage.redis.replies import Replies
@@ -203,10 +208,8 @@ class Lane:
 
     def _may_follow(self) -> bool:
         """Whether another flight may leave behind those under way: they are few, have left, and end in a mark."""
-        if not self._flights or sum(map(len, self._flights)) >= self._depth:
-            return False
-        last = self._flights[-1]
-        return last.sent and last.mark != b""
+        last = self._flights[-1] if self._flights else None
+        return last is not None and last.mark != b"" and last.sent and sum(map(len, self._flights)) < self._depth
 
     async def _follow(self) -> None:
         try:
@@ -348,7 +351,7 @@ class Lane:
             return self._confirm(await replies.next(), flight) and healthy
         if flight.mark:
             mark = await replies.next()
-            if mark != flight.mark and not isinstance(mark, RedisError):  # the user may not PING
+            if mark != flight.mark and not isinstance(mark, NoPermissionError):  # for PING
                 raise OutOfStep("a reply is missing, or there is one too many")
         for waiting, reply in flight.held:
             waiting.give(reply)
