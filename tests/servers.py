@@ -93,7 +93,11 @@ class Server:
     def stop(self) -> None:
         if self.process:
             self.process.terminate()
-            self.process.wait(10)
+            try:
+                self.process.wait(10)
+            except subprocess.TimeoutExpired:  # it refuses to end without having saved
+                self.process.kill()
+                self.process.wait(10)
             self.process = None
 
     def kill(self) -> None:
