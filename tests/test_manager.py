@@ -6,7 +6,8 @@ import os
 from typing import Any
 
 import pytest
-from redis.asyncio import BlockingConnectionPool, Redis
+from redis._parsers import _AsyncRESP2Parser
+from redis.asyncio import BlockingConnectionPool, ConnectionPool, Redis
 from redis.asyncio.retry import Retry
 from redis.backoff import ConstantBackoff
 from redis.exceptions import ConnectionError as RedisConnectionError
@@ -66,6 +67,18 @@ async def test_what_a_server_says_between_replies_is_nobodys_answer(redis_place:
             appended, read = await asyncio.gather(*writing)
             assert (appended.seq, read[-1].seq) == (seq, seq)
     await client.aclose()
+
+
+async def test_a_client_without_hiredis_works(redis_place: RedisPlace) -> None:
+    pool = ConnectionPool.from_url(redis_place.url, parser_class=_AsyncRESP2Parser, protocol=2)
+    async with SessionManager(Redis(connection_pool=pool)) as manager:
+        await asyncio.gather(*(manager.create_session("u", session_id=f"s{i}", ttl=60) for i in range(50)))
+        results = await asyncio.gather(
+            *(manager.add_message(f"s{i}", {"from": "user", "text": "x"}) for i in range(50))
+        )
+        assert {result.seq for result in results} == {1}
+        assert len(await manager.get_user_sessions("u")) == 50
+    await pool.aclose()
 
 
 async def test_a_blocking_pool_of_one_connection_is_enough(redis_place: RedisPlace) -> None:

@@ -23,7 +23,7 @@ from redis.exceptions import (
     RedisError,
 )
 
-from chat_session.storage.redis.faults import Lost, OutOfStep, TooFewReplicas
+from chat_session.storage.redis.faults import Lost, OutOfStep, TooFewReplicas, classify
 from chat_session.storage.redis.replies import Replies
 from chat_session.telemetry.hooks import Hooks
 
@@ -268,7 +268,7 @@ class Lane:
         for waiting in flight.calls:
             yield waiting.command.data
         if flight.mark:
-            yield hiredis.pack_command((b"PING", flight.mark))  # type: ignore[arg-type]
+            yield hiredis.pack_command((b"ECHO", flight.mark))  # type: ignore[arg-type]
         elif self._needs_confirmation(flight):
             yield self._wait
 
@@ -351,8 +351,9 @@ class Lane:
             return self._confirm(await replies.next(), flight) and healthy
         if flight.mark:
             mark = await replies.next()
-            if mark != flight.mark and not isinstance(mark, NoPermissionError):  # for PING
-                raise OutOfStep("a reply is missing, or there is one too many")
+            if mark != flight.mark and not isinstance(mark, NoPermissionError):  # for ECHO
+                busy = isinstance(mark, RedisError) and classify(mark).retry  # it refuses ECHO, too
+                raise mark if busy else OutOfStep("a reply is missing, or there is one too many")
         for waiting, reply in flight.held:
             waiting.give(reply)
         return healthy
