@@ -1,6 +1,7 @@
 """R17: half an hour of sessions that come, talk and die, under faults at random; nothing may grow."""
 
 import asyncio
+import gc
 import os
 import random
 from collections import Counter
@@ -40,12 +41,15 @@ async def run(trial: Trial) -> None:
                 tail = ("TYPE", "normal", "SKIPME", "yes") if kind == "CLIENT KILL" else ()
                 store.on_all(*kind.split(), *tail)
             trial.faults[kind] += kind != "nothing"
+            if len(samples) % 20 == 0:
+                gc.collect()  # what only the collector can free is no leak, and with so many tasks it comes seldom
             samples.append(_sample(store))
             await asyncio.sleep(min(2.0, minutes))
 
-    mean = sum(lifetimes) / 2
+    # Each talk has 2.5 messages and then waits for its end: so long may they be apart for that rate.
+    pause = 2 * (sessions / rate - sum(lifetimes) / 2 / 2.5)
     talkers = [
-        _talk(trial, manager, lifetimes, mean * sessions / rate / 4, trial.dice(f"{i}.{number}"), f"{i}.{number}")
+        _talk(trial, manager, lifetimes, pause, trial.dice(f"{i}.{number}"), f"{i}.{number}")
         for i, manager in enumerate(managers)
         for number in range(sessions // 4)
     ]
