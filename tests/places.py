@@ -19,7 +19,7 @@ PLACES = ("redis", "redis62", "sentinel", "cluster", "tls", "sqlite", "memory")
 
 # What the application's user needs, as documented; ``doctor`` and ``export`` want SCAN and ZSCAN besides.
 ACL = (
-    "~session:* ~sessions:due:* ~user:*:sessions resetchannels -@all +evalsha +eval +script|load +multi +exec +echo "
+    "~session:* ~sessions:due:* ~user:*:sessions resetchannels -@all +evalsha +eval +multi +exec +echo "
     "+hgetall +hget +hmget +hexists +hset +hdel +set +llen +lindex +lrange +rpush +lpop +pttl +pexpireat "
     "+persist +time +unlink +zadd +zrem +zcard +zcount +zscore +zrangebyscore +zscan +scan +type +exists +ping +info"
 )

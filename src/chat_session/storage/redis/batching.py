@@ -56,6 +56,11 @@ class Packed(Struct, frozen=True, gc=False):
     replies: int = 1
 
 
+def pack_words(words: tuple[bytes | str | int, ...]) -> bytes:
+    data: bytes = hiredis.pack_command(words)  # type: ignore[arg-type]  # its stub knows one-element tuples only
+    return data
+
+
 class Confirmation(NamedTuple):
     """How many replicas must have a write before it is acknowledged, and how long that may take. 0: none."""
 
@@ -123,7 +128,7 @@ class Lane:
         self._hooks = hooks
         self._connections = connections
         self._confirmation = confirmation
-        self._wait = hiredis.pack_command((b"WAIT", confirmation.replicas, confirmation.timeout_ms))  # type: ignore[arg-type]
+        self._wait = pack_words((b"WAIT", confirmation.replicas, confirmation.timeout_ms))
         self._depth = 0 if confirmation.replicas else connections.depth  # a WAIT holds up what comes behind it
         self._timeout = round_trip_timeout
         self._queue: deque[_Waiting] = deque()
@@ -135,6 +140,7 @@ class Lane:
         self._pump: asyncio.Task[None] | None = None
         self._follower: asyncio.Task[None] | None = None
         self._marks = count()
+        self._scripts: set[bytes] = set()
         self._alarm: asyncio.TimerHandle | None = None
         self._room = asyncio.Event()
 
@@ -159,6 +165,17 @@ class Lane:
         elif self._may_follow() and self._follower is None:
             self._follower = loop.create_task(self._follow())  # a turn of the loop later, with all who come in this one
         return answer
+
+    def meets(self, script: bytes) -> bool:
+        """Whether nobody has sent it since the connection was made, or the scripts were forgotten; now they have."""
+        if script in self._scripts:
+            return False
+        self._scripts.add(script)
+        return True
+
+    def forget_scripts(self) -> None:
+        """The server has: each is to be sent along once more."""
+        self._scripts.clear()
 
     async def drain(self) -> None:
         """Wait until nothing is under way; calls made meanwhile are waited for, too."""
@@ -268,7 +285,7 @@ class Lane:
         for waiting in flight.calls:
             yield waiting.command.data
         if flight.mark:
-            yield hiredis.pack_command((b"ECHO", flight.mark))  # type: ignore[arg-type]
+            yield pack_words((b"ECHO", flight.mark))
         elif self._needs_confirmation(flight):
             yield self._wait
 
@@ -303,6 +320,7 @@ class Lane:
             return
         flights, self._flights = self._flights, deque()
         self._connection, self._warm = None, False
+        self.forget_scripts()  # the next connection may be to another server
         for flight in flights:
             flight.fail(error)
         if connection is not None:

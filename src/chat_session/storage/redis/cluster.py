@@ -9,12 +9,11 @@ import asyncio
 import random
 from collections.abc import Callable, Sequence
 
-import hiredis
 from redis.asyncio import ConnectionPool
 from redis.crc import key_slot
 from redis.exceptions import AskError, MovedError, RedisClusterException
 
-from chat_session.storage.redis.batching import Lane, Packed
+from chat_session.storage.redis.batching import Lane, Packed, pack_words
 from chat_session.storage.redis.faults import Lost
 from chat_session.storage.redis.topology import MakeLane
 
@@ -23,7 +22,7 @@ SLOTS = 16_384
 Address = tuple[str, int]
 MakePool = Callable[[Address], ConnectionPool]
 
-_CLUSTER_SLOTS = Packed(hiredis.pack_command((b"CLUSTER", b"SLOTS")), writes=False)  # type: ignore[arg-type]
+_CLUSTER_SLOTS = Packed(pack_words((b"CLUSTER", b"SLOTS")), writes=False)
 
 
 class Cluster:

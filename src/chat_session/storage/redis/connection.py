@@ -9,11 +9,10 @@ import random
 from collections.abc import Callable, Coroutine, Sequence
 from typing import Any, NamedTuple
 
-import hiredis
 from redis.exceptions import AskError, NoScriptError, RedisError, SlotNotCoveredError
 
 from chat_session.errors import StoreCorrupt
-from chat_session.storage.redis.batching import Lane, Packed
+from chat_session.storage.redis.batching import Lane, Packed, pack_words
 from chat_session.storage.redis.faults import Lost, classify, explain, is_wrong_type
 from chat_session.storage.redis.keys import expected_type
 from chat_session.storage.redis.scripts import Arg, Call
@@ -85,7 +84,7 @@ class Link:
         if lane is None:
             return await self._run(name, command, on, None, started)
         try:
-            reply = await lane.send(_pack(command), started + self._patience.call_timeout)
+            reply = await lane.send(_pack(command, lane), started + self._patience.call_timeout)
         except Lost as lost:
             reply = lost
         if self._greeting is not None and not isinstance(reply, (RedisError, Lost)):
@@ -99,13 +98,13 @@ class Link:
             return [await self.run(name, command) for command in commands]
         started = asyncio.get_running_loop().time()
         expires = started + self._patience.call_timeout
-        answers = [lane.submit(_pack(command), expires) for lane, command in zip(lanes, commands, strict=True)]
+        answers = [lane.submit(_pack(command, lane), expires) for lane, command in zip(lanes, commands, strict=True)]
         await _all_seen(answers)
-        forgotten = [i for i, answer in enumerate(answers) if _is_unknown_script(answer)]
-        for lane, text in {(lanes[i], _text_of(commands[i])) for i in forgotten}:
-            lane.submit(_pack((b"SCRIPT", b"LOAD", text)), expires).add_done_callback(_seen)
+        forgotten = [i for i, answer in enumerate(answers) if isinstance(_outcome(answer), NoScriptError)]
         for i in forgotten:
-            answers[i] = lanes[i].submit(_pack(commands[i]), expires)
+            lanes[i].forget_scripts()
+        for i in forgotten:
+            answers[i] = lanes[i].submit(_pack(commands[i], lanes[i]), expires)
         await _all_seen(answers)
         each = zip(commands, lanes, answers, strict=True)
         return [await self._run(name, command, None, (lane, _outcome(a)), started) for command, lane, a in each]
@@ -160,21 +159,21 @@ class Link:
             lane, reply = first
         else:
             lane = on or self._topology.lane(_key_of(command)) or await self._discover(_key_of(command))
-            reply = await lane.send(_pack(command), expires)
+            reply = await lane.send(_pack(command, lane), expires)
         if isinstance(reply, Lost):
             raise reply
-        by_text = asking = False
+        asking = False
         for _ in range(MAX_REDIRECTS):
             if not isinstance(reply, RedisError):
                 break
-            if isinstance(reply, NoScriptError) and isinstance(command, Call):
-                by_text = True
+            if isinstance(reply, NoScriptError):
+                lane.forget_scripts()
             elif isinstance(reply, AskError) and (target := self._topology.redirect(reply, lane)):
                 lane, asking = target, type(reply) is AskError
             elif not isinstance(command, Reading):
                 break
             command = command.script if isinstance(command, Reading) else command
-            reply = await lane.send(_pack(command, by_text=by_text, asking=asking), expires)
+            reply = await lane.send(_pack(command, lane, asking=asking), expires)
         return reply
 
     async def _discover(self, key: bytes) -> Lane:
@@ -201,40 +200,25 @@ async def _all_seen(answers: Sequence[asyncio.Future[Any]]) -> None:
     if answers:
         await asyncio.wait(answers)
     for answer in answers:
-        _seen(answer)
-
-
-def _seen(answer: asyncio.Future[Any]) -> None:
-    answer.exception()
+        answer.exception()
 
 
 def _outcome(answer: asyncio.Future[Any]) -> Any:
     return answer.exception() or answer.result()
 
 
-def _is_unknown_script(answer: asyncio.Future[Any]) -> bool:
-    return isinstance(_outcome(answer), NoScriptError)
-
-
-def _pack(command: Command, *, by_text: bool = False, asking: bool = False) -> Packed:
+def _pack(command: Command, lane: Lane, *, asking: bool = False) -> Packed:
+    """A script's text goes along when the lane meets it first: whatever leaves behind it finds it known."""
     if isinstance(command, Reading):
-        queued = b"".join(map(_pack_words, command.commands))
+        queued = b"".join(map(pack_words, command.commands))
         return Packed(_MULTI + queued + _EXEC, writes=False, replies=len(command.commands) + 2)
     if isinstance(command, Call):
-        words, writes = command.by_text() if by_text else command.by_name(), command.script.writes
+        script = command.script
+        words, writes = command.by_text() if lane.meets(script.sha) else command.by_name(), script.writes
     else:
         words, writes = command, False
-    data = _pack_words(words)
+    data = pack_words(words)
     return Packed(_ASKING + data, writes, replies=2) if asking else Packed(data, writes)
-
-
-def _pack_words(words: tuple[Arg, ...]) -> bytes:
-    data: bytes = hiredis.pack_command(words)  # type: ignore[arg-type]  # its stub knows one-element tuples only
-    return data
-
-
-def _text_of(command: Command) -> bytes:
-    return command.script.text if isinstance(command, Call) else b""
 
 
 def _key_of(command: Command) -> bytes:

@@ -1,7 +1,7 @@
 """The scripts as Python calls. A test holds each function against its script's header.
 
-A call is one EVALSHA. A server that does not know the script (a flush, a failover, a new node)
-answers NOSCRIPT, and the call is sent again as EVAL, which brings the text along.
+A call is one EVALSHA; the first of its script on a connection is an EVAL, which brings the text along.
+A server that has forgotten the script all the same (a flush) answers NOSCRIPT, and it is brought again.
 """
 
 from collections.abc import Iterable, Mapping, Sequence

@@ -145,9 +145,9 @@ class RedisStore:
         keys = self._keys.session(session_id)
         script = scripts.get_history(keys.meta, keys.history, limit=limit, before=before, after=after)
         windowed = before is not None or after is not None
-        reply = await self._link.run("get_history", script if windowed else _newest(script, limit))
+        reply = await self._link.run("get_history", script if windowed else _in_transaction(script, limit))
         try:
-            first, elements = self._facts(session_id, _count(*reply) if isinstance(reply[0], list) else reply)
+            first, elements = self._facts(session_id, _as_of_script(*reply) if isinstance(reply[0], list) else reply)
         except SessionNotFound:
             return []
         return [decode_message(element, seq) for seq, element in enumerate(elements, first)]
@@ -282,14 +282,14 @@ class RedisStore:
         return decode_meta(key, fields, self._default_ttl)
 
 
-def _newest(script: scripts.Call, limit: int) -> Reading:
+def _in_transaction(script: scripts.Call, limit: int) -> Reading:
     """What the script get_history does without a window, in a transaction."""
     meta, history = script.keys
     newest = (b"LRANGE", history, -limit, -1)
     return Reading(((b"HMGET", meta, b"userId", b"messageCount"), (b"LLEN", history), newest), script)
 
 
-def _count(meta: list[bytes | None], length: int, elements: list[bytes]) -> list[Any]:
+def _as_of_script(meta: list[bytes | None], length: int, elements: list[bytes]) -> list[Any]:
     """The script's reply, from that of the transaction."""
     user_id, count = meta
     if user_id is None:
