@@ -63,6 +63,17 @@ class Recorder:
         self._zero = time.monotonic()
         self.watch = watch
 
+    def hear_of(self, error: type[Exception]) -> asyncio.Event:
+        """Set by every call that ends with this error. It takes the place of ``watch``."""
+        heard = asyncio.Event()
+
+        def hear(call: Call) -> None:
+            if call.error.startswith(error.__name__):
+                heard.set()
+
+        self.watch = hear
+        return heard
+
     def moment(self) -> float:
         return time.monotonic() - self._zero
 

@@ -24,6 +24,7 @@ from chat_session.cli.comparing import read_whole
 from chat_session.cli.migrating import Migration
 from chat_session.message import MAX_LIMIT
 from chat_session.storage.redis.keys import Keys
+from odd_sessions import build_odd_sessions
 from places import RedisPlace
 
 JANUARY = datetime(2026, 1, 31, 8, 0, 0, 123_000, tzinfo=UTC)
@@ -108,15 +109,7 @@ IDS = ("odd", "empty", "trimmed", "worn")
 
 
 async def build_sessions(manager: SessionManager) -> None:
-    odd = {"topic": "退款", "n": None, "code": "42", "nested": [{"a": 1.5}], "messages": ["x"]}
-    await manager.create_session("用户:1 {x}", odd, session_id="odd", ttl=None)
-    await manager.switch_agent("odd", "human", note="taken over")
-    await manager.add_message(
-        "odd", {"id": "m1", "from": "tool", "text": "\x00\u202e😀", "type": "t", "score": 0.5}, epoch=1
-    )
-    await manager.create_session("u", session_id="empty")
-    await manager.create_session("u", session_id="trimmed", ttl=500)
-    await manager.add_messages("trimmed", [{"from": "user", "text": str(i)} for i in range(250)])
+    await build_odd_sessions(manager, "用户:1 {x}", {"code": "42", "nested": [{"a": 1.5}], "messages": ["x"]})
     worn = Session(
         session_id="worn",
         user_id="u",

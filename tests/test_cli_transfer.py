@@ -18,6 +18,7 @@ import pytest
 
 from chat_session import Message, SessionManager
 from chat_session.cli import main
+from odd_sessions import build_odd_sessions
 from ran import Ran
 
 EXAMPLES = Path(__file__).parents[1] / "examples"
@@ -424,18 +425,8 @@ def test_the_ttl_is_for_sessions_that_bring_none(store, tmp_path):
 
 
 def build_sessions(store: Store) -> None:
-    async def build(manager: SessionManager) -> None:
-        odd = {name: [name] for name in ("conversation", "user", "messages", "session", "metadata")}
-        await manager.create_session("用户:1", {"topic": "退款", "n": None, **odd}, session_id="odd", ttl=None)
-        await manager.switch_agent("odd", "human", note="taken over")
-        await manager.add_message(
-            "odd", {"id": "m1", "from": "tool", "text": "\x00\u202e😀", "type": "t", "score": 0.5}, epoch=1
-        )
-        await manager.create_session("u", session_id="empty")
-        await manager.create_session("u", session_id="trimmed", ttl=500)
-        await manager.add_messages("trimmed", [{"from": "user", "text": str(i)} for i in range(250)])
-
-    store.ask(build)
+    names = {name: [name] for name in ("conversation", "user", "messages", "session", "metadata")}
+    store.ask(lambda manager: build_odd_sessions(manager, "用户:1", names))
 
 
 def test_an_import_of_an_export_gives_the_same_sessions_messages_and_numbers(store, other, tmp_path):

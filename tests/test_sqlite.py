@@ -5,6 +5,8 @@ import os
 import sqlite3
 import subprocess
 import sys
+from collections.abc import Iterator
+from contextlib import closing, contextmanager
 from pathlib import Path
 
 import pytest
@@ -71,49 +73,47 @@ async def test_several_processes_write_at_the_same_time(tmp_path: Path) -> None:
         assert len({m.id for m in history}) == 400
 
 
+@contextmanager
+def held(path: Path) -> Iterator[None]:
+    """Somebody else has begun to write."""
+    with closing(sqlite3.connect(path, isolation_level=None)) as other:
+        other.execute("BEGIN IMMEDIATE")
+        yield
+
+
 async def test_readers_are_not_blocked_by_a_writer(tmp_path: Path) -> None:
     async with SessionManager.from_url(f"sqlite:///{tmp_path}/chat.db") as manager:
         await manager.create_session("u", session_id="s", ttl=600)
-        other = sqlite3.connect(tmp_path / "chat.db", isolation_level=None)
-        other.execute("BEGIN IMMEDIATE")
-        writing = asyncio.create_task(manager.add_message("s", {"from": "user", "text": "x"}))
-        async with asyncio.timeout(2):
-            assert await manager.get_session("s")
-        assert not writing.done()
-        other.execute("COMMIT")
-        other.close()
+        with held(tmp_path / "chat.db"):
+            writing = asyncio.create_task(manager.add_message("s", {"from": "user", "text": "x"}))
+            async with asyncio.timeout(2):
+                assert await manager.get_session("s")
+            assert not writing.done()
         assert (await writing).seq == 1
 
 
 async def test_a_file_held_by_another_process_is_unavailable_in_time(tmp_path: Path) -> None:
     async with SessionManager.from_url(f"sqlite:///{tmp_path}/chat.db", store_timeout=0.3) as manager:
         await manager.create_session("u", session_id="s", ttl=600)
-        other = sqlite3.connect(tmp_path / "chat.db", isolation_level=None)
-        other.execute("BEGIN IMMEDIATE")
-        with pytest.raises(StoreUnavailable) as failed:
+        with held(tmp_path / "chat.db"), pytest.raises(StoreUnavailable) as failed:
             await manager.add_message("s", {"from": "user", "text": "x"})
         assert "another process" in str(failed.value)
         assert failed.value.messages
-        other.execute("ROLLBACK")
-        other.close()
         assert (await manager.add_messages("s", failed.value.messages))[0].seq == 1
 
 
 async def test_a_call_that_was_cancelled_before_it_began_does_nothing(tmp_path: Path) -> None:
     async with SessionManager.from_url(f"sqlite:///{tmp_path}/chat.db") as manager:
         await manager.create_session("u", session_id="s", ttl=600)
-        other = sqlite3.connect(tmp_path / "chat.db", isolation_level=None)
-        other.execute("BEGIN IMMEDIATE")
-        first = asyncio.create_task(manager.add_message("s", {"from": "user", "text": "first"}))
-        while manager._in_flight == 0 or manager._store._writer._jobs.qsize():
-            await asyncio.sleep(0.001)  # the writer has taken it, and waits for the lock
-        second = asyncio.create_task(manager.add_message("s", {"from": "user", "text": "second"}))
-        while not manager._store._writer._jobs.qsize():
-            await asyncio.sleep(0.001)
-        second.cancel()
-        await asyncio.wait([second])
-        other.execute("COMMIT")
-        other.close()
+        with held(tmp_path / "chat.db"):
+            first = asyncio.create_task(manager.add_message("s", {"from": "user", "text": "first"}))
+            while manager._in_flight == 0 or manager._store._writer._jobs.qsize():
+                await asyncio.sleep(0.001)  # the writer has taken it, and waits for the lock
+            second = asyncio.create_task(manager.add_message("s", {"from": "user", "text": "second"}))
+            while not manager._store._writer._jobs.qsize():
+                await asyncio.sleep(0.001)
+            second.cancel()
+            await asyncio.wait([second])
         assert (await first).seq == 1
         assert [m.text for m in await manager.get_history("s")] == ["first"]
 

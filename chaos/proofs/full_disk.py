@@ -5,7 +5,6 @@ import os
 import shutil
 from pathlib import Path
 
-from chaos.recorder import Call
 from chaos.stores import File
 from chaos.trial import Skipped, Trial
 from chat_session import ChatSessionError, SessionManager, StoreFull
@@ -20,13 +19,7 @@ async def run(trial: Trial) -> None:
     store = File(folder / "chat.db")
     manager = trial.open_manager(store)
     sessions = await trial.create_sessions(manager, SESSIONS)
-    full = asyncio.Event()
-
-    def hear(call: Call) -> None:
-        if call.error.startswith(StoreFull.__name__):
-            full.set()
-
-    trial.recorder.watch = hear
+    full = trial.recorder.hear_of(StoreFull)
 
     async def fill() -> None:
         ballast = folder / "ballast"

@@ -5,7 +5,6 @@ from typing import Any
 
 from chaos.checker import Terms
 from chaos.load import Caller
-from chaos.recorder import Call
 from chaos.stores import Standalone
 from chaos.trial import Trial, together
 from chat_session import StoreFull
@@ -20,13 +19,7 @@ async def run(trial: Trial) -> None:
     managers = [trial.open_manager(store) for _ in range(2)]
     sessions = await trial.create_sessions(managers[0], SESSIONS)
     checking = trial.caller("checking", managers[1])
-    full = asyncio.Event()
-
-    def hear(call: Call) -> None:
-        if call.error.startswith(StoreFull.__name__):
-            full.set()
-
-    trial.recorder.watch = hear
+    full = trial.recorder.hear_of(StoreFull)
 
     async def fill() -> None:
         dice = trial.dice("limits")

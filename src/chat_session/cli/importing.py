@@ -7,6 +7,7 @@ from types import EllipsisType
 import msgspec
 
 from chat_session.cli.lines import DamagedFile, Line
+from chat_session.cli.runner import task_group
 from chat_session.cli.transcripts import Entry, Transcript, read_transcript
 from chat_session.errors import Conflict, InvalidInput, MessageConflict, SessionExists, SessionNotFound
 from chat_session.manager import SessionManager
@@ -64,15 +65,12 @@ class Importer:
 
     async def run(self, lines: AsyncIterator[Line]) -> None:
         """Import all lines. Raises StoreError, with the other lines under way cancelled."""
-        try:
-            async with asyncio.TaskGroup() as group:
-                try:
-                    async for line in lines:
-                        await self._begin(line, group)
-                except DamagedFile as damage:
-                    self._refuse(damage.number, f"{damage}; what was read before it is imported")
-        except BaseExceptionGroup as failures:
-            raise failures.exceptions[0] from None
+        async with task_group() as group:
+            try:
+                async for line in lines:
+                    await self._begin(line, group)
+            except DamagedFile as damage:
+                self._refuse(damage.number, f"{damage}; what was read before it is imported")
 
     async def _begin(self, line: Line, group: asyncio.TaskGroup) -> None:
         if line.raw is None:

@@ -16,7 +16,7 @@ from chat_session.cli.failures import PARTLY
 from chat_session.cli.opening import describe_store
 from chat_session.cli.options import Json, Layout, Prefix
 from chat_session.cli.output import ERR, Output, visible
-from chat_session.cli.runner import run
+from chat_session.cli.runner import run, task_group
 from chat_session.cli.tables import facts_table, make_table
 from chat_session.errors import InvalidInput, SessionExists, SettingsError, StoreError
 from chat_session.manager import SessionManager
@@ -208,13 +208,10 @@ async def _for_each_session(manager: SessionManager, work: Work) -> None:
         finally:
             slots.release()
 
-    try:
-        async with asyncio.TaskGroup() as group, aclosing(_scan_once(manager)) as sessions:
-            async for session in sessions:
-                await slots.acquire()
-                group.create_task(work_on(session))
-    except BaseExceptionGroup as failures:
-        raise failures.exceptions[0] from None
+    async with task_group() as group, aclosing(_scan_once(manager)) as sessions:
+        async for session in sessions:
+            await slots.acquire()
+            group.create_task(work_on(session))
 
 
 async def _scan_once(manager: SessionManager) -> AsyncGenerator[Session]:
