@@ -22,6 +22,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("proofs", nargs="*", metavar="R1", help="which proofs; all of them if none is named")
     parser.add_argument("--short", action="store_true", help="seconds instead of minutes; alone: the short set")
     parser.add_argument("--seed", type=int, help="the seed of every random choice; printed, if it is not given")
+    parser.add_argument("--minutes", type=float, help="how long R17 soaks; below 6 with fewer sessions")
     parser.add_argument("--store", choices=STORES, help="run on this store only")
     parser.add_argument("--output", type=Path, default=Path("var/chaos"), help="where reports and histories go")
     given = parser.parse_args(arguments)
@@ -32,9 +33,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
     console = Console(width=None if sys.stdout.isatty() else 200)
     console.print(f"seed {seed}", highlight=False)
     outcomes = []
-    for proof, store in choose(given.proofs, given.store, short=given.short):
+    pairs = choose(given.proofs, given.store, short=given.short)
+    if not pairs:
+        parser.error(f"none of these runs on {given.store}")
+    for proof, store in pairs:
         console.print(f"{proof.id} on {store}: {proof.title} …", highlight=False)
-        outcome = asyncio.run(run_proof(proof, store, seed, given.output, short=given.short))
+        minutes = given.minutes if proof.id == "R17" else None
+        outcome = asyncio.run(run_proof(proof, store, seed, given.output, short=given.short, minutes=minutes))
         console.print(_summary(outcome), markup=False, highlight=False)
         outcomes.append(outcome)
     print_table(outcomes, console)
@@ -50,10 +55,8 @@ def choose(names: Sequence[str], store: str | None, *, short: bool) -> list[tupl
         chosen = [proof for proof in PROOFS.values() if proof.in_short or not short]
     pairs = []
     for proof in chosen:
-        stores = proof.stores if names or not short else proof.stores[:1]
+        stores = proof.stores if names or store or not short else proof.stores[:1]
         pairs += [(proof, place) for place in stores if store in (None, place)]
-        if store in proof.stores and store not in stores:
-            pairs.append((proof, store))
     return pairs
 
 

@@ -37,7 +37,7 @@ def listen(recorder: Recorder) -> Iterator[None]:
         before.append((logger, logger.level, logger.propagate))
         logger.addHandler(ear)
         logger.propagate = False
-        logger.setLevel(logging.DEBUG if name == "chat_session" else logging.INFO)
+        logger.setLevel(logging.DEBUG)
     try:
         yield
     finally:

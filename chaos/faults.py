@@ -33,12 +33,12 @@ class Budget:
 async def command_every(
     store: RedisStore, interval: float, seconds: float, faults: Counter[str], *command: Any
 ) -> None:
-    """Give every primary this command again and again, for so long."""
+    """Give every primary this command again and again, for so long. A number that it replies is what it did."""
     loop = asyncio.get_running_loop()
     end = loop.time() + seconds
     with store.clients() as clients:
         while loop.time() < end:
             for client in clients:
-                client.execute_command(*command)
-                faults[" ".join(map(str, command[:2]))] += 1
+                reply = client.execute_command(*command)
+                faults[" ".join(map(str, command[:2]))] += reply if type(reply) is int else 1
             await asyncio.sleep(interval)

@@ -101,7 +101,9 @@ class Caller:
         """The history; every message of it must belong to the session that was asked for."""
         try:
             with self.recorder.calling("history", session, self.name) as call:
-                for message in await self.manager.get_history(session, limit):
+                history = await self.manager.get_history(session, limit)
+                call.count = len(history)
+                for message in history:
                     if message.text != text_of(session, message.id or ""):
                         call.strange = f"with {message.text[:80]!r}"
         except REFUSALS:
@@ -120,10 +122,12 @@ class Caller:
     async def do(self, kind: str, session: str, *facts: Any) -> Any:
         """Any other call by its name in the manager; None if it was refused."""
         try:
-            with self.recorder.calling(kind.split("_", maxsplit=1)[0], session, self.name):
-                return await getattr(self.manager, kind)(session, *facts)
+            with self.recorder.calling(kind.removesuffix("_session"), session, self.name) as call:
+                answer = await getattr(self.manager, kind)(session, *facts)
+                call.count = int(answer is not None)
         except REFUSALS:
             return None
+        return answer
 
     async def do_a_mixture(self, user: str, running: Running) -> None:
         """Create, append, fence, switch, extend, read, update and delete in sessions of one's own."""

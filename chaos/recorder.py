@@ -129,12 +129,11 @@ class Recorder:
         if known.ended is not None:
             known.ended -= self._zero
             self.counts[known.outcome] += 1
-            if known.error.endswith(_LEAKED):
-                self.leaks.append(f"{known.error} in {known.writer}")
         return known
 
-    def longest_outage(self) -> float:
-        return longest_outage(self.calls)
+    def longest_outage(self) -> float | None:
+        """None where the calls were not kept."""
+        return longest_outage(self.calls) if self.keep else None
 
     def write(self, path: Path, **header: Any) -> None:
         """Keep the history as JSON Lines; the first line says what run it is of."""
@@ -154,7 +153,8 @@ def longest_outage(calls: Iterable[Call]) -> float:
         since = waiting_since.setdefault(call.writer, call.begun)
         if call.ended is not None:
             longest = max(longest, call.ended - since)
-        if call.outcome == "ok" or (call.typed and call.error and "Unavailable" not in call.error):
+        told = call.typed and call.error and not call.error.startswith(("StoreUnavailable", "StoreReadOnly"))
+        if call.outcome == "ok" or told:
             del waiting_since[call.writer]
     return longest
 

@@ -19,6 +19,7 @@ class Outcome:
     title: str
     store: str
     seed: int
+    date: str = ""
     load: str = ""
     settings: dict[str, str] = field(default_factory=dict)
     faults: dict[str, int] = field(default_factory=dict)
@@ -28,7 +29,7 @@ class Outcome:
     lost: int = 0
     doubled: int = 0
     torn: int = 0
-    longest_outage: float = 0.0
+    longest_outage: float | None = 0.0
     seconds: float = 0.0
     notes: list[str] = field(default_factory=list)
     violations: list[str] = field(default_factory=list)
@@ -56,7 +57,7 @@ def print_table(outcomes: Sequence[Outcome], console: Console) -> None:
             "\n".join(one.notes),
             *(f"{number:,}" for number in (one.acknowledged, one.unknown, one.failed)),
             *(str(number) for number in (one.lost, one.doubled, one.torn)),
-            f"{one.longest_outage:.2f}",
+            "" if one.longest_outage is None else f"{one.longest_outage:.2f}",
             f"[red]{len(one.violations)}[/red]" if one.violations else "0",
             f"{one.seconds:.1f}",
             str(one.seed),
@@ -74,7 +75,10 @@ def print_table(outcomes: Sequence[Outcome], console: Console) -> None:
 
 
 def write_json(outcomes: Sequence[Outcome], folder: Path) -> Path:
-    """All of it, a list of objects."""
+    """All of it, a list of objects; what the file holds of other proofs and stores stays."""
     path = folder / "proofs.json"
-    path.write_text(json.dumps([asdict(one) for one in outcomes], indent=2, ensure_ascii=False) + "\n", "utf-8")
+    known = json.loads(path.read_text("utf-8")) if path.exists() else []
+    reports = {(one["proof"], one["store"]): one for one in [*known, *map(asdict, outcomes)]}
+    ordered = sorted(reports.values(), key=lambda one: (int(one["proof"][1:]), one["store"]))
+    path.write_text(json.dumps(ordered, indent=2, ensure_ascii=False) + "\n", "utf-8")
     return path

@@ -206,7 +206,7 @@ async def opened(kind: str, folder: Path, *options: str) -> AsyncIterator[Any]:
 
 
 @asynccontextmanager
-async def proxied(store: RedisStore, delay: float = 0.2) -> AsyncIterator[tuple[str, list[FaultProxy]]]:
+async def proxied(store: RedisStore) -> AsyncIterator[tuple[str, list[FaultProxy]]]:
     """The URL of the store as it is reached through proxies, and these; one before each node.
 
     A cluster's nodes announce the proxies' ports. Replicas go through them, too: those links are spared.
@@ -214,13 +214,11 @@ async def proxied(store: RedisStore, delay: float = 0.2) -> AsyncIterator[tuple[
     async with AsyncExitStack() as stack:
         if not isinstance(store, Clustered):
             [server] = store.servers()
-            proxy = await stack.enter_async_context(FaultProxy(server.port, delay=delay))
+            proxy = await stack.enter_async_context(FaultProxy(server.port))
             yield f"redis://127.0.0.1:{proxy.port}/0", [proxy]
             return
         nodes = store.topology.servers
-        proxies = [
-            await stack.enter_async_context(FaultProxy(node.port, delay=delay, spare_replicas=True)) for node in nodes
-        ]
+        proxies = [await stack.enter_async_context(FaultProxy(node.port, spare_replicas=True)) for node in nodes]
         for node, proxy in zip(nodes, proxies, strict=True):
             node.ask("CONFIG", "SET", "cluster-announce-port", proxy.port)
         ports = {str(proxy.port) for proxy in proxies}

@@ -1,6 +1,7 @@
 """One run of one proof: its dice, its store, its managers, its callers, its judgement."""
 
 import asyncio
+import gc
 import random
 import tempfile
 import time
@@ -9,13 +10,15 @@ from collections import Counter
 from collections.abc import Awaitable, Callable, Coroutine, Iterable, Sequence
 from contextlib import AsyncExitStack
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, TypeVar
 
-from chaos.checker import Terms, Verdict, Violation, check
+from chaos.case import Terms, Violation
+from chaos.checker import Verdict, check
 from chaos.eavesdrop import listen
 from chaos.load import Caller
-from chaos.look import look_through
+from chaos.look import Look, look_through
 from chaos.recorder import Recorder
 from chaos.report import Outcome
 from chaos.stores import NoServer, Store, opened, proxied
@@ -23,7 +26,8 @@ from chat_session import SessionManager
 
 T = TypeVar("T")
 
-PATIENT = {"redis_max_retries": 100, "redis_retry_delay": 20, "max_message_history": 10_000}
+PATIENCE = {"redis_max_retries": 100, "redis_retry_delay": 20}  # so that what fails is seen, and not the limit of tries
+CLOSING = 300.0  # seconds that a soak may take beyond its load
 
 
 class Skipped(Exception):
@@ -46,8 +50,11 @@ class Proof:
 class Trial:
     """What a proof works with. All that it opens is closed at the end; every random choice is the seed's."""
 
-    def __init__(self, outcome: Outcome, folder: Path, stack: AsyncExitStack, *, short: bool) -> None:
+    def __init__(
+        self, outcome: Outcome, folder: Path, stack: AsyncExitStack, *, short: bool, minutes: float | None = None
+    ) -> None:
         self.outcome = outcome
+        self.minutes = minutes
         self.folder = folder
         self.short = short
         self.recorder = Recorder()
@@ -56,6 +63,7 @@ class Trial:
         self._stack = stack
         self._managers: list[SessionManager] = []
         self._violations: list[Violation] = []
+        self._settings: dict[str, list[str]] = {}
 
     def pick(self, full: T, short: T) -> T:
         """What belongs to the form that is run."""
@@ -74,16 +82,26 @@ class Trial:
         store.client_settings = client_settings
         return store
 
-    async def open_proxies(self, store: Any, delay: float = 0.2) -> tuple[str, Any]:
+    async def open_proxies(self, store: Any) -> tuple[str, Any]:
         """The store's URL through proxies, and these."""
-        return await self._stack.enter_async_context(proxied(store, delay))
+        return await self._stack.enter_async_context(proxied(store))
 
     def open_manager(self, store: Store, url: str | None = None, **settings: Any) -> SessionManager:
         """A manager with the patience of a proof, where nothing else is said."""
-        manager = SessionManager.from_url(url or store.url, **{**self._patience(), **store.client_settings, **settings})
+        manager = SessionManager.from_url(url or store.url, **self.settings_for(store, **settings))
         self._stack.push_async_callback(manager.close)
         self._managers.append(manager)
         return manager
+
+    def settings_for(self, store: Store, **settings: Any) -> dict[str, Any]:
+        """Those of a manager on this store: patient, where nothing else is said. The report names them."""
+        patience = {} if self.outcome.store == "sqlite" else PATIENCE
+        given = {"max_message_history": 10_000, **patience, **store.client_settings, **settings}
+        for name, value in given.items():
+            values = self._settings.setdefault(name.upper(), [])
+            if str(value) not in values:
+                values.append(str(value))
+        return given
 
     def at_end(self, undo: Callable[[], Awaitable[None]]) -> None:
         """Undo this after what is opened later has been closed."""
@@ -98,6 +116,12 @@ class Trial:
 
     def note(self, text: str) -> None:
         self.outcome.notes.append(text)
+
+    def limit_outage(self, longest: float, outage: float | None = None, who: str = "a caller") -> None:
+        """Break a rule if somebody was without an answer for more seconds: ``outage``, or the longest of all."""
+        outage = self.recorder.longest_outage() if outage is None else outage
+        if outage is not None and outage > longest:
+            self.break_rule(f"{who} waited {outage:.1f} s for an answer; {longest:.1f} s are allowed")
 
     async def create_sessions(self, manager: SessionManager, count: int, *, users: int = 8) -> list[str]:
         """Sessions to write into, of a few users."""
@@ -123,15 +147,17 @@ class Trial:
         """
         for done_with in self._managers:
             await done_with.close()
+        self.outcome.settings = {name: " or ".join(values) for name, values in self._settings.items()} | store.facts()
         manager = self.open_manager(store, key_prefix=prefix)
         if final_sweep:
             await self.caller("judge", manager).sweep()
         look = await asyncio.to_thread(store.look, prefix)
         users = {call.user for call in self.recorder.calls if call.user}
         await look_through(manager, users, look)
-        self.outcome.settings = store.facts()
         verdict = check(self.recorder.calls, look, terms, leaks=self.recorder.leaks, unheard=self.recorder.unheard)
         self._violations += verdict.violations
+        self.recorder.leaks.clear()
+        self.recorder.unheard.clear()
         self.outcome.lost += len(verdict.lost)
         self.outcome.doubled += verdict.doubled
         self.outcome.torn += verdict.torn
@@ -143,26 +169,31 @@ class Trial:
         counts = Counter(call.outcome for call in recorder.calls) if recorder.keep else recorder.counts
         outcome.acknowledged, outcome.unknown, outcome.failed = counts["ok"], counts["unknown"], counts["failed"]
         outcome.faults = dict(+self.faults)
-        outcome.longest_outage = round(recorder.longest_outage(), 3)
+        outage = recorder.longest_outage()
+        outcome.longest_outage = None if outage is None else round(outage, 3)
+        self._violations += check((), Look(), leaks=recorder.leaks, unheard=recorder.unheard).violations
         outcome.violations = [str(violation) for violation in self._violations]
 
-    def _patience(self) -> dict[str, Any]:
-        if self.outcome.store == "sqlite":
-            return {"max_message_history": PATIENT["max_message_history"]}
-        return PATIENT
 
+async def run_proof(
+    proof: Proof, store: str, seed: int, output: Path, *, short: bool, minutes: float | None = None
+) -> Outcome:
+    """Run it within its time; never raises. On a violation the history is kept in ``output``.
 
-async def run_proof(proof: Proof, store: str, seed: int, output: Path, *, short: bool) -> Outcome:
-    """Run it within its time; never raises. On a violation the history is kept in ``output``."""
-    outcome = Outcome(proof.id, proof.title, store, seed)
+    ``minutes``: how long the load of a soak lasts.
+    """
+    outcome = Outcome(proof.id, proof.title, store, seed, date=f"{datetime.now(UTC):%Y-%m-%d}")
     started = time.perf_counter()
     with tempfile.TemporaryDirectory(prefix="chaos-", ignore_cleanup_errors=True) as folder:
         async with AsyncExitStack() as stack:
-            trial = Trial(outcome, Path(folder), stack, short=short)
+            trial = Trial(outcome, Path(folder), stack, short=short, minutes=minutes)
             limit = proof.short_limit if short else proof.limit
+            if minutes is not None:
+                limit = 60 * minutes + CLOSING
             with listen(trial.recorder):
                 await _attempt(proof, trial, limit)
                 await _close(stack, trial)
+                gc.collect()  # an error that nobody retrieved is told when its task is collected
             trial.close_books()
     outcome.seconds = round(time.perf_counter() - started, 2)
     if outcome.violations:

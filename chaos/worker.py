@@ -38,6 +38,7 @@ async def _work(plan: dict[str, Any]) -> None:
     def tell(call: Call) -> None:
         call.error, call.strange = call.error[:400], call.strange[:200]
         _tell({"worker": plan["name"], "call": recorder.export(call)})
+        _tell_what_was_heard(plan["name"], recorder)
 
     recorder = Recorder(tell)
     recorder.keep = False
@@ -45,8 +46,13 @@ async def _work(plan: dict[str, Any]) -> None:
         _set_clock(plan["clock"])
     with listen(recorder):
         await _serve(plan, recorder)
-    for leak in recorder.leaks:
-        _tell({"worker": plan["name"], "leak": leak[:400]})
+    _tell_what_was_heard(plan["name"], recorder)
+
+
+def _tell_what_was_heard(name: str, recorder: Recorder) -> None:
+    for kind, heard in (("leak", recorder.leaks), ("unheard", recorder.unheard)):
+        while heard:
+            _tell({"worker": name, kind: heard.pop()[:400]})
 
 
 async def _serve(plan: dict[str, Any], recorder: Recorder) -> None:
@@ -62,6 +68,8 @@ async def _serve(plan: dict[str, Any], recorder: Recorder) -> None:
 def _set_clock(offset: float) -> None:
     """This process's idea of the time, which the package asks for in one place, is wrong by so many seconds."""
     clock.time = SimpleNamespace(time_ns=lambda: time.time_ns() + int(offset * 1e9))  # type: ignore[assignment]
+    if abs(clock.now_ms() / 1000 - time.time() - offset) > 1:
+        raise RuntimeError("the clock could not be set wrong")
 
 
 async def _write(caller: Caller, plan: dict[str, Any]) -> None:
@@ -88,7 +96,7 @@ async def _mixture_and_sweep(caller: Caller, plan: dict[str, Any]) -> None:
         sweeper = Caller(f"{caller.name}.sweeper", caller.manager, caller.recorder, caller.dice)
         while True:
             await sweeper.sweep()
-            await sweeper.manager.get_active_sessions_count()
+            await sweeper.do("get_active_sessions_count", "")
             await asyncio.sleep(0.05)
 
     await asyncio.gather(_mixture(caller, plan), sweep())

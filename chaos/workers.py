@@ -56,7 +56,7 @@ class Workers:
         clock: float = 0,
         settings: dict[str, Any],
     ) -> None:
-        """Start a worker and wait until it has begun its first call. ``turns`` 0: it works until it is killed.
+        """Start a worker and wait until a call of it was answered. ``turns`` 0: it works until it is killed.
 
         ``clock`` is how many seconds its clock is wrong.
         """
@@ -68,10 +68,15 @@ class Workers:
         await self._heard[name].wait()
 
     async def kill(self, name: str) -> None:
-        """Kill -9; when this returns, all is in the recorder that the worker told."""
+        """Kill -9; when this returns, all is in the recorder that the worker told.
+
+        Raises RuntimeError if it had ended before by itself.
+        """
         if name in self._pids and not self._dead[name].is_set():
             os.kill(self._pids[name], signal.SIGKILL)
         await self._dead[name].wait()
+        if self.codes.get(name) != -signal.SIGKILL:
+            raise RuntimeError(f"worker {name} had ended by itself with {self.codes.get(name)}")
 
     async def wait(self, name: str) -> int:
         """Wait for the end of a worker that ends by itself; its exit code."""
@@ -87,6 +92,8 @@ class Workers:
                 self._pids[name] = facts["pid"]
             elif "leak" in facts:
                 self._recorder.leaks.append(facts["leak"])
+            elif "unheard" in facts:
+                self._recorder.unheard.append(facts["unheard"])
             elif "dead" in facts:
                 self.codes[name] = facts["dead"]
                 self._heard[name].set()
@@ -94,6 +101,7 @@ class Workers:
             else:
                 key = facts["call"]["writer"], facts["call"]["begun"]
                 self._calls[key] = self._recorder.adopt(facts["call"], self._calls.get(key))
-                self._heard[name].set()
+                if facts["call"]["ended"] is not None:
+                    self._heard[name].set()
         for event in (*self._heard.values(), *self._dead.values()):
             event.set()  # the process is gone; nobody waits for ever

@@ -1,6 +1,7 @@
 """The proofs by fault in their short forms, and the checker: it must see every promise that is broken."""
 
 import asyncio
+import logging
 import os
 import random
 import sys
@@ -10,19 +11,22 @@ import pytest
 
 sys.path.append(str(Path(__file__).resolve().parents[1]))  # where this is not run as "python -m pytest"
 
-from chaos.checker import Terms, Verdict, check
+from chaos.case import Terms
+from chaos.checker import Verdict, check
+from chaos.eavesdrop import listen
 from chaos.look import Kept, Look, Seen, Stored
 from chaos.proofs import PROOFS
 from chaos.recorder import MARK, Call, Recorder, read_history, text_of
 from chaos.trial import Proof, Trial, run_proof
+from chaos.workers import Workers
 
-from chat_session import StoreUnavailable
+from chat_session import SessionManager, StoreUnavailable
 from places import chosen_places, missing
 from servers import find_server
 
 DEADLINE = 2_000_000
-SHORT = [proof for proof in PROOFS.values() if proof.in_short]
-FILE = [PROOFS[name] for name in ("R20", "R21", "R22")]
+SHORT = [proof for proof in PROOFS.values() if proof.in_short and proof.stores[0] != "sqlite"]
+FILE = [proof for proof in PROOFS.values() if proof.in_short and proof.stores[0] == "sqlite"]
 
 
 @pytest.mark.skipif("redis" not in chosen_places(), reason="the proofs are of Redis")
@@ -117,6 +121,34 @@ def test_a_lost_message_is_counted_and_allowed_where_the_server_may_lose(case: C
 def test_a_lost_session_is_seen(case: Case) -> None:
     case.look = Look(now=1_000_000.0)
     assert case.broken() == {"I1"}
+
+
+def test_a_lost_session_is_counted_and_allowed_where_the_server_may_lose(case: Case) -> None:
+    case.look = Look(now=1_000_000.0)
+    verdict = case.judge(Terms(lossy=True))
+    assert (verdict.violations, case.create in verdict.lost) == ([], True)
+
+
+@pytest.mark.parametrize(("count", "broken"), [(2, {"I1"}), (3, set()), (4, set()), (5, {"I2"})])
+def test_of_trimmed_messages_as_many_are_counted_as_were_stored(case: Case, count: int, broken: set[str]) -> None:
+    case.first.seq, case.second.seq = 1, count
+    case.call("append", id="w-0", seq=2 if count > 2 else 1)
+    case.call("append", "unknown", id="w-3")
+    case.messages[:] = [Stored(count, "w-2", text_of("s", "w-2"))]
+    case.seen.count = case.kept.count = count
+    case.kept.length, case.kept.ids = 1, {"w-2": count}
+    assert case.broken(Terms(bound=1)) - {"I3"} == broken
+
+
+def test_a_living_session_that_is_told_as_nothing_is_seen(case: Case) -> None:
+    case.call("get", count=1)
+    case.call("history", count=2)
+    assert case.broken() == set()
+    case.call("get").begun += 1
+    assert case.broken() == {"I5"}
+    case.recorder.calls.pop()
+    case.call("history").begun += 1
+    assert case.broken() == {"I5"}
 
 
 def test_a_deleted_session_may_be_gone_and_must_be(case: Case) -> None:
@@ -338,8 +370,16 @@ def test_a_repeat_that_was_taken_for_another_message_is_seen(case: Case) -> None
     assert case.broken() == {"I12"}
 
 
+@pytest.mark.parametrize(
+    ("kind", "error"), [("create", "SessionExists: s"), ("append", "StoreCorrupt: s"), ("get", "StoreDenied: s")]
+)
+def test_an_error_without_a_ground_is_seen(case: Case, kind: str, error: str) -> None:
+    case.call(kind, "failed").error = error
+    assert case.broken() == {"I12"}
+
+
 def test_an_answer_to_somebody_else_is_seen(case: Case) -> None:
-    case.call("history").strange = "with the text of another session"
+    case.call("history", count=2).strange = "with the text of another session"
     assert case.broken() == {"I13"}
 
 
@@ -353,6 +393,27 @@ def test_a_text_in_a_log_or_an_error_is_seen(case: Case) -> None:
         raise StoreUnavailable(f"could not store {MARK}")
     assert MARK not in case.recorder.calls[-1].error
     assert case.broken(leaks=case.recorder.leaks) == {"I14"}
+
+
+def test_what_is_logged_is_heard() -> None:
+    recorder = Recorder()
+    with listen(recorder):
+        logging.getLogger("chat_session").debug("stored %s", MARK)
+        logging.getLogger("asyncio").error("Task exception was never retrieved")
+    assert (len(recorder.leaks), len(recorder.unheard)) == (1, 1)
+
+
+async def test_a_worker_that_has_ended_by_itself_cannot_be_killed(tmp_path: Path) -> None:
+    recorder = Recorder()
+    async with SessionManager.from_url(f"sqlite:///{tmp_path}/chat.db") as manager:
+        await manager.create_session("u", session_id="s")
+    async with Workers(recorder) as workers:
+        plan = {"sessions": ["s"], "turns": 1, "settings": {}}
+        await workers.start("one", f"sqlite:///{tmp_path}/chat.db", "write", 1, **plan)
+        assert await workers.wait("one") == 0
+        with pytest.raises(RuntimeError, match="ended by itself"):
+            await workers.kill("one")
+    assert [call.outcome for call in recorder.calls] == ["ok"]
 
 
 def test_the_longest_outage_is_from_the_first_try_to_the_first_answer() -> None:

@@ -42,9 +42,9 @@ _TABLE = (
     Proof("R17", "soak", soak.run, ONE, limit=2400, short_limit=120),
     Proof("R18", "primary frozen, Sentinel, WAIT 1", failovers.freeze, SENTINEL, limit=300, short_limit=90),
     Proof("R19", "one of four workers killed -9", killed_workers.one_of_four, EVERY, limit=300),
-    Proof("R20", "writer of a file killed -9", killed_workers.in_mid_call, FILE, limit=200),
-    Proof("R21", "disk full under a file", full_disk.run, FILE, limit=200),
-    Proof("R22", "three processes on one file", killed_workers.side_by_side, FILE, limit=300),
+    Proof("R20", "writer of a file killed -9", killed_workers.in_mid_call, FILE, limit=200, in_short=True),
+    Proof("R21", "disk full under a file", full_disk.run, FILE, limit=200, in_short=True),
+    Proof("R22", "three processes on one file", killed_workers.side_by_side, FILE, limit=300, in_short=True),
     Proof("R23", "primary frozen, Sentinel, WAIT 2", failovers.freeze_for_all, SENTINEL, limit=300, short_limit=90),
 )
 PROOFS = {proof.id: proof for proof in _TABLE}

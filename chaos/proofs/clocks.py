@@ -2,9 +2,11 @@
 
 import asyncio
 import time
+from typing import Any
 
+from chaos.case import Terms
 from chaos.load import TTL
-from chaos.trial import PATIENT, Trial
+from chaos.trial import Trial
 from chaos.workers import Workers
 
 WRONG = {"ahead": 7200, "behind": -7200}  # seconds
@@ -18,9 +20,8 @@ async def run(trial: Trial) -> None:
     sessions = await trial.create_sessions(manager, 16)
     async with Workers(trial.recorder) as workers:
         for name, offset in WRONG.items():
-            await workers.start(
-                name, store.url, "mixture and sweep", trial.outcome.seed, callers=4, settings=PATIENT, clock=offset
-            )
+            facts: dict[str, Any] = {"callers": 4, "settings": trial.settings_for(store), "clock": offset}
+            await workers.start(name, store.url, "mixture and sweep", trial.outcome.seed, **facts)
             trial.faults[f"clock {name}"] += 1
         writers = [trial.caller(f"w{i}", manager) for i in range(4)]
 
@@ -36,13 +37,10 @@ async def run(trial: Trial) -> None:
         await trial.run_under(disturb(), loads)
         for name in WRONG:
             await workers.kill(name)
-    verdict = await trial.judge(store)
+    verdict = await trial.judge(store, Terms(deaths=0))
     latest = time.time() * 1000 + 2 * TTL * 1000 + 1000
     for session, kept in verdict.look.kept.items():
         at = kept.deadlines.get("meta")
         if at is not None and at > latest:
             trial.break_rule(f"its deadline is {(at - latest) / 1000:.0f} s too late", session)
-    for call in trial.recorder.calls:
-        if call.kind == "sweep" and call.count:
-            trial.break_rule(f"{call.writer} swept {call.count} sessions, and none had died")
     trial.outcome.load = "4 writers; 2 workers of 4 mixed callers, 2 h ahead and 2 h behind"

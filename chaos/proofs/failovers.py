@@ -1,12 +1,10 @@
-"""R5, R6 and R18: the primary dies or freezes, and a replica takes over."""
+"""R5, R6, R18 and R23: the primary dies or freezes, and a replica takes over."""
 
 import asyncio
 import signal
 from collections.abc import Awaitable, Callable
 
-from redis import RedisError
-
-from chaos.checker import Terms
+from chaos.case import Terms
 from chaos.load import Caller
 from chaos.recorder import longest_outage
 from chaos.stores import Clustered, Replicated
@@ -14,7 +12,9 @@ from chaos.trial import Trial
 from topologies import wait_until
 
 CONFIRMED = {"redis_wait_replicas": 1, "redis_wait_timeout": 1000}
-DOWN_AFTER = 1.0  # seconds; the topology's
+DOWN_AFTER = 1.5  # seconds; the topology's
+GAP = 5.0  # seconds in which a cluster has another primary, and a replica that confirms
+WHOLE = 20.0  # seconds until the old primary has become a replica and confirms again
 ROUND_TRIP = 4.0  # seconds that a round trip may take: two fifths of the calls' ten
 SPLIT = 2.0  # seconds after its return in which a former primary may still have a follower
 CLOCKS = 0.05
@@ -34,7 +34,7 @@ async def sentinel(trial: Trial) -> None:
 
     await _load(trial, store, kill, times=trial.pick(10, 1), writers=8, sessions=16)
     await trial.judge(store)
-    _limit_outage(trial, DOWN_AFTER + 3.0)
+    trial.limit_outage(DOWN_AFTER + 3.0)
 
 
 async def cluster(trial: Trial) -> None:
@@ -62,8 +62,8 @@ async def cluster(trial: Trial) -> None:
     await trial.judge(store)
     reading = [call for call in trial.recorder.calls if call.writer.startswith("reader")]
     trial.note(f"promoted after {max(promoted):.1f} s, confirmed again after {max(unconfirmed):.1f} s at most")
-    _limit_outage(trial, max(promoted) + 1.5, longest_outage(reading), "a reader")
-    _limit_outage(trial, max(unconfirmed) + 2.0)
+    trial.limit_outage(GAP, longest_outage(reading), "a reader")
+    trial.limit_outage(GAP)
 
 
 async def freeze(trial: Trial) -> None:
@@ -77,9 +77,11 @@ async def freeze(trial: Trial) -> None:
     verdict = await trial.judge(store, Terms(lossy=True))
     for call in verdict.lost:
         if not any(-CLOCKS <= (call.ended or 0.0) - moment <= SPLIT for moment in returns):
-            trial.break_rule(f"{call.id} was lost, and no primary had returned within {SPLIT:g} s", call.session)
+            trial.break_rule(
+                f"{call.id or call.kind} was lost, and no primary had returned within {SPLIT:g} s", call.session
+            )
     trial.note(f"{len(verdict.lost)} lost that were confirmed to a primary that was none any more")
-    _limit_outage(trial, ROUND_TRIP + 3.0)
+    trial.limit_outage(ROUND_TRIP + 3.0)
 
 
 async def freeze_for_all(trial: Trial) -> None:
@@ -87,6 +89,7 @@ async def freeze_for_all(trial: Trial) -> None:
     store: Replicated = await trial.open_store(redis_wait_replicas=2, redis_wait_timeout=1000)
     await _freeze(trial, store)
     await trial.judge(store)
+    trial.limit_outage(WHOLE)
 
 
 async def _freeze(trial: Trial, store: Replicated) -> list[float]:
@@ -144,27 +147,10 @@ async def _load(
     loads += [_read_on(trial, reader, ids) for reader in readers]
     await trial.run_under(go_on(), loads)
     trial.outcome.load = f"{writers} writers, 4 readers, 2 mixed, {sessions} sessions"
-    await _settled(store)
-
-
-async def _settled(store: Replicated | Clustered) -> None:
-    """The primaries are those of which all are sure."""
-    async with asyncio.timeout(HEALTHY):
-        while True:
-            try:
-                await asyncio.to_thread(store.topology.wait_until_healthy, HEALTHY)
-                return
-            except RedisError:
-                await asyncio.sleep(0.1)
+    await asyncio.to_thread(store.topology.wait_until_healthy, HEALTHY)  # the primaries are those of which all are sure
 
 
 async def _read_on(trial: Trial, reader: Caller, sessions: list[str]) -> None:
     while trial.running():
         await reader.read(reader.dice.choice(sessions), 3)
         await asyncio.sleep(0.02)
-
-
-def _limit_outage(trial: Trial, longest: float, outage: float | None = None, who: str = "a caller") -> None:
-    outage = trial.recorder.longest_outage() if outage is None else outage
-    if outage > longest:
-        trial.break_rule(f"{who} waited {outage:.1f} s for an answer; {longest:.1f} s are allowed")

@@ -1,7 +1,5 @@
 """R1 and R2: a reply is lost after the server has done what was asked."""
 
-from collections import Counter
-
 from chaos.faults import Budget
 from chaos.trial import Trial, together
 
@@ -32,6 +30,6 @@ async def _lose(trial: Trial, fault: str, times: int, *, chance: float, store_ti
         proxy.fault = budget
     await trial.run_under(budget.spent.wait(), [w.write(sessions, trial.running, give_up=0.25) for w in writers])
     for proxy in proxies:
-        trial.faults += Counter(proxy.injected)
+        trial.faults += proxy.injected
     trial.outcome.load = f"{WRITERS} writers, {SESSIONS} sessions, {MANAGERS} managers"
     await trial.judge(store)

@@ -23,7 +23,7 @@ async def run(trial: Trial) -> None:
     dice = trial.dice("targets")
 
     async def move() -> None:
-        for slot in slots[: trial.pick(len(slots), 10)] if trial.short else slots:
+        for slot in slots[: trial.pick(len(slots), 10)]:
             owners = store.topology.owners()
             others = [server for server in store.topology.primaries() if server is not owners[slot]]
             await asyncio.to_thread(store.topology.migrate_slot, slot, dice.choice(others), 2)
@@ -59,4 +59,4 @@ async def _rebalance(trial: Trial, store: Clustered) -> None:
             process.kill()
     trial.faults["rebalance"] += 1
     if process.returncode:
-        trial.note(f"the rebalance ended with {process.returncode}: {output.decode()[-200:]}")
+        trial.break_rule(f"the rebalance ended with {process.returncode}: {output.decode()[-200:]}")

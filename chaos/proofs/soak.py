@@ -7,7 +7,7 @@ import random
 from collections import Counter
 from pathlib import Path
 
-from chaos.checker import Terms
+from chaos.case import Terms
 from chaos.faults import Budget
 from chaos.proxy import no_fault
 from chaos.recorder import text_of
@@ -22,7 +22,7 @@ GROWTH = 1.15  # of the last third's mean over the middle third's
 
 async def run(trial: Trial) -> None:
     """Memory, keys and descriptors are as flat in the last third as in the middle one."""
-    minutes = float(os.environ.get("CHAOS_MINUTES", trial.pick("30", "0.5")))
+    minutes = trial.minutes or trial.pick(30.0, 0.5)
     sessions, lifetimes, rate = SMALL if minutes < 6 else (SESSIONS, LIFETIMES, RATE)
     trial.recorder.keep = False
     store = await trial.open_store()
@@ -40,11 +40,11 @@ async def run(trial: Trial) -> None:
             elif kind != "nothing":
                 tail = ("TYPE", "normal", "SKIPME", "yes") if kind == "CLIENT KILL" else ()
                 store.on_all(*kind.split(), *tail)
-            trial.faults[kind] += kind != "nothing"
+            trial.faults[kind] += kind not in ("nothing", "swallow")
             if len(samples) % 20 == 0:
                 gc.collect()  # what only the collector can free is no leak, and with so many tasks it comes seldom
             samples.append(_sample(store))
-            await asyncio.sleep(min(2.0, minutes))
+            await asyncio.sleep(2.0 if minutes > 1 else 0.5)
 
     # Each talk has 2.5 messages and then waits for its end: so long may they be apart for that rate.
     pause = 2 * (sessions / rate - sum(lifetimes) / 2 / 2.5)
@@ -57,6 +57,7 @@ async def run(trial: Trial) -> None:
         await trial.run_under(disturb(), talkers)
     trial.outcome.load = f"{sessions:,} sessions of {lifetimes[0]} to {lifetimes[1]} s, about {rate} messages/s"
     _compare(trial, samples)
+    trial.faults += proxy.injected
     proxy.fault = no_fault
     await asyncio.sleep(lifetimes[1] + 1)  # now all of them have died, and only a sweep is owed
     await trial.judge(store, Terms(empty=True))
@@ -72,24 +73,28 @@ async def _talk(
 ) -> None:
     """One session after another; each is written to, read back whole, and left to die."""
     await _wait(trial, dice.uniform(0, lifetimes[0]))
+    now = asyncio.get_running_loop().time
     number = 0
     while trial.running():
         number += 1
         session, sent = f"s{name}.{number}", 0
         ttl = dice.randint(*lifetimes)
+        lives_until = now() + ttl
         try:
             with trial.recorder.calling("create", session, name):
                 await manager.create_session(f"u{dice.randrange(1000)}", session_id=session, ttl=ttl)
         except ChatSessionError:
             continue
-        for _ in range(dice.randrange(6)):
+        for sent in range(1, dice.randrange(6) + 1):
             await _wait(trial, dice.uniform(0, pause))
-            sent += 1
+            begun = now()
             if not await _send(trial, manager, session, f"m{sent}", name):
-                sent = -1
+                if trial.running() and now() < lives_until:
+                    trial.break_rule("was found dead before its time", session)
                 break
-        if sent >= 0:
-            await _read_back(trial, manager, session, sent)
+            lives_until = begun + ttl
+        else:
+            await _read_back(trial, manager, session, sent, lives_until)
         await _wait(trial, ttl)
 
 
@@ -108,13 +113,14 @@ async def _send(trial: Trial, manager: SessionManager, session: str, message_id:
     return False
 
 
-async def _read_back(trial: Trial, manager: SessionManager, session: str, sent: int) -> None:
+async def _read_back(trial: Trial, manager: SessionManager, session: str, sent: int, lives_until: float) -> None:
     try:
-        history = await manager.get_history(session)
+        found = [message.id for message in await manager.get_history(session)]
     except ChatSessionError:
         return
-    if history and [message.id for message in history] != [f"m{i}" for i in range(1, sent + 1)]:
-        trial.break_rule(f"{sent} messages were sent, {[message.id for message in history]} are there", session)
+    dead = not found and asyncio.get_running_loop().time() >= lives_until
+    if not dead and found != [f"m{i}" for i in range(1, sent + 1)]:
+        trial.break_rule(f"{sent} messages were sent, {found} are there", session)
 
 
 async def _wait(trial: Trial, seconds: float) -> None:

@@ -1,9 +1,8 @@
 """R13: eight sweepers, thousands of deaths, and sessions that are refreshed at the last moment."""
 
 import asyncio
-from collections import Counter
 
-from chaos.checker import Terms
+from chaos.case import Terms
 from chaos.load import TTL, Caller
 from chaos.trial import Trial, together
 from chat_session import ChatSessionError, SessionManager, SessionNotFound
@@ -20,18 +19,22 @@ async def run(trial: Trial) -> None:
     store = await trial.open_store()
     managers = [trial.open_manager(store) for _ in range(SWEEPERS)]
     happened = 0
+    survivors: set[str] = set()
     for number in range(rounds):
-        happened += await _round(trial, managers, number, deaths)
+        happened += await _round(trial, managers, number, deaths, survivors)
         swept = sum(call.count for call in trial.recorder.calls if call.kind == "sweep")
         if swept != happened:
             trial.break_rule(f"after round {number} {swept} deaths were counted, {happened} happened")
     trial.faults["deaths"] = happened
     trial.outcome.load = f"{SWEEPERS} sweepers, {REFRESHED} refreshed at the edge, {rounds} rounds of {deaths:,}"
-    await trial.judge(store, Terms(deaths=happened))
+    trial.faults["survivors"] = len(survivors)
+    verdict = await trial.judge(store, Terms(deaths=happened))
+    for session in survivors - verdict.look.sessions.keys():
+        trial.break_rule("was refreshed and given an hour, and is gone", session)
 
 
-async def _round(trial: Trial, managers: list[SessionManager], number: int, deaths: int) -> int:
-    """How many sessions died."""
+async def _round(trial: Trial, managers: list[SessionManager], number: int, deaths: int, survivors: set[str]) -> int:
+    """How many sessions died. Adds those that were kept from dying to ``survivors``."""
     over = asyncio.Event()
     callers = [trial.caller(f"r{number}.c{i}", manager) for i, manager in enumerate(managers)]
     mortals = [f"r{number}.m{i}" for i in range(deaths)]
@@ -49,11 +52,10 @@ async def _round(trial: Trial, managers: list[SessionManager], number: int, deat
                 trial.break_rule("a session could not be created")
         await asyncio.sleep(SHORT_LIFE + 0.1)  # now all of them have died
         over.set()
-    outcomes = Counter(task.result() for task in refreshed)
-    await asyncio.sleep(0)
     await callers[0].sweep()
-    trial.faults["survivors"] += outcomes["survived"]
-    return deaths + outcomes["died"]
+    survived = {session for task in refreshed if (session := task.result())}
+    survivors |= survived
+    return deaths + REFRESHED - len(survived)
 
 
 async def _sweep_on(caller: Caller, over: asyncio.Event) -> None:
@@ -70,7 +72,7 @@ async def _sweep_on(caller: Caller, over: asyncio.Event) -> None:
 
 
 async def _refresh(trial: Trial, caller: Caller, over: asyncio.Event) -> str:
-    """Keep a session from dying at the last moment, or a little after it; whether it "survived" or "died"."""
+    """Keep a session from dying at the last moment, or a little after it; its id, or nothing if it died."""
     session = f"{caller.name}.s"
     begun = trial.recorder.moment()
     await caller.create(session, f"u{caller.dice.randrange(50)}", ttl=SHORT_LIFE)
@@ -88,13 +90,13 @@ async def _refresh(trial: Trial, caller: Caller, over: asyncio.Event) -> str:
             lived = trial.recorder.moment() - begun
             if lived < SHORT_LIFE - CLOCKS:
                 trial.break_rule(f"was gone {lived:.3f} s after it had been given {SHORT_LIFE} s", session)
-            return "died"
+            return ""
         begun = now
     try:
         await caller.manager.set_session_ttl(session, TTL)
     except SessionNotFound:
-        return "died"
-    return "survived"
+        return ""
+    return session
 
 
 async def _touch(caller: Caller, session: str) -> bool:
