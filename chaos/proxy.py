@@ -2,7 +2,8 @@
 
 Every reply that comes back from the server has been executed; what happens to it is decided by
 ``fault``, a function that is asked once per chunk of replies and answers "pass", "swallow" (the
-client waits for ever), "reset" (the connection breaks), "cut" (half of it, then a break) or "delay".
+client waits for ever), "reset" (the connection breaks), "cut" (half of it, then a break), "delay" or
+"stall" (nothing goes either way on this connection from now on, and it stays open).
 With ``spare_replicas`` nothing happens to a server that comes to replicate: it is known by its PING.
 """
 
@@ -58,9 +59,12 @@ class FaultProxy:
                 first = await reader.read(65536)
                 spared = first.upper() == b"*1\r\n$4\r\nPING\r\n"
                 upstream.write(first)
+            flowing = asyncio.Event()
+            flowing.set()
             async with asyncio.TaskGroup() as both:
-                both.create_task(_forward(reader, upstream))
-                both.create_task(_forward(replies, writer) if spared else self._answer(replies, writer))
+                both.create_task(_forward(reader, upstream, flowing))
+                answers = _forward(replies, writer, flowing) if spared else self._answer(replies, writer, flowing)
+                both.create_task(answers)
         except* (OSError, _Broken):
             pass
         finally:
@@ -70,13 +74,18 @@ class FaultProxy:
             with suppress(OSError, asyncio.CancelledError):
                 await writer.wait_closed()
 
-    async def _answer(self, replies: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    async def _answer(
+        self, replies: asyncio.StreamReader, writer: asyncio.StreamWriter, flowing: asyncio.Event
+    ) -> None:
         while chunk := await replies.read(65536):
             fault = self.fault()
             if fault != "pass":
                 self.injected[fault] += 1
             if fault == "swallow":
                 continue
+            if fault == "stall":
+                flowing.clear()
+                await flowing.wait()
             if fault in ("reset", "cut"):
                 if fault == "cut":
                     writer.write(chunk[: len(chunk) // 2])
@@ -95,8 +104,9 @@ class _Broken(Exception):
     pass
 
 
-async def _forward(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+async def _forward(reader: asyncio.StreamReader, writer: asyncio.StreamWriter, flowing: asyncio.Event) -> None:
     while chunk := await reader.read(65536):
+        await flowing.wait()
         writer.write(chunk)
         await writer.drain()
     raise _Broken

@@ -265,6 +265,19 @@ def test_what_the_source_has_changed_since_is_replaced(migrate, databases, file)
     assert file.left("worn") > 890
 
 
+def test_a_copy_is_not_deleted_for_a_session_that_cannot_be_stored(migrate, databases, file):
+    source = databases[0]
+    source.ask(lambda manager: manager.create_session("u", session_id="s", ttl=600))
+    assert migrate(source, file).code == 0
+    with redis.Redis.from_url(source.url) as client:
+        for key in client.keys("session:s:*"):
+            client.expire(key, 400_000_000)
+    done = migrate(source, file)
+    assert (done.code, done.json["kept"]) == (1, 1)
+    assert "from 1 to" in done.differences["s"]
+    assert file.count() == 1
+
+
 def test_a_session_that_lives_longer_in_the_source_than_its_copy_is_replaced(migrate, file, other_file):
     file.ask(build_sessions)
     migrate(file, other_file)

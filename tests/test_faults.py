@@ -1,13 +1,13 @@
 """A server that is away, slow, full, forbidden, foreign or broken gives its own clear error, in time."""
 
 import asyncio
+import gc
 import itertools
-import os
 import random
 import signal
 import time
 from collections.abc import AsyncIterator, Callable, Iterator
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -27,6 +27,8 @@ from chat_session import (
     StoreReadOnly,
     StoreUnavailable,
 )
+from chat_session.storage.redis.faults import Lost
+from chat_session.storage.redis.packed import Packed, pack_words
 from chat_session.storage.redis.scripts import load
 from places import RedisPlace, eventually, start_server
 from servers import Server, free_port
@@ -67,10 +69,28 @@ def own_server(tmp_path_factory, server_folder: Path, request) -> Iterator[Serve
     yield from start_server("redis", server_folder / f"own-{abs(hash(request.node.nodeid))}")
 
 
+@contextmanager
+def frozen(server: Server) -> Iterator[None]:
+    """It does not run, and its connections stay open."""
+    assert server.process
+    server.process.send_signal(signal.SIGSTOP)
+    try:
+        yield
+    finally:
+        server.process.send_signal(signal.SIGCONT)
+
+
 def once(fault: str) -> Callable[[], str]:
     """The next reply meets the fault, those after it pass."""
     faults = iter((fault,))
     return lambda: next(faults, "pass")
+
+
+async def create_sessions(manager: SessionManager, count: int) -> None:
+    """When this returns, the manager has also looked at the server's settings, as it does after the first answer."""
+    for i in range(count):
+        await manager.create_session("u", session_id=f"s{i}", ttl=600)
+    await manager._store._link._greeting
 
 
 async def test_a_server_that_is_away_is_unavailable_after_retries_within_the_deadline(connect) -> None:
@@ -162,16 +182,12 @@ async def test_a_frozen_server_is_unavailable_and_the_manager_recovers_by_itself
     heard = Heard()
     manager = connect(own_server.url, hooks=[heard], store_timeout=1.0)
     await manager.create_session("u", session_id="s", ttl=600)
-    assert own_server.process
-    os.kill(own_server.process.pid, signal.SIGSTOP)
-    try:
+    with frozen(own_server):
         started = time.perf_counter()
         with pytest.raises(StoreUnavailable) as failed:
             await manager.add_message("s", {"id": "m", **TEXT})
         assert time.perf_counter() - started < 1.5
         assert failed.value.outcome_unknown
-    finally:
-        os.kill(own_server.process.pid, signal.SIGCONT)
     assert (await manager.add_message("s", {"id": "m", **TEXT})).seq == 1
     assert heard.up == [True, False, True]
 
@@ -368,6 +384,81 @@ async def test_who_is_cancelled_first_leaves_the_connection_to_those_behind(conn
     assert heard.retries == []
 
 
+async def test_who_is_cancelled_leaves_those_behind_no_longer_wait(connect, redis_place: RedisPlace) -> None:
+    async with FaultProxy(redis_place.server.port) as proxy:
+        manager = connect(f"redis://127.0.0.1:{proxy.port}", store_timeout=5.0)  # two seconds for a round trip
+        await create_sessions(manager, 1)
+        proxy.fault = once("swallow")
+        started = time.perf_counter()
+        first = asyncio.create_task(manager.get_session("s0"))
+        await asyncio.wait([first], timeout=1.5)
+        behind = asyncio.create_task(manager.get_session("s0"))
+        first.cancel()
+        assert await behind
+        assert time.perf_counter() - started < 3.0
+
+
+async def test_nobody_hears_of_a_fault_that_a_cancelled_caller_would_have_met(
+    connect, own_server: Server, caplog: pytest.LogCaptureFixture
+) -> None:
+    manager = connect(own_server.url, store_timeout=1.0)
+    await create_sessions(manager, 1)
+    with frozen(own_server):
+        for call in (manager.get_session, manager.get_session_ttl):
+            with pytest.raises(TimeoutError):
+                await asyncio.wait_for(call("s0"), 0.05)
+            with pytest.raises(StoreUnavailable):
+                await manager.get_session("s0")
+    gc.collect()
+    assert [record.message for record in caplog.records if record.name == "asyncio"] == []
+
+
+async def test_a_connection_that_could_not_take_all_does_not_break_the_next(connect, redis_place: RedisPlace) -> None:
+    heard = Heard()
+    async with FaultProxy(redis_place.server.port, delay=0.002) as proxy:
+        proxy.fault = lambda: "delay"
+        url = f"redis://127.0.0.1:{proxy.port}"
+        manager = connect(url, hooks=[heard], store_timeout=2.5, max_message_bytes=64_000_000)  # 1 s for a round trip
+        await create_sessions(manager, 10)
+        faults = iter(("stall",))
+        proxy.fault = lambda: next(faults, "delay")
+        first = asyncio.create_task(manager.get_session("s1"))
+        await asyncio.wait([first], timeout=0.6)
+        large = asyncio.create_task(manager.add_message("s2", {"from": "user", "text": "x" * 40_000_000}))
+        await first
+        for _ in range(200):  # for longer than the large one has left
+            await manager.get_session("s3")
+        await large
+    assert heard.retries == ["timeout"] * 2
+
+
+async def test_the_moment_to_give_up_is_kept_by_every_call(connect, own_server: Server) -> None:
+    manager = connect(own_server.url, store_timeout=60.0)
+    await create_sessions(manager, 1)
+    [lane] = manager._store._link._topology.lanes()
+    ask = Packed(pack_words((b"PING",)), writes=False)
+    now = asyncio.get_running_loop().time
+    with frozen(own_server):
+        waiting = asyncio.gather(*(lane.send(ask, now() + 10) for _ in range(2)), return_exceptions=True)
+        for _ in range(2):  # behind others, and alone
+            started = now()
+            with pytest.raises(Lost):
+                await lane.send(ask, now() + 0.2)
+            assert now() - started < 2
+    await waiting
+
+
+async def test_many_reads_that_met_a_fault_go_together_again(connect, redis_place: RedisPlace) -> None:
+    heard = Heard()
+    async with FaultProxy(redis_place.server.port) as proxy:
+        manager = connect(f"redis://127.0.0.1:{proxy.port}", hooks=[heard])
+        await create_sessions(manager, 40)
+        answers = itertools.count()
+        proxy.fault = lambda: "reset" if next(answers) == 1 else "pass"  # the list, and then the sessions in it
+        assert len(await manager.get_user_sessions("u")) == 40
+    assert heard.retries == ["connection"]
+
+
 async def test_a_reply_lost_from_the_middle_of_many_gives_nobody_anothers(connect, redis_place: RedisPlace) -> None:
     dice = random.Random(1)
     agents = {f"s{i}": dice.choice(("ai", "human")) for i in range(1000)}
@@ -428,6 +519,16 @@ async def test_a_server_out_of_memory_is_full_and_still_reads_and_deletes(connec
     assert await manager.get_active_sessions_count() == 1
     assert (await manager.cleanup_expired_sessions()).cleaned_count == 0
     assert (await manager.delete_session("s")).success
+
+
+async def test_a_full_server_knows_what_was_done_before_and_lets_metadata_go(connect, own_server: Server) -> None:
+    manager = connect(own_server.url)
+    await manager.create_session("u", {"mood": "calm"}, session_id="s", ttl=600)
+    await manager.add_message("s", {"id": "m", **TEXT})
+    with own_server.client() as client:
+        client.config_set("maxmemory", 1)
+    assert (await manager.add_message("s", {"id": "m", **TEXT})).duplicate
+    assert (await manager.update_session("s", {"mood": None})).metadata == {}
 
 
 async def test_a_busy_server_is_waited_for(connect, own_server: Server) -> None:
@@ -554,14 +655,15 @@ async def test_a_key_of_the_wrong_type_is_named_and_nothing_is_half_written(conn
 async def test_a_number_that_is_none_is_named(connect, redis_place: RedisPlace) -> None:
     manager = connect(redis_place.url)
     with redis_place.server.client() as client:
-        for field in ("ttl", "agentEpoch", "messageCount"):
-            for value in ("x", "1.5", "1e400", "-7", ""):
+        wrong = ("x", "1.5", "1e400", "-7", "")
+        for field, values in (("ttl", (*wrong, "0")), ("agentEpoch", wrong), ("messageCount", wrong)):
+            for value in values:
                 await manager.create_session("u", session_id="s", ttl=600)
                 client.hset("session:s:meta", field, value)
                 before = await redis_place.digest(manager)
-                for call in (manager.add_message("s", TEXT), manager.get_session("s")):
+                for call in (lambda: manager.add_message("s", TEXT), lambda: manager.get_session("s")):
                     with pytest.raises(StoreCorrupt) as failed:
-                        await call
+                        await call()
                     assert failed.value.key == "session:s:meta"
                 assert await redis_place.digest(manager) == before
                 await manager.delete_session("s")

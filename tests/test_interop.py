@@ -279,16 +279,17 @@ async def test_damaged_and_foreign_elements_keep_their_places(manager, node):
         b"[1, 2]",
         b'{"id": 7, "from": "user", "text": "a number for an id"}',
         b'{"text":"other order","from":"user","type":"text","id":"odd","mood":"good"}',
+        b'{"id":"null","from":"user","text":"no type","type":null,"timestamp":null,"mood":"good"}',
     ]
     _write(node, messages=[], raw=raw)
     history = await manager.get_history("js")
-    assert [m.type for m in history] == ["unreadable"] * 4 + ["text"]
-    assert [m.seq for m in history] == [1, 2, 3, 4, 5]
+    assert [m.type for m in history] == ["unreadable"] * 4 + ["text", None]
+    assert [m.seq for m in history] == [1, 2, 3, 4, 5, 6]
     assert history[0].extra == {"raw": "{broken"}
     assert (history[4].id, history[4].timestamp, history[4].extra) == ("odd", None, {"mood": "good"})
     added = await manager.add_message("js", {"from": "user", "text": "goes on"})
-    assert added.seq == 6
-    assert [m.seq for m in await manager.get_history("js")] == [2, 3, 4, 5, 6]
+    assert added.seq == 7
+    assert [m.seq for m in await manager.get_history("js")] == [3, 4, 5, 6, 7]
 
 
 async def test_a_sender_of_another_program_is_shown_as_unreadable_with_its_text(manager, node):

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from chat_session import SessionManager, StoreCorrupt, StoreIncompatible, StoreReadOnly, StoreUnavailable
+from chat_session import ManagerClosed, SessionManager, StoreCorrupt, StoreIncompatible, StoreReadOnly, StoreUnavailable
 
 WRITER = """
 import asyncio, sys
@@ -116,6 +116,36 @@ async def test_a_call_that_was_cancelled_before_it_began_does_nothing(tmp_path: 
             await asyncio.wait([second])
         assert (await first).seq == 1
         assert [m.text for m in await manager.get_history("s")] == ["first"]
+
+
+async def test_a_call_behind_the_close_is_refused_and_not_forgotten(tmp_path: Path) -> None:
+    async with SessionManager.from_url(f"sqlite:///{tmp_path}/chat.db") as manager:
+        await manager.create_session("u", session_id="s", ttl=600)
+        with held(tmp_path / "chat.db"):
+            writing = asyncio.create_task(manager.add_message("s", {"from": "user", "text": "x"}))
+            await asyncio.sleep(0)
+            closing_down = asyncio.create_task(manager._store.close())
+            await asyncio.sleep(0)
+            async with asyncio.timeout(2):
+                with pytest.raises(ManagerClosed):
+                    await manager._store.sweep()
+        assert (await writing).seq == 1
+        await closing_down
+        with pytest.raises(ManagerClosed):
+            await manager._store.count_sessions()
+
+
+async def test_whatever_breaks_in_the_thread_the_caller_learns_of_it(tmp_path: Path) -> None:
+    async with SessionManager.from_url(f"sqlite:///{tmp_path}/chat.db") as manager:
+        await manager.create_session("u", session_id="s", ttl=600)
+        with closing(sqlite3.connect(tmp_path / "chat.db", isolation_level=None)) as db:
+            db.execute("UPDATE sessions SET metadata = ?", (b'{"a":' + b"[" * 100_000,))
+        async with asyncio.timeout(5):
+            with pytest.raises(StoreCorrupt):
+                await manager.get_session("s")
+            with pytest.raises(StoreUnavailable):
+                await manager._store._reader.run("divide", lambda _: 1 // 0)
+            assert await manager.get_session("another") is None
 
 
 async def test_a_file_of_a_later_release_is_refused(tmp_path: Path) -> None:

@@ -9,7 +9,7 @@ from redis.asyncio import RedisCluster, Sentinel
 from redis.crc import key_slot
 
 from chat_session import Hooks, SessionManager, SettingsError, StoreIncompatible, StoreUnavailable
-from chat_session.storage.redis import batching
+from chat_session.storage.redis import batching, store
 from chat_session.storage.redis.index import Hint
 from chat_session.testing.place import until_dead
 
@@ -227,6 +227,22 @@ async def test_on_a_cluster_no_hint_is_later_than_its_deadline(cluster: Any) -> 
             for i in range(300):
                 deadline = client.execute_command("PEXPIRETIME", cluster.keys.meta(f"s{i}"))
                 assert client.zscore(cluster.keys.due(f"s{i}"), f"s{i}:u") < deadline
+
+
+async def test_on_a_cluster_counts_that_meet_are_exact(cluster: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(store, "BATCH", 3)  # so that a bucket takes several
+    async with cluster.open() as one, cluster.open() as other:
+        ids = [f"s{i}" for i in range(80)]
+        await asyncio.gather(*(one.create_session("u", session_id=each, ttl=1) for each in ids))
+        await asyncio.gather(*(one.add_message(each, TEXT) for each in ids))
+        for _ in range(4):
+            await asyncio.gather(*(one.set_session_ttl(each, 1) for each in ids))
+            due_at = asyncio.get_running_loop().time() + 1
+            await asyncio.sleep(0.5)
+            await asyncio.gather(*(one.extend_session(each) for each in ids))  # which leaves the hints as they are
+            await asyncio.sleep(due_at - asyncio.get_running_loop().time() + 0.01)
+            counts = await asyncio.gather(*(manager.get_active_sessions_count() for manager in (one, other) * 2))
+            assert counts == [80] * 4
 
 
 async def test_on_a_cluster_a_users_hint_goes_though_lists_and_sweeps_race(cluster: Any) -> None:

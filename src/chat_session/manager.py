@@ -63,7 +63,7 @@ class SessionManager:
 
     All calls check their arguments first (InvalidInput, nothing stored), are one atomic step each,
     and may raise StoreError. A manager belongs to the event loop of its first call; close it with
-    ``await close()`` or ``async with``. Round trips below are those to Redis.
+    ``await close()`` or ``async with``. Round trips below are those to one Redis server.
     """
 
     def __init__(

@@ -23,7 +23,7 @@ _PIPE_BYTES = 4096  # what a pipe that is ready takes without making us wait: PI
 async def export_lines(manager: SessionManager, user: str | None) -> AsyncGenerator[tuple[bytes, int]]:
     """A line for every living session, or for those of ``user``, with the number of its messages."""
     batch: list[Session] = []
-    async for session in _each_once(manager, user):
+    async for session in each_once(manager, user):
         batch.append(session)
         if len(batch) == _READS:
             for line in await asyncio.gather(*(_export(manager, each) for each in batch)):
@@ -35,7 +35,8 @@ async def export_lines(manager: SessionManager, user: str | None) -> AsyncGenera
             yield line
 
 
-async def _each_once(manager: SessionManager, user: str | None) -> AsyncGenerator[Session]:
+async def each_once(manager: SessionManager, user: str | None = None) -> AsyncGenerator[Session]:
+    """Every living session, or those of ``user``."""
     if user is not None:
         for session in await manager.get_user_sessions(user):
             yield session

@@ -2,16 +2,17 @@
 
 import asyncio
 import time
-from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from contextlib import aclosing, suppress
 from typing import Annotated, Any
 
 import msgspec
 import typer
-from rich.console import Group
+from rich.console import Group, RenderableType
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
 from chat_session.cli.comparing import TOLERANCE, Unmovable, Whole, compare, find_progress, read_whole
+from chat_session.cli.exporting import each_once
 from chat_session.cli.failures import PARTLY
 from chat_session.cli.opening import describe_store
 from chat_session.cli.options import Json, Layout, Prefix
@@ -21,7 +22,7 @@ from chat_session.cli.tables import facts_table, make_table
 from chat_session.errors import InvalidInput, SessionExists, SettingsError, StoreError
 from chat_session.manager import SessionManager
 from chat_session.message import check_messages
-from chat_session.session import Session
+from chat_session.session import Session, check_ttl
 
 SLOTS = 16  # sessions under way: their round trips are shared, and no more than 16 histories are held
 _ANY_TEXT = 64 * 1024 * 1024  # a text that stands in one store is not too long for the other
@@ -151,6 +152,7 @@ class Migration:
         if held > bound:
             raise Unmovable(f"holds {held} messages, over MAX_MESSAGE_HISTORY={bound}; raise it and run again")
         Session.from_dict(ours.session.to_dict())
+        check_ttl(ours.deadline.left())
         if ours.history:
             check_messages(ours.history, _ANY_TEXT)
         if len({message.id for message in ours.history}) < held:
@@ -208,18 +210,10 @@ async def _for_each_session(manager: SessionManager, work: Work) -> None:
         finally:
             slots.release()
 
-    async with task_group() as group, aclosing(_scan_once(manager)) as sessions:
+    async with task_group() as group, aclosing(each_once(manager)) as sessions:
         async for session in sessions:
             await slots.acquire()
             group.create_task(work_on(session))
-
-
-async def _scan_once(manager: SessionManager) -> AsyncGenerator[Session]:
-    seen: set[str] = set()  # a scan may give a session twice
-    async for session in manager.scan_sessions():
-        if session.session_id not in seen:
-            seen.add(session.session_id)
-            yield session
 
 
 async def _finish(work: Awaitable[None]) -> None:
@@ -274,11 +268,10 @@ def _summarize(migration: Migration, seconds: float, output: Output) -> None:
         "seconds": speed["seconds"],
         "sessions per second": speed["sessionsPerSecond"],
     }
-    shown = facts_table(list(words.items()))
-    if not differences:
-        output.answer(sides | tally | {"differences": []} | speed, shown)
-        return
-    table = make_table("session", "difference")
-    for difference in differences:
-        table.add_row(visible(difference.session_id), visible(difference.reason))
-    output.answer(sides | tally | {"differences": differences} | speed, Group(shown, table))
+    shown: RenderableType = facts_table(list(words.items()))
+    if differences:
+        table = make_table("session", "difference")
+        for difference in differences:
+            table.add_row(visible(difference.session_id), visible(difference.reason))
+        shown = Group(shown, table)
+    output.answer(sides | tally | {"differences": differences} | speed, shown)

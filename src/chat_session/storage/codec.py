@@ -104,7 +104,7 @@ def _decode_any(stored: bytes, seq: int) -> Message:
             sender=_sender(fields.pop("from")),
             text=_text(fields.pop("text")),
             timestamp=None if timestamp is None else from_iso(timestamp),
-            type=_text(fields.pop("type")) if "type" in fields else None,
+            type=None if (kind := fields.pop("type", None)) is None else _text(kind),
             seq=seq,
             extra=fields,
         )

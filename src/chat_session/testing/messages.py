@@ -189,6 +189,19 @@ class MessageContract:
         assert [m.id for m in await manager.get_history(session_id, 100)] == [f"m{i}" for i in range(15, 25)]
         assert (await manager.get_session(session_id)).message_count == 26  # type: ignore[union-attr]
 
+    async def test_what_stands_before_a_repeat_longer_than_the_history_is_stored(
+        self, open_manager: Callable[..., SessionManager]
+    ) -> None:
+        manager = open_manager(max_message_history=10)
+        session_id = (await manager.create_session("u")).session_id
+        batch = [{"id": f"m{i}", "from": "user", "text": str(i)} for i in range(25)]
+        await manager.add_messages(session_id, batch)
+        before = [{"id": f"x{i}", "from": "user", "text": str(i)} for i in range(3)]
+        results = await manager.add_messages(session_id, before + batch)
+        assert [(r.seq, r.duplicate) for r in results[:3]] == [(26, False), (27, False), (28, False)]
+        assert [(r.seq, r.duplicate) for r in results[3:]] == [(seq, True) for seq in range(1, 26)]
+        assert [m.id for m in await manager.get_history(session_id, 3)] == ["x0", "x1", "x2"]
+
     async def test_a_smaller_bound_trims_at_the_next_append(
         self, place: Place, open_manager: Callable[..., SessionManager]
     ) -> None:

@@ -13,8 +13,6 @@ from collections.abc import Awaitable, Iterable, Sequence
 from itertools import chain, count
 from typing import Any, NamedTuple, Protocol
 
-import hiredis
-from msgspec import Struct
 from redis.asyncio.connection import AbstractConnection
 from redis.exceptions import (
     ConnectionError,  # noqa: A004 - redis-py's own
@@ -24,6 +22,7 @@ from redis.exceptions import (
 )
 
 from chat_session.storage.redis.faults import Lost, OutOfStep, TooFewReplicas, classify
+from chat_session.storage.redis.packed import Packed, answer_of, pack_words
 from chat_session.storage.redis.replies import Replies
 from chat_session.telemetry.hooks import Hooks
 
@@ -37,28 +36,12 @@ MAX_ALONE_BYTES = 1 << 16  # of a lone call: it leaves without waiting for the s
 
 
 class Connections(Protocol):
-    """Where a lane borrows its connection. ``depth``: others may leave behind fewer calls than that."""
+    """Where a lane borrows its connection. ``depth``: behind fewer calls than that others may leave; 0: never."""
 
     depth: int
 
     async def acquire(self) -> AbstractConnection: ...
     async def release(self, connection: AbstractConnection) -> None: ...
-
-
-class Packed(Struct, frozen=True, gc=False):
-    """A command as it goes over the wire. ``writes``: replicas may be waited for.
-
-    ``replies``: how many the server gives; the first error is the answer, else the last.
-    """
-
-    data: bytes
-    writes: bool
-    replies: int = 1
-
-
-def pack_words(words: tuple[bytes | str | int, ...]) -> bytes:
-    data: bytes = hiredis.pack_command(words)  # type: ignore[arg-type]  # its stub knows one-element tuples only
-    return data
 
 
 class Confirmation(NamedTuple):
@@ -90,11 +73,12 @@ class _Waiting:
 class _Flight:
     """A round trip under way, and how far its replies have been read: who reads may be relieved in the middle."""
 
-    __slots__ = ("calls", "departed", "held", "landed", "mark", "replies", "sent")
+    __slots__ = ("calls", "departed", "due", "held", "landed", "mark", "replies", "sent")
 
-    def __init__(self, calls: Sequence[_Waiting], mark: bytes) -> None:
+    def __init__(self, calls: Sequence[_Waiting], mark: bytes, due: float) -> None:
         self.calls = calls
         self.mark = mark  # what the server says after its replies; empty: nothing
+        self.due = due  # when its round trip has taken too long
         self.sent = False  # while it waits for a connection
         self.departed = 0.0
         self.landed = 0  # calls whose replies have been read
@@ -112,8 +96,9 @@ class _Flight:
 class Lane:
     """Sends packed commands and gives each its reply. An error reply is given, not raised.
 
-    A lone call on a warm connection is carried by its caller's own task. Connecting is never left to a
-    task that somebody may cancel: asyncio then loses the socket.
+    A lone call on a warm connection is carried by its caller's own task. Otherwise the lane's own task
+    connects, since asyncio loses the socket of one who is cancelled in it; only a connection that was closed
+    while nobody used it is made anew by the caller.
     """
 
     def __init__(
@@ -146,7 +131,8 @@ class Lane:
 
     def send(self, command: Packed, expires: float) -> Awaitable[Any]:
         """Give the reply. Raises Lost if there is none by ``expires``, a moment of the loop's clock."""
-        if self._warm and not self._busy and len(command.data) < MAX_ALONE_BYTES:
+        in_time = expires - asyncio.get_running_loop().time() >= self._timeout  # no alarm is set for a lone call
+        if self._warm and not self._busy and in_time and len(command.data) < MAX_ALONE_BYTES:
             return self._send_alone(command, expires)
         if len(self._queue) >= MAX_QUEUE:
             return self._send_when_there_is_room(command, expires)
@@ -157,8 +143,8 @@ class Lane:
         loop = asyncio.get_running_loop()
         answer: asyncio.Future[Any] = loop.create_future()
         self._queue.append(_Waiting(command, expires, answer))
-        if self._alarm is None:
-            self._alarm = loop.call_at(expires, self._expire, loop)
+        if self._alarm is None or expires < self._alarm.when():
+            self._set_alarm(expires, loop)
         if not self._busy:
             self._busy = True
             self._carry_on(loop)
@@ -183,6 +169,7 @@ class Lane:
             await (asyncio.wait([self._pump]) if self._pump else asyncio.sleep(0.001))
         if self._alarm is not None:
             self._alarm.cancel()
+            self._alarm = None
 
     async def _send_alone(self, command: Packed, expires: float) -> Any:
         loop = asyncio.get_running_loop()
@@ -192,6 +179,7 @@ class Lane:
             await self._depart([waiting])
             await self._land()
         finally:
+            waiting.answer.cancel()  # if it was cancelled; one that is given stays as it is
             self._carry_on(loop)
         return await waiting.answer
 
@@ -233,7 +221,8 @@ class Lane:
             while self._queue and self._may_follow():
                 await self._depart(self._take())
         finally:
-            self._follower = None
+            if self._follower is asyncio.current_task():
+                self._follower = None
 
     def _take(self) -> list[_Waiting]:
         batch: list[_Waiting] = []
@@ -250,14 +239,16 @@ class Lane:
         """Send them, behind what is under way. Raises only if it is cancelled itself."""
         if not batch:
             return
-        leaving = self._board(batch)
+        loop = asyncio.get_running_loop()
+        due = loop.time() + self._timeout
+        leaving = self._board(batch, due)
         self._flights.extend(leaving)
         connection = self._connection
         try:
-            async with asyncio.timeout(self._timeout):
+            async with asyncio.timeout_at(due):
                 if connection is None:
                     connection = self._connection = await self._connections.acquire()
-                now = asyncio.get_running_loop().time()
+                now = loop.time()
                 for flight in leaving:
                     flight.sent, flight.departed = True, now
                 data = list(chain.from_iterable(map(self._data_of, leaving)))
@@ -268,18 +259,18 @@ class Lane:
             if not leaving[0].sent and leaving[0] in self._flights:  # cancelled before they left
                 self._flights.clear()
 
-    def _board(self, batch: Sequence[_Waiting]) -> list[_Flight]:
+    def _board(self, batch: Sequence[_Waiting], due: float) -> list[_Flight]:
         """Flights so short that their answers can be held; one that a WAIT confirms stays whole.
 
         Each that may be followed ends in a mark of its own.
         """
         if self._confirmation.replicas:
-            return [_Flight(batch, b"")]
+            return [_Flight(batch, b"", due)]
         parts = [batch[start : start + FLIGHT] for start in range(0, len(batch), FLIGHT)]
         far = self._depth > 0 and self._round_trip > FAR
         marked = len(parts) if far else len(parts) - 1
         marks = (b"chat-session %d" % next(self._marks) for _ in range(marked))
-        return [_Flight(part, next(marks, b"")) for part in parts]
+        return [_Flight(part, next(marks, b""), due) for part in parts]
 
     def _data_of(self, flight: _Flight) -> Iterable[bytes]:
         for waiting in flight.calls:
@@ -296,7 +287,7 @@ class Lane:
             return
         flight = self._flights[0]
         try:
-            async with asyncio.timeout(self._timeout):
+            async with asyncio.timeout_at(flight.due):  # also for whoever relieves a reader
                 healthy = await self._read_replies(Replies(connection), flight)
         except Exception as error:
             await self._crash(connection, error)
@@ -321,6 +312,9 @@ class Lane:
         flights, self._flights = self._flights, deque()
         self._connection, self._warm = None, False
         self.forget_scripts()  # the next connection may be to another server
+        follower, self._follower = self._follower, None
+        if follower is not None and follower is not asyncio.current_task():
+            follower.cancel()  # it waits for the old socket, and would close the next
         for flight in flights:
             flight.fail(error)
         if connection is not None:
@@ -340,7 +334,12 @@ class Lane:
             if not waiting.answer.done():
                 left.append(waiting.expires)
         if left:
-            self._alarm = loop.call_at(min(left), self._expire, loop)
+            self._set_alarm(min(left), loop)
+
+    def _set_alarm(self, moment: float, loop: asyncio.AbstractEventLoop) -> None:
+        if self._alarm is not None:
+            self._alarm.cancel()
+        self._alarm = loop.call_at(moment, self._expire, loop)
 
     def _needs_confirmation(self, flight: _Flight) -> bool:
         return self._confirmation.replicas > 0 and any(waiting.command.writes for waiting in flight.calls)
@@ -351,7 +350,6 @@ class Lane:
         Replies come in the order of their calls; with one of them missing, a caller would be given another's.
         So answers are held until all of a flight have come, and its mark after them.
         """
-        healthy = True
         confirm = self._needs_confirmation(flight)
         while flight.landed < len(flight):
             reply = await replies.next()
@@ -360,11 +358,11 @@ class Lane:
                 flight.replies.append(reply)
                 if len(flight.replies) < waiting.command.replies:
                     continue
-                reply = _answer_of(flight.replies)
+                reply = answer_of(flight.replies)
                 flight.replies.clear()
             flight.landed += 1
-            healthy = healthy and not isinstance(reply, ReadOnlyError)
             flight.held.append((waiting, reply))
+        healthy = not any(isinstance(reply, ReadOnlyError) for _, reply in flight.held)
         if confirm:
             return self._confirm(await replies.next(), flight) and healthy
         if flight.mark:
@@ -387,10 +385,3 @@ class Lane:
             else:
                 waiting.fail(TooFewReplicas(f"{confirmed} of {wanted} replicas confirmed it in time"), sent=True)
         return isinstance(confirmed, Exception) or confirmed >= wanted
-
-
-def _answer_of(replies: Sequence[Any]) -> Any:
-    """The first error among them, or in the last of them, else the last."""
-    last = replies[-1]
-    parts = last if isinstance(last, list) else ()
-    return next((part for part in (*replies, *parts) if isinstance(part, RedisError)), last)

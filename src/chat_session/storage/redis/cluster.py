@@ -13,8 +13,9 @@ from redis.asyncio import ConnectionPool
 from redis.crc import key_slot
 from redis.exceptions import AskError, MovedError, RedisClusterException
 
-from chat_session.storage.redis.batching import Lane, Packed, pack_words
+from chat_session.storage.redis.batching import Lane
 from chat_session.storage.redis.faults import Lost
+from chat_session.storage.redis.packed import Packed, pack_words
 from chat_session.storage.redis.topology import MakeLane
 
 SLOTS = 16_384

@@ -110,12 +110,13 @@ class ClusterIndex:
             # A living one that was met in a user's list is left as it is: when it was read is not known.
             seen = hint.score if life.left is None or hint.read_at else MISSING
             moves.append(scripts.move_hint(due, member=hint.member, seen=seen, verdict=verdict))
-        moved = [reply[1] == 1 for reply in await self._link.run_all(name, moves)]
+        told = [reply[1] for reply in await self._link.run_all(name, moves)]
+        moved = [answer == 1 for answer in told]
         each = list(zip(hints, lives, verdicts, moved, strict=True))
         follow = [(h, life, verdict) for h, life, verdict, done in each if done or h.score == MISSING]
         await self._follow(name, follow)
         removed = sum(done and verdict == "remove" for _, _, verdict, done in each)
-        return Settled([not done for done in moved], removed)
+        return Settled([answer == 0 for answer in told], removed)
 
     async def _follow(self, name: str, moved: Sequence[tuple[Hint, _Life, str]]) -> None:
         """Move the users' hints as the due ones were.
@@ -132,7 +133,7 @@ class ClusterIndex:
                 user = self._keys.user(user_id)
                 moves.append(scripts.move_hint(user, member=session_id, seen=life.user_score, verdict=final))
             replies = await self._link.run_all(name, moves)
-            failed = [entry for entry, reply in zip(moved, replies, strict=True) if not reply[1]]
+            failed = [entry for entry, reply in zip(moved, replies, strict=True) if reply[1] != 1]
             again = [hint for hint, _, verdict in failed if verdict == "remove"]
             if not again:
                 return

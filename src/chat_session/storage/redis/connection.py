@@ -12,9 +12,10 @@ from typing import Any, NamedTuple
 from redis.exceptions import AskError, NoScriptError, RedisError, SlotNotCoveredError
 
 from chat_session.errors import StoreCorrupt
-from chat_session.storage.redis.batching import Lane, Packed, pack_words
+from chat_session.storage.redis.batching import Lane
 from chat_session.storage.redis.faults import Lost, classify, explain, is_wrong_type
 from chat_session.storage.redis.keys import expected_type
+from chat_session.storage.redis.packed import Packed, pack_words
 from chat_session.storage.redis.scripts import Arg, Call
 from chat_session.storage.redis.topology import Topology
 from chat_session.telemetry.hooks import Hooks
@@ -35,6 +36,8 @@ Command = Call | Reading | tuple[Arg, ...]
 
 _MULTI, _EXEC = b"*1\r\n$5\r\nMULTI\r\n", b"*1\r\n$4\r\nEXEC\r\n"
 _ASKING = b"*1\r\n$6\r\nASKING\r\n"
+
+_FAILED = (RedisError, Lost)
 
 MAX_PAUSE = 1.0  # seconds
 MAX_REDIRECTS = 16  # of one call; a slot that is on the move sends us to and fro a few times
@@ -87,27 +90,39 @@ class Link:
             reply = await lane.send(_pack(command, lane), started + self._patience.call_timeout)
         except Lost as lost:
             reply = lost
-        if self._greeting is not None and not isinstance(reply, (RedisError, Lost)):
+        if self._greeting is not None and not isinstance(reply, _FAILED):
             return reply  # nearly always
         return await self._run(name, command, on, (lane, reply), started)
 
     async def run_all(self, name: str, commands: Sequence[Command]) -> list[Any]:
-        """Several in one round trip, as far as they fit; the replies in their order. Raises as ``run``."""
+        """Several in one round trip, as far as they fit; the replies in their order. Raises as ``run``.
+
+        After a fault the first that met it is sent until it is answered, and then the others together again.
+        """
+        started = asyncio.get_running_loop().time()
+        replies: dict[int, Any] = {}
+        left: Sequence[int] = range(len(commands))
+        while left:
+            tries = await self._try_all([commands[i] for i in left], started + self._patience.call_timeout)
+            failed = {i: done for i, done in zip(left, tries, strict=True) if not done or isinstance(done[1], _FAILED)}
+            replies.update((i, done[1]) for i, done in zip(left, tries, strict=True) if done)
+            first = next(iter(failed), None)
+            again = [i for i in failed if i == first or isinstance(replies.get(i), AskError)]  # those know their way
+            runs = [self._run(name, commands[i], None, failed.pop(i), started) for i in again]
+            replies.update(zip(again, await _together(runs), strict=True))
+            left = list(failed)
+        if self._greeting is None:
+            self._greeting = asyncio.create_task(self._greet(self))
+        return [replies[i] for i in range(len(commands))]
+
+    async def _try_all(self, commands: Sequence[Command], expires: float) -> Sequence[tuple[Lane, Any] | None]:
+        """One try of each: where, and the reply, or Lost. None, and nothing is sent, if it is not known where."""
         lanes = [lane for command in commands if (lane := self._topology.lane(_key_of(command)))]
         if len(lanes) < len(commands):  # the first of all calls to a cluster, or the first after a fault
-            return [await self.run(name, command) for command in commands]
-        started = asyncio.get_running_loop().time()
-        expires = started + self._patience.call_timeout
+            return [None] * len(commands)
         answers = [lane.submit(_pack(command, lane), expires) for lane, command in zip(lanes, commands, strict=True)]
         await _all_seen(answers)
-        forgotten = [i for i, answer in enumerate(answers) if isinstance(_outcome(answer), NoScriptError)]
-        for i in forgotten:
-            lanes[i].forget_scripts()
-        for i in forgotten:
-            answers[i] = lanes[i].submit(_pack(commands[i], lanes[i]), expires)
-        await _all_seen(answers)
-        each = zip(commands, lanes, answers, strict=True)
-        return [await self._run(name, command, None, (lane, _outcome(a)), started) for command, lane, a in each]
+        return list(zip(lanes, map(_outcome, answers), strict=True))
 
     async def servers(self) -> Sequence[Lane]:
         """Every server that takes writes, for operators' scans. Raises as ``run``."""
@@ -195,10 +210,24 @@ class Link:
         return StoreCorrupt(keys[0].decode(errors="replace"), "was of the wrong type a moment ago")
 
 
+async def _together(runs: Sequence[Coroutine[Any, Any, Any]]) -> list[Any]:
+    """Side by side; when all have ended, raise what the first to fail raised."""
+    outcomes = await asyncio.gather(*runs, return_exceptions=True)
+    for outcome in outcomes:
+        if isinstance(outcome, BaseException):
+            raise outcome
+    return outcomes
+
+
 async def _all_seen(answers: Sequence[asyncio.Future[Any]]) -> None:
     """Wait for all; an exception in one is noticed, though another may be raised first."""
-    if answers:
-        await asyncio.wait(answers)
+    try:
+        if answers:
+            await asyncio.wait(answers)
+    except asyncio.CancelledError:
+        for answer in answers:
+            answer.cancel()
+        raise
     for answer in answers:
         answer.exception()
 

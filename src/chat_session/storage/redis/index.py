@@ -12,7 +12,7 @@ from chat_session.storage.redis.keys import IndexKeys, Keys, due_member, parse_d
 
 
 class Hint(NamedTuple):
-    """An entry of the due index as it was read; when that was, by the clock of its server, in milliseconds."""
+    """An entry of the due index as it was read. ``read_at``: milliseconds by its server's clock; 0: not known."""
 
     member: bytes
     score: bytes
@@ -25,7 +25,7 @@ class Hint(NamedTuple):
 
 
 class Settled(NamedTuple):
-    """Of each hint whether it still stands as it was read, and how many were removed."""
+    """Of each hint whether it stands as it was read and will be met again, and how many were removed."""
 
     standing: Sequence[bool]
     removed: int

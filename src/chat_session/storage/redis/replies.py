@@ -17,6 +17,8 @@ from redis.exceptions import ConnectionError, RedisError, ResponseError  # noqa:
 class Replies:
     """The replies of a connection in their order. An error reply is given, not raised."""
 
+    __slots__ = ("_connection", "_parser", "_reader", "_stream")
+
     def __init__(self, connection: AbstractConnection) -> None:
         self._connection = connection
         self._parser: Any = getattr(connection, "_parser", None)

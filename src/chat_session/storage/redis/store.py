@@ -1,4 +1,7 @@
-"""The store on Redis and Valkey: each write one script and, but for delete, one round trip."""
+"""The store on Redis and Valkey: each write one script and, but for delete, one round trip.
+
+On a cluster creation, deletion and a new ttl take more: see ``cluster_index.py``.
+"""
 
 import secrets
 from collections.abc import AsyncIterator, Mapping, Sequence
@@ -38,7 +41,7 @@ BATCH = 500  # hints or sessions per round trip: each costs the server a few mic
 
 
 class RedisStore:
-    """Keeps SessionStore's promises on one Redis server."""
+    """Keeps SessionStore's promises on one Redis server or a cluster."""
 
     def __init__(self, link: Link, keys: Keys, index: Index, *, default_ttl: int, max_history: int) -> None:
         self._link = link

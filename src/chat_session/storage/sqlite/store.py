@@ -250,8 +250,7 @@ def _push(db: sqlite3.Connection, session: Session, drafts: Sequence[Draft], max
         known = _find_known(db, session_id, message, element)
         if known is not None:
             appended.append(Appended(known, duplicate=True))
-        elif end is not None and to_come >= max_history:
-            seq = (end.seq or 0) - to_come
+        elif end is not None and to_come >= max_history and (seq := (end.seq or 0) - to_come) > 0:
             appended.append(Appended(msgspec.structs.replace(message, seq=seq), duplicate=True))
         else:
             count += 1
@@ -351,5 +350,5 @@ def _decode(row: Sequence[Any]) -> Session:
             ttl=row[8],
             metadata=msgspec.json.decode(row[9], type=dict[str, Any]),
         )
-    except (ValueError, msgspec.MsgspecError) as error:
+    except (ValueError, msgspec.MsgspecError, RecursionError) as error:
         raise StoreCorrupt(f"session {row[0]}", f"does not read as a session ({error!r})", session_id=row[0]) from error

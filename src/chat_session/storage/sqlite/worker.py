@@ -14,7 +14,7 @@ from importlib.resources import files
 from queue import Empty, SimpleQueue
 from typing import Any, NamedTuple, TypeVar
 
-from chat_session.errors import ChatSessionError
+from chat_session.errors import ChatSessionError, ManagerClosed
 from chat_session.storage.sqlite.faults import SCHEMA_VERSION, explain, read_schema_version
 
 T = TypeVar("T")
@@ -40,9 +40,12 @@ class Worker:
         self._busy_timeout = busy_timeout
         self._jobs: SimpleQueue[_Job | None] = SimpleQueue()
         self._thread: threading.Thread | None = None
+        self._closed = False
 
     async def run(self, name: str, work: Callable[[sqlite3.Connection], T]) -> T:
-        """Run ``work`` in a transaction and give its result once that is committed. Raises StoreError."""
+        """Run ``work`` in a transaction; give its result once that is committed. Raises StoreError, ManagerClosed."""
+        if self._closed:
+            raise ManagerClosed
         if self._thread is None:
             self._thread = threading.Thread(target=self._serve, name=f"chat-session {self._begin}", daemon=True)
             self._thread.start()
@@ -53,6 +56,7 @@ class Worker:
 
     async def close(self) -> None:
         """Finish what is queued, then close the file."""
+        self._closed = True
         if self._thread is not None:
             self._jobs.put(None)
             await asyncio.to_thread(self._thread.join)
@@ -68,7 +72,7 @@ class Worker:
             try:
                 connection = connection or self._open()
                 outcomes = self._transact(connection, batch)
-            except (sqlite3.Error, ChatSessionError, OSError) as error:
+            except Exception as error:  # whatever breaks, each caller learns of it, typed
                 outcomes = [explain(error, self._path, job.name) for job in batch]
             _answer(batch, outcomes)
         if connection is not None:

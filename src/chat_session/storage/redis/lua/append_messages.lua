@@ -6,12 +6,12 @@ local now, default_ttl, max_history, expect, first = ARGV[1], ARGV[2], tonumber(
 --#include slide
 --#include session
 --#include check
-if fresh == 0 then -- a repeat is activity, and a write, so that its replicas can be waited for
-  call('HSET', KEYS[1], 'userId', found[1])
-else
-  if expect ~= '' and tonumber(expect) ~= epoch then return {'STALE', epoch, current} end
-  --#include push
-  call('HSET', KEYS[1], 'lastActiveAt', now, 'messageCount', string.format('%d', count))
+if fresh == 0 then -- a repeat is activity
+  touch(find_deadline(ttl), found[1])
+  return answer
 end
+if expect ~= '' and tonumber(expect) ~= epoch then return {'STALE', epoch, current} end
+--#include push
+call('HSET', KEYS[1], 'lastActiveAt', now, 'messageCount', string.format('%d', count))
 expire(find_deadline(ttl), unpack(KEYS))
 return answer

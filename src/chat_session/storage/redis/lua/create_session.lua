@@ -12,8 +12,7 @@ local seq, first = tonumber(ARGV[6]), 8 + tonumber(ARGV[7])
 local deadline = find_deadline(ttl)
 local owner, tokens = unpack(call('HMGET', KEYS[1], 'userId', 'epochTokens'))
 if owner and string.find(tokens or '', token, 1, true) then
-  call('HSET', KEYS[1], 'userId', owner) -- a write in any case, so that its replicas can be waited for
-  expire(deadline, KEYS[1], KEYS[2], KEYS[3], KEYS[4])
+  touch(deadline, owner)
   return {'OK', deadline}
 end
 if owner then return {'EXISTS'} end

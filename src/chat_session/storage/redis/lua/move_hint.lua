@@ -5,11 +5,11 @@
 -- ARGV  member | seen | verdict
 --       verdict: remove, mark, drop, or the score it shall have
 -- REPLY OK moved
+--       1; 0: it stands as it was seen and may not go yet; -1: it does not stand so any more
 local member, seen, verdict = ARGV[1], tonumber(ARGV[2]), ARGV[3]
 
-local score = tonumber(redis.call('ZSCORE', KEYS[1], member) or nil)
-if not score then return {'OK', 0} end
-if score ~= seen and not (score == 0 and verdict == 'remove') then return {'OK', 0} end
+local score = tonumber(redis.call('ZSCORE', KEYS[1], member))
+if not score or score ~= seen and not (score == 0 and verdict == 'remove') then return {'OK', -1} end
 local time = redis.call('TIME')
 local now = time[1] * 1000 + math.floor(time[2] / 1000)
 local dead = verdict == 'remove' or verdict == 'mark'

@@ -10,8 +10,7 @@ local agent, expect, token, first = ARGV[4], ARGV[5], ARGV[6], 7
 --#include session
 local place = string.find(tokens, token, 1, true)
 if place then
-  call('HSET', KEYS[1], 'userId', found[1]) -- a write in any case, so that its replicas can be waited for
-  expire(find_deadline(ttl), unpack(KEYS))
+  touch(find_deadline(ttl), found[1])
   return {'OK', epoch - (#tokens + 1 - place) / #token + 1, 0}
 end
 if expect ~= '' and expect ~= current and tonumber(expect) ~= epoch then return {'STALE', epoch, current} end

@@ -19,7 +19,7 @@ for name, value in pairs(merged) do
 end
 if entries > max_entries or bytes > max_bytes then return {'FULL'} end
 
+for i = 5, 4 + removed do redis.call('HDEL', KEYS[1], ARGV[i]) end -- first: a server that is full lets it pass
 redis.call('HSET', KEYS[1], 'userId', merged['userId']) -- a write in any case, so that replicas can be waited for
-for i = 5, 4 + removed do redis.call('HDEL', KEYS[1], ARGV[i]) end
 if #ARGV > 4 + removed then redis.call('HSET', KEYS[1], unpack(ARGV, 5 + removed)) end
 return {'OK', redis.call('HGETALL', KEYS[1])}

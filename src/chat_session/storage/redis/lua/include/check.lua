@@ -17,7 +17,7 @@ for i = 1, n do
     count = math.max(count, call('LLEN', KEYS[3])) -- another program may have pushed, uncounted
     seq = tonumber(string.match(known, '^%d+'))
     stored = call('LINDEX', KEYS[3], seq - count - 1) or ARGV[at + 2]
-  elseif repeated_end and n - i >= max_history then
+  elseif repeated_end and n - i >= max_history and n - i < repeated_end then
     seq, stored = repeated_end - (n - i), ARGV[at + 2]
   else
     fresh = fresh + 1

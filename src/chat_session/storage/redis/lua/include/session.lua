@@ -10,6 +10,6 @@ if not found[1] then return {'GONE'} end
 local ttl, epoch = whole(found[2] or default_ttl), whole(found[3] or 0)
 local count = whole(found[4] or call('LLEN', KEYS[3]))
 local current, tokens = found[5] or 'ai', found[6] or ''
-if not ttl then return {'CORRUPT', 'ttl'} end
+if not ttl or ttl == 0 then return {'CORRUPT', 'ttl'} end
 if not epoch then return {'CORRUPT', 'agentEpoch'} end
 if not count then return {'CORRUPT', 'messageCount'} end

@@ -5,13 +5,20 @@ local call = redis.call
 local function find_deadline(ttl)
   if ttl == -1 then return '+inf' end
   local time = call('TIME')
-  return string.format('%d', time[1] * 1000 + time[2] / 1000 + ttl * 1000)
+  return string.format('%.0f', time[1] * 1000 + math.floor(time[2] / 1000) + ttl * 1000)
 end
 
 local function expire(deadline, ...)
   for _, key in ipairs({...}) do
     if deadline == '+inf' then call('PERSIST', key) else call('PEXPIREAT', key, deadline) end
   end
+end
+
+-- What a repeated call does besides answering: a write in any case, so that its replicas can be waited for.
+-- PEXPIREAT first: with it a server that is full lets the rest pass.
+local function touch(deadline, owner)
+  expire(deadline, KEYS[1], KEYS[2], KEYS[3], KEYS[4])
+  call('HSET', KEYS[1], 'userId', owner)
 end
 
 -- A SET that takes the deadline along.
