@@ -2,6 +2,7 @@
 
 import random
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from typing import Any
 
 from chaos.recorder import Call, Recorder, text_of
@@ -118,6 +119,11 @@ class Caller:
         except REFUSALS:
             return -1
         return call.count
+
+    async def count(self) -> None:
+        """How many sessions live; it meets the same hints as a sweep."""
+        with suppress(*REFUSALS), self.recorder.calling("count", "", self.name):
+            await self.manager.get_active_sessions_count()
 
     async def do(self, kind: str, session: str, *facts: Any) -> Any:
         """Any other call by its name in the manager; None if it was refused."""

@@ -65,7 +65,7 @@ class FaultProxy:
                 both.create_task(_forward(reader, upstream, flowing))
                 answers = _forward(replies, writer, flowing) if spared else self._answer(replies, writer, flowing)
                 both.create_task(answers)
-        except* (OSError, _Broken):
+        except* (OSError, _Broken, asyncio.CancelledError):  # of one that is cancelled asyncio 3.11 complains
             pass
         finally:
             for end in (writer, upstream):

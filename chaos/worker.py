@@ -12,6 +12,7 @@ import random
 import signal
 import sys
 import time
+import traceback
 from types import SimpleNamespace
 from typing import Any
 
@@ -96,7 +97,7 @@ async def _mixture_and_sweep(caller: Caller, plan: dict[str, Any]) -> None:
         sweeper = Caller(f"{caller.name}.sweeper", caller.manager, caller.recorder, caller.dice)
         while True:
             await sweeper.sweep()
-            await sweeper.do("get_active_sessions_count", "")
+            await sweeper.count()
             await asyncio.sleep(0.05)
 
     await asyncio.gather(_mixture(caller, plan), sweep())
@@ -146,6 +147,8 @@ def main() -> None:
             try:
                 asyncio.run(_work(plan))
                 code = 0
+            except BaseException:
+                traceback.print_exc()
             finally:
                 os._exit(code)
         _names[pid] = plan["name"]

@@ -64,7 +64,7 @@ async def _sweep_on(caller: Caller, over: asyncio.Event) -> None:
         await caller.sweep()
         match caller.dice.randrange(4):
             case 0:
-                await caller.manager.get_active_sessions_count()
+                await caller.count()
             case 1:
                 await caller.manager.get_user_sessions(f"u{caller.dice.randrange(50)}")
             case _:
