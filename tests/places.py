@@ -10,14 +10,15 @@ from typing import Any
 
 import pytest
 
+from certificates import Tls, supports_tls
 from chat_session import SessionManager
 from chat_session.storage.redis.keys import Keys
 from servers import Server, find_bundled_server, find_server
-from topologies import ClusterTopology, SentinelTopology, TlsServer, supports_tls
+from topologies import ClusterTopology, SentinelTopology, TlsServer
 
 PLACES = ("redis", "redis62", "sentinel", "cluster", "tls", "sqlite", "memory")
 
-# What the application's user needs, as documented; ``doctor`` and ``export`` want SCAN and ZSCAN besides.
+# What the application's user needs, as documented.
 ACL = (
     "~session:* ~sessions:due:* ~user:*:sessions resetchannels -@all +evalsha +eval +multi +exec +echo "
     "+hgetall +hget +hmget +hexists +hset +hdel +set +llen +lindex +lrange +rpush +lpop +pttl +pexpireat "
@@ -143,8 +144,17 @@ def start_place(name: str, folder: Path) -> Iterator[RedisPlace]:
         if not supports_tls(program):
             missing("server that speaks TLS")
         with TlsServer(program, folder, acl=ACL) as tls:
-            files = {"ca": tls.ca_file, "cert": tls.cert_file, "key": tls.key_file}
-            yield RedisPlace(tls, tls.url, **{f"redis_tls_{name}_file": str(file) for name, file in files.items()})
+            yield RedisPlace(tls, tls.url, **tls.tls.settings)
+    elif name in ("sentinel-tls", "cluster-tls"):
+        if not supports_tls(program):
+            missing("server that speaks TLS")
+        certificates = Tls(folder / "certificates")
+        if name == "sentinel-tls":
+            with SentinelTopology(program, folder, tls=certificates) as sentinel:
+                yield RedisPlace(sentinel, sentinel.url, **certificates.settings)
+        else:
+            with ClusterTopology(program, folder, tls=certificates) as cluster:
+                yield ClusterPlace(cluster, cluster.url, **certificates.settings)
     else:
         for server in start_server(name, folder):
             yield RedisPlace(server, server.unix_url)

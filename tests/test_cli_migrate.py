@@ -172,14 +172,21 @@ def test_sessions_change_their_layout_into_another_database_or_under_another_pre
     assert_same(source, back)
 
 
-def test_sessions_go_from_a_server_to_a_cluster_and_back(migrate, databases, cluster):
+@pytest.mark.parametrize("name", ["cluster", "sentinel", "tls"])
+def test_sessions_go_from_a_server_to_other_topologies_and_back(migrate, databases, start, monkeypatch, name):
     source, back, _ = databases
+    place = start(name)
+    for setting, value in place.settings.items():
+        monkeypatch.setenv(setting.upper(), value)
+    place.clear()
+    there = Side(place.url)
     source.ask(build_sessions)
-    assert migrate(source, cluster).json["copied"] == 4
-    assert_same(source, cluster)
-    assert migrate(source, cluster).json["unchanged"] == 4
-    assert migrate(cluster, Side(back.url, key_layout="plain")).code == 0
+    assert migrate(source, there).json["copied"] == 4
+    assert_same(source, there)
+    assert migrate(source, there).json["unchanged"] == 4
+    assert migrate(there, Side(back.url, key_layout="plain")).code == 0
     assert_same(source, back)
+    place.clear()
 
 
 def test_a_session_goes_on_in_the_target_where_it_was(migrate, file, other_file):

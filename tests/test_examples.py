@@ -22,6 +22,7 @@ from chat_session import ChatSessionError, SessionManager, Settings
 from chat_session.storage.redis import faults
 from chat_session.telemetry.hooks import Hooks
 from chat_session.telemetry.prometheus import PrometheusHooks
+from places import ACL
 
 ROOT = Path(__file__).parent.parent
 EXAMPLES = ROOT / "examples"
@@ -222,6 +223,11 @@ def test_the_env_example_names_every_setting_and_changes_nothing(tmp_path: Path)
     names = [line.partition("=")[0] for line in lines if line and not line.startswith("#")]
     assert sorted(names) == sorted(name.upper() for name in Settings.model_fields)
     assert Settings.load() == Settings.model_construct()
+
+
+def test_the_storage_page_gives_the_acl_user_the_rights_it_is_tested_with() -> None:
+    [rules] = re.findall(r"ACL SETUSER chat on >PASSWORD (.*?)```", (DOCS / "storage-layout.md").read_text(), re.DOTALL)
+    assert rules.split() == ACL.split()
 
 
 def test_the_errors_page_names_every_code_with_its_class() -> None:

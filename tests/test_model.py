@@ -1,6 +1,7 @@
 """The manager against a plain Python model: random operations, some by several tasks at once, same answers."""
 
 import asyncio
+import os
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -13,6 +14,7 @@ from chat_session import AgentConflict, MessageConflict, SessionExists, SessionM
 from places import eventually
 
 HISTORY = 5
+EXAMPLES = int(os.environ.get("MODEL_EXAMPLES", "12"))  # runs of 30 steps in each place
 IDS = st.sampled_from(["s1", "s2", "s3", "s4"])
 USERS = st.sampled_from(["u", "user:1", "{x}", "客服 😀"])
 MESSAGE_IDS = st.sampled_from(["a", "b", 'c"\\', "d", "e", "f", "g", "h"])
@@ -34,17 +36,21 @@ class Model:
     metadata: dict[str, Any] = field(default_factory=dict)
     history: list[tuple[int, str, str]] = field(default_factory=list)  # seq, id, text
 
-    def append(self, message_id: str, text: str) -> tuple[int, bool]:
-        """Its seq, and whether it was there before."""
-        for seq, known, _ in self.history:
-            if known == message_id:
-                return seq, True
-        self.count += 1
-        self.history = [*self.history, (self.count, message_id, text)][-HISTORY:]
-        return self.count, False
+    def append(self, *batch: tuple[str, str]) -> list[tuple[int, bool]]:
+        """Of each id with its text its seq, and whether it was there before: which is decided before any is stored."""
+        known = {message_id: seq for seq, message_id, _ in self.history}
+        answers = []
+        for message_id, text in batch:
+            if message_id not in known:
+                self.count += 1
+                self.history.append((self.count, message_id, text))
+            answers.append((known.get(message_id, self.count), message_id in known))
+        self.history = self.history[-HISTORY:]
+        return answers
 
-    def conflicts(self, message_id: str, text: str) -> bool:
-        return any(known == message_id and stored != text for _, known, stored in self.history)
+    def conflicts(self, *batch: tuple[str, str]) -> bool:
+        known = {message_id: text for _, message_id, text in self.history}
+        return any(known.get(message_id, text) != text for message_id, text in batch)
 
     def knows(self, message_id: str) -> bool:
         return any(known == message_id for _, known, _ in self.history)
@@ -94,7 +100,7 @@ class Machine(RuleBasedStateMachine):
         if model is None:
             with pytest.raises(SessionNotFound):
                 self.run(send)
-        elif model.conflicts(message_id, text):
+        elif model.conflicts((message_id, text)):
             with pytest.raises(MessageConflict):
                 self.run(send)
         elif epoch not in (None, model.epoch) and not model.knows(message_id):
@@ -102,19 +108,23 @@ class Machine(RuleBasedStateMachine):
                 self.run(send)
         else:
             result = self.run(send)
-            assert (result.seq, result.duplicate) == model.append(message_id, text)
+            assert [(result.seq, result.duplicate)] == model.append((message_id, text))
 
     @rule(session_id=IDS, batch=st.dictionaries(MESSAGE_IDS, TEXTS, min_size=1, max_size=8))
     def append_batch(self, session_id: str, batch: dict[str, str]) -> None:
         model = self.sessions.get(session_id)
         messages = [{"id": message_id, "from": "user", "text": text} for message_id, text in batch.items()]
-        fits = len(batch) <= HISTORY  # of longer ones only the end is remembered: see the contract
         if model is None:
             with pytest.raises(SessionNotFound):
                 self.run(self.manager.add_messages(session_id, messages))
-        elif fits and not any(model.knows(message_id) for message_id in batch):
+        elif len(batch) > HISTORY and any(map(model.knows, batch)):
+            return  # a repeat is told by its end: see the contract
+        elif model.conflicts(*batch.items()):
+            with pytest.raises(MessageConflict):
+                self.run(self.manager.add_messages(session_id, messages))
+        else:
             results = self.run(self.manager.add_messages(session_id, messages))
-            assert [(r.seq, r.duplicate) for r in results] == [model.append(*pair) for pair in batch.items()]
+            assert [(r.seq, r.duplicate) for r in results] == model.append(*batch.items())
 
     @rule(session_id=IDS, count=st.integers(2, 6))
     def append_by_several_tasks(self, session_id: str, count: int) -> None:
@@ -130,7 +140,41 @@ class Machine(RuleBasedStateMachine):
 
         results = sorted(self.run(together()), key=lambda result: result.seq)
         for result in results:
-            assert model.append(result.message_id, result.message.text) == (result.seq, False)
+            assert model.append((result.message_id, result.message.text)) == [(result.seq, False)]
+
+    @rule(plan=st.dictionaries(IDS, st.sampled_from(["append", "switch", "extend", "delete", "look"]), min_size=2))
+    def several_sessions_at_once(self, plan: dict[str, str]) -> None:
+        """Different calls on different sessions leave together, and each gets its own answer or error."""
+        manager = self.manager
+        calls = {
+            "append": lambda session_id: manager.add_message(session_id, {"from": "user", "text": session_id}),
+            "switch": lambda session_id: manager.switch_agent(session_id, "human"),
+            "extend": manager.extend_session,
+            "delete": manager.delete_session,
+            "look": manager.get_session,
+        }
+
+        async def together() -> list[Any]:
+            made = (calls[kind](session_id) for session_id, kind in plan.items())
+            return await asyncio.gather(*made, return_exceptions=True)
+
+        for (session_id, kind), answer in zip(plan.items(), self.run(together()), strict=True):
+            model = self.sessions.get(session_id)
+            if model is None:
+                assert answer is None if kind == "look" else not getattr(answer, "success", False)
+                assert isinstance(answer, SessionNotFound) or kind in ("look", "delete")
+            elif kind == "append":
+                assert [(answer.seq, answer.duplicate)] == model.append((answer.message_id, session_id))
+            elif kind == "switch":
+                model.agent, model.epoch = "human", model.epoch + 1
+                assert answer.epoch == model.epoch
+            elif kind == "delete":
+                assert answer.success
+                del self.sessions[session_id]
+            elif kind == "look":
+                assert (answer.session_id, answer.message_count) == (session_id, model.count)
+            else:
+                assert answer.success
 
     @rule(session_id=IDS, agent=st.sampled_from(["ai", "human"]), fence=st.sampled_from([None, 0, 1, "ai", "human"]))
     def switch(self, session_id: str, agent: Any, fence: Any) -> None:
@@ -218,8 +262,14 @@ class Machine(RuleBasedStateMachine):
                 seen.message_count,
                 seen.metadata,
             ) == (*(model.user, model.ttl, model.agent, model.epoch, model.count, model.metadata),)
+            assert run(manager.get_session_agent(session_id)) == model.agent
+            assert run(manager.is_session_active(session_id))
             history = run(manager.get_history(session_id, 100))
             assert [(m.seq, m.id, m.text) for m in history] == model.history
+            last = max(model.count, 1)
+            window = run(manager.get_history(session_id, 2, before=last, after=max(0, last - 4)))
+            within = [seq for seq, _, _ in model.history if last - 4 < seq < last]
+            assert [m.seq for m in window] == within[-2:]
             left = run(manager.get_session_ttl(session_id))
             assert left == -1 if model.ttl is None else model.ttl - 60 < left <= model.ttl
 
@@ -237,7 +287,9 @@ def test_the_manager_answers_as_the_model_does(place: Any) -> None:
     try:
         run_state_machine_as_test(
             machine,
-            settings=settings(max_examples=8, stateful_step_count=30, deadline=None, suppress_health_check=checks),
+            settings=settings(
+                max_examples=EXAMPLES, stateful_step_count=30, deadline=None, suppress_health_check=checks
+            ),
         )
     finally:
         loop.close()

@@ -2,9 +2,11 @@
 
 import asyncio
 import signal
+from contextlib import ExitStack
 from typing import Any
 
 import pytest
+from proxy import FaultProxy
 from redis.asyncio import RedisCluster, Sentinel
 from redis.crc import key_slot
 
@@ -60,6 +62,19 @@ async def test_a_client_made_by_sentinel_works_and_stays_open(sentinel: Any, opt
     assert await client.ping()
     await client.aclose()
     await asked.aclose()
+
+
+@pytest.mark.parametrize("name", ["cluster-tls", "sentinel-tls"])
+async def test_all_nodes_may_speak_tls_and_ask_for_certificates(start: Any, name: str) -> None:
+    place = start(name)
+    place.clear()
+    async with place.open() as manager:
+        await use(manager)
+        assert not [finding for finding in await manager.diagnose() if finding.level == "error"]
+    async with SessionManager.from_url(place.url.replace("rediss", "redis"), store_timeout=1.0) as plain:
+        with pytest.raises(StoreUnavailable):
+            await plain.get_session("s0")
+    place.clear()
 
 
 async def test_a_slot_that_moves_is_followed(cluster: Any) -> None:
@@ -159,14 +174,21 @@ async def test_the_tagged_layout_may_be_used_on_one_server(redis_place: Any) -> 
             assert client.exists("session:{s}:meta")
 
 
-async def test_an_acknowledgement_may_mean_on_two_replicas(sentinel: Any) -> None:
-    async with sentinel.open(redis_wait_replicas=2) as manager:
-        await use(manager)
-        await manager.switch_agent("s0", "human")
-        assert (await manager.delete_session("s0")).success
-    stats = [server.client().info("commandstats") for server in sentinel.server.servers]
-    waits = sum(stat.get("cmdstat_wait", {}).get("calls", 0) for stat in stats)
-    assert waits >= 42
+async def test_an_acknowledgement_may_mean_on_two_replicas_which_many_calls_wait_for_at_once(sentinel: Any) -> None:
+    with sentinel.server.client() as client:
+
+        def waits() -> int:
+            return client.info("commandstats").get("cmdstat_wait", {}).get("calls", 0)
+
+        async with sentinel.open(redis_wait_replicas=2) as manager:
+            before = waits()
+            await use(manager)
+            await manager.switch_agent("s0", "human")
+            assert (await manager.delete_session("s0")).success
+            assert waits() - before == 42  # each write by itself, and no read
+            before = waits()
+            await asyncio.gather(*(manager.add_message("s1", TEXT) for _ in range(100)))
+            assert 0 < waits() - before <= 5
 
 
 async def test_too_few_replicas_are_no_acknowledgement_and_a_repeat_is_no_double(sentinel: Any) -> None:
@@ -183,6 +205,44 @@ async def test_too_few_replicas_are_no_acknowledgement_and_a_repeat_is_no_double
             assert not lane._warm  # the next call asks Sentinel anew
         again = await plain.add_messages("s", failed.value.messages)
         assert [(r.seq, r.duplicate) for r in again] == [(1, True)]
+
+
+@pytest.mark.parametrize(("most", "fewest", "largest"), [(batching.MAX_BATCH, 2, 8), (10, 20, 30)])
+async def test_calls_made_at_once_share_round_trips_up_to_a_bound(
+    redis_place: Any, monkeypatch: pytest.MonkeyPatch, most: int, fewest: int, largest: int
+) -> None:
+    monkeypatch.setattr(batching, "MAX_BATCH", most)
+    round_trips = 0
+
+    def count() -> str:
+        nonlocal round_trips
+        round_trips += 1
+        return "pass"
+
+    async with (
+        FaultProxy(redis_place.server.port) as proxy,
+        SessionManager.from_url(f"redis://127.0.0.1:{proxy.port}") as manager,
+    ):
+        await asyncio.gather(*(manager.create_session("u", session_id=f"s{i}", ttl=600) for i in range(200)))
+        await manager._store._link._greeting
+        proxy.fault = count
+        agents = await asyncio.gather(*(manager.get_session_agent(f"s{i}") for i in range(200)))
+        assert agents == ["ai"] * 200
+        assert fewest <= round_trips <= largest
+        round_trips = 0
+        assert await manager.get_session_agent("s0") == "ai"
+        assert round_trips == 1
+
+
+async def test_on_a_cluster_calls_made_at_once_leave_together_for_each_node(cluster: Any) -> None:
+    async with cluster.open() as manager:
+        await asyncio.gather(*(manager.create_session("u", session_id=f"s{i}", ttl=600) for i in range(300)))
+        with ExitStack() as stack:
+            clients = [stack.enter_context(node.client()) for node in cluster.server.primaries()]
+            before = [client.info("stats")["total_reads_processed"] for client in clients]
+            await asyncio.gather(*(manager.get_session_agent(f"s{i}") for i in range(300)))
+            after = [client.info("stats")["total_reads_processed"] for client in clients]
+        assert all(0 < now - then < 30 for then, now in zip(before, after, strict=True))  # of a hundred calls each
 
 
 async def test_a_full_queue_makes_callers_wait_and_is_told(redis_place: Any, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -20,6 +20,7 @@ from redis.backoff import NoBackoff
 from redis.cluster import RedisCluster
 from redis.retry import Retry
 
+from certificates import Tls, supports_tls
 from servers import Server
 
 PATIENCE = 60.0
@@ -95,16 +96,18 @@ class Node(Server):
 class SentinelNode(Node):
     """A sentinel. It keeps its knowledge in its configuration file, which is therefore written once only."""
 
-    def __init__(self, program: Path, folder: Path, port: int, settings: Sequence[str]) -> None:
+    def __init__(self, program: Path, folder: Path, port: int, settings: Sequence[str], tls: Tls | None) -> None:
         super().__init__(program, folder, port)
-        self.settings = settings
+        listening = tls.options(port) if tls else ("--port", str(port))
+        words = [*listening, "--bind", HOST, "--unixsocket", self.socket, "--dir", folder]
+        own = [f"{word.removeprefix('--')} {value}" for word, value in zip(words[::2], words[1::2], strict=True)]
+        self.settings = (*own, f"logfile {folder}/redis.log", *settings)
 
     def start(self) -> "SentinelNode":
         self.folder.mkdir(parents=True, exist_ok=True)
         conf = self.folder / "sentinel.conf"
         if not conf.exists():
-            own = [f"port {self.port}", f"bind {HOST}", f"unixsocket {self.socket}", f"dir {self.folder}"]
-            conf.write_text("\n".join([*own, f"logfile {self.folder}/redis.log", *self.settings, ""]))
+            conf.write_text("\n".join([*self.settings, ""]))
         command = [str(self.program), str(conf), "--sentinel"]
         self.process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
         self.wait_until_ready()
@@ -171,11 +174,13 @@ class SentinelTopology(Topology):
         down_after_ms: int = 1500,
         failover_timeout_ms: int = 3000,
         options: tuple[str, ...] = (),
+        tls: Tls | None = None,
     ) -> None:
         ports = free_ports(6)
+        self.tls = tls
         self._options = (*ON_ITS_DATA, *options)
         self.servers = tuple(
-            Node(program, folder / f"d{n}", port, *self._options_under(ports[0] if n else None))
+            Node(program, folder / f"d{n}", port, *self._options_of(port, ports[0] if n else None))
             for n, port in enumerate(ports[:3])
         )
         settings = (
@@ -184,7 +189,7 @@ class SentinelTopology(Topology):
             f"sentinel failover-timeout {SERVICE} {failover_timeout_ms}",
         )
         self.sentinels = tuple(
-            SentinelNode(program, folder / f"s{n}", port, settings) for n, port in enumerate(ports[3:])
+            SentinelNode(program, folder / f"s{n}", port, settings, tls) for n, port in enumerate(ports[3:])
         )
 
     @property
@@ -193,7 +198,7 @@ class SentinelTopology(Topology):
 
     @property
     def url(self) -> str:
-        return f"redis+sentinel://{_listed(self.sentinels)}/{SERVICE}/0"
+        return f"{_scheme(self.tls)}+sentinel://{_listed(self.sentinels)}/{SERVICE}/0"
 
     def primary(self) -> Node:
         """The primary of which at least two sentinels say so."""
@@ -232,11 +237,13 @@ class SentinelTopology(Topology):
         ``server.start()`` brings it back in its old role, until the sentinels demote it ten to twenty seconds later.
         """
         primary = self.primary()
-        server.options = self._options_under(None if primary is server else primary.port)
+        server.options = self._options_of(server.port, None if primary is server else primary.port)
         server.start()
 
-    def _options_under(self, port: int | None) -> tuple[str, ...]:
-        return self._options if port is None else (*self._options, "--replicaof", HOST, str(port))
+    def _options_of(self, port: int, primary: int | None) -> tuple[str, ...]:
+        tls = self.tls.options(port) if self.tls else ()
+        replicates = () if primary is None else ("--replicaof", HOST, str(primary))
+        return (*self._options, *tls, *replicates)
 
     def _processes(self) -> tuple[Node, ...]:
         return (*self.sentinels, *self.servers)
@@ -281,12 +288,20 @@ class ClusterTopology(Topology):
     """Three primaries with one replica each."""
 
     def __init__(
-        self, program: Path, folder: Path, *, node_timeout_ms: int = 2000, options: tuple[str, ...] = ()
+        self,
+        program: Path,
+        folder: Path,
+        *,
+        node_timeout_ms: int = 2000,
+        options: tuple[str, ...] = (),
+        tls: Tls | None = None,
     ) -> None:
         self.program = program
+        self.tls = tls
         cluster = ("--cluster-enabled", "yes", "--cluster-node-timeout", str(node_timeout_ms))
+        common = (*ON_ITS_DATA, *cluster, *(("--tls-cluster", "yes") if tls else ()), *options)
         self.servers = tuple(
-            Node(program, folder / f"n{n}", port, *ON_ITS_DATA, *cluster, *options)
+            Node(program, folder / f"n{n}", port, *common, *(tls.options(port) if tls else ()))
             for n, port in enumerate(free_ports(6))
         )
 
@@ -296,7 +311,7 @@ class ClusterTopology(Topology):
 
     @property
     def url(self) -> str:
-        return f"redis+cluster://{_listed(self.servers)}"
+        return f"{_scheme(self.tls)}+cluster://{_listed(self.servers)}"
 
     def primaries(self) -> list[Node]:
         """The living servers that own slots."""
@@ -362,6 +377,8 @@ class ClusterTopology(Topology):
             raise RuntimeError(f"no redis-cli beside {self.program} or on PATH")
         nodes = [f"{HOST}:{server.port}" for server in self.servers]
         command = [tool, "--cluster", "create", *nodes, "--cluster-replicas", "1", "--cluster-yes"]
+        if self.tls:
+            command += ["--tls", "--cacert", self.tls.ca, "--cert", self.tls.cert, "--key", self.tls.key]
         done = subprocess.run(command, capture_output=True, text=True, timeout=PATIENCE, check=False)
         if done.returncode:
             raise RuntimeError(f"{tool} made no cluster:\n{done.stdout}{done.stderr}")
@@ -412,11 +429,8 @@ class TlsServer(Server):
         super().__init__(program, folder)
         self.acl = acl
         (self.port,) = free_ports(1)
-        self.ca_file, self.cert_file, self.key_file = (folder / name for name in ("ca.crt", "client.crt", "client.key"))
-        tls = ("--port", "0", "--tls-port", str(self.port), "--tls-auth-clients", "yes")
-        files = ("--tls-ca-cert-file", "ca.crt", "--tls-cert-file", "server.crt", "--tls-key-file", "server.key")
-        places = tuple(str(folder / part) if "." in part else part for part in files)
-        self.options = (*tls, *places, "--aclfile", str(folder / "users.acl"), *options)
+        self.tls = Tls(folder)
+        self.options = (*self.tls.options(self.port), "--aclfile", str(folder / "users.acl"), *options)
 
     def __enter__(self) -> Self:
         try:
@@ -442,9 +456,6 @@ class TlsServer(Server):
     def start(self) -> "TlsServer":
         if not supports_tls(self.program):
             raise RuntimeError(f"{self.program} was built without TLS")
-        self.folder.mkdir(parents=True, exist_ok=True)
-        if not self.ca_file.exists():
-            make_certificates(self.folder)
         users = (
             "user default off",
             f"user admin on >{self.admin_password} ~* &* +@all",
@@ -453,38 +464,6 @@ class TlsServer(Server):
         (self.folder / "users.acl").write_text("\n".join([*users, ""]))
         super().start()
         return self
-
-
-def supports_tls(program: Path) -> bool:
-    """Which of two options the server complains of first tells; it never starts."""
-    command = [str(program), "--tls-port", "0", "--no-such-option", "0"]
-    done = subprocess.run(command, capture_output=True, text=True, timeout=10, check=False)
-    return "no-such-option" in done.stdout + done.stderr
-
-
-def make_certificates(folder: Path) -> None:
-    """A CA and, signed by it, a server's and a client's certificate, as strict as Python 3.13 wants them."""
-    ids = "subjectKeyIdentifier = hash\nauthorityKeyIdentifier = keyid\n"
-    sections = (
-        "[req]\ndistinguished_name = name\nprompt = no\n[name]\nCN = chat-session tests\n",
-        f"[ca]\n{ids}basicConstraints = critical, CA:TRUE\nkeyUsage = critical, keyCertSign, cRLSign\n",
-        f"[server]\n{ids}extendedKeyUsage = serverAuth\nsubjectAltName = IP:{HOST}, DNS:localhost\n",
-        f"[client]\n{ids}extendedKeyUsage = clientAuth\n",
-    )
-    (folder / "openssl.cnf").write_text("".join(sections))
-    new = "req -config openssl.cnf -newkey ec -pkeyopt ec_paramgen_curve:prime256v1 -nodes"
-    _openssl(folder, f"{new} -x509 -extensions ca -days 2 -keyout ca.key -out ca.crt")
-    for name in ("server", "client"):
-        _openssl(folder, f"{new} -subj /CN={name} -keyout {name}.key -out {name}.csr")
-        signed = f"x509 -req -in {name}.csr -CA ca.crt -CAkey ca.key -CAcreateserial -days 2 -out {name}.crt"
-        _openssl(folder, f"{signed} -extfile openssl.cnf -extensions {name}")
-
-
-def _openssl(folder: Path, arguments: str) -> None:
-    command = ["openssl", *arguments.split()]
-    done = subprocess.run(command, cwd=folder, capture_output=True, text=True, timeout=30, check=False)
-    if done.returncode:
-        raise RuntimeError(f"openssl {arguments}:\n{done.stderr}")
 
 
 def _follows(server: Node, primary: Node | None) -> bool:
@@ -501,6 +480,10 @@ def _lines(server: Node, but: str = "") -> list[ClusterLine]:
     """All nodes as one of them sees them, but for those with a certain flag."""
     lines = [ClusterLine(line) for line in server.ask("CLUSTER", "NODES").splitlines()]
     return [line for line in lines if but not in line.flags]
+
+
+def _scheme(tls: Tls | None) -> str:
+    return "rediss" if tls else "redis"
 
 
 def _listed(nodes: Sequence[Node]) -> str:
