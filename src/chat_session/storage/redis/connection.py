@@ -22,7 +22,7 @@ from chat_session.telemetry.hooks import Hooks
 
 
 class Reading(NamedTuple):
-    """Reading commands in one transaction, at half of what a script costs the server. Its reply is theirs.
+    """Reading commands in one transaction, at a third of what a script costs the server. Its reply is theirs.
 
     ``script`` asks the same where a transaction is refused: by a server that is full, of a slot on the
     move, to a user who may not.
@@ -53,7 +53,7 @@ class Patience(NamedTuple):
     def pause(self, attempt: int) -> float:
         """After ``attempt``: anything from 0 to the delay, doubled for each attempt before.
 
-        Never above a second, or twice the delay: whoever sleeps longer misses the end of a failover.
+        Never above a second, or above twice the delay where that is longer: whoever sleeps longer misses the end of a failover.
         """
         longest = max(MAX_PAUSE, 2 * self.delay)
         return random.uniform(0, min(longest, self.delay * 2.0 ** (attempt - 1)))  # noqa: S311 - jitter
