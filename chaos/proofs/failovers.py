@@ -43,7 +43,7 @@ async def cluster(trial: Trial) -> None:
     The one replica of the killed primary takes over, and has none itself until the killed one is back:
     reads go on at once, and writes as soon as a replica can confirm them.
     """
-    store: Clustered = await trial.open_store(**CONFIRMED)
+    store: Clustered = await trial.open_store("--cluster-node-timeout", "1500", **CONFIRMED)
     dice = trial.dice("slots")
     promoted: list[float] = []
     unconfirmed: list[float] = []

@@ -84,6 +84,7 @@ async def _talk(
             with trial.recorder.calling("create", session, name):
                 await manager.create_session(f"u{dice.randrange(1000)}", session_id=session, ttl=ttl)
         except ChatSessionError:
+            await _wait(trial, dice.uniform(0, pause))
             continue
         for sent in range(1, dice.randrange(6) + 1):
             await _wait(trial, dice.uniform(0, pause))

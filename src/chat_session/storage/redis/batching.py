@@ -32,6 +32,7 @@ FLIGHT = 32  # calls whose answers are given together
 SHORT = 4  # calls: a flight that takes hardly longer than the way to the server and back
 FAR = 0.0005  # seconds there and back; a server that is nearer answers before another flight were worth its cost
 MAX_QUEUE = 16_384  # calls waiting in one lane; beyond it callers wait for room
+TICK = 0.05  # seconds: between two looks who has waited too long, each of which looks at all
 MAX_ALONE_BYTES = 1 << 16  # of a lone call: it leaves without waiting for the socket to take it
 
 
@@ -127,7 +128,7 @@ class Lane:
         self._marks = count()
         self._scripts: set[bytes] = set()
         self._alarm: asyncio.TimerHandle | None = None
-        self._room = asyncio.Event()
+        self._crowd: deque[asyncio.Future[None]] = deque()  # who waits for room in the queue
 
     def send(self, command: Packed, expires: float) -> Awaitable[Any]:
         """Give the reply. Raises Lost if there is none by ``expires``, a moment of the loop's clock."""
@@ -184,15 +185,25 @@ class Lane:
         return await waiting.answer
 
     async def _send_when_there_is_room(self, command: Packed, expires: float) -> Any:
+        self._hooks.crowded(self.address)
         while len(self._queue) >= MAX_QUEUE:
-            self._room.clear()
-            self._hooks.crowded(self.address)
+            room: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+            self._crowd.append(room)
             try:
                 async with asyncio.timeout_at(expires):
-                    await self._room.wait()
+                    await room
             except TimeoutError as error:
                 raise Lost(error, sent=False) from error
         return await self.submit(command, expires)
+
+    def _let_in(self) -> None:
+        """As many of the crowd as there is room for."""
+        room = MAX_QUEUE - len(self._queue)
+        while room > 0 and self._crowd:
+            waiting = self._crowd.popleft()
+            if not waiting.done():
+                waiting.set_result(None)
+                room -= 1
 
     def _carry_on(self, loop: asyncio.AbstractEventLoop) -> None:
         """After a lone call, also one that was cancelled: whatever came behind it goes on without its caller."""
@@ -232,7 +243,7 @@ class Lane:
             if not waiting.answer.done():  # cancelled or expired before it left
                 batch.append(waiting)
                 size += len(waiting.command.data)
-        self._room.set()
+        self._let_in()
         return batch
 
     async def _depart(self, batch: Sequence[_Waiting]) -> None:
@@ -334,7 +345,7 @@ class Lane:
             if not waiting.answer.done():
                 left.append(waiting.expires)
         if left:
-            self._set_alarm(min(left), loop)
+            self._set_alarm(max(min(left), now + TICK), loop)
 
     def _set_alarm(self, moment: float, loop: asyncio.AbstractEventLoop) -> None:
         if self._alarm is not None:

@@ -53,7 +53,8 @@ class Patience(NamedTuple):
     def pause(self, attempt: int) -> float:
         """After ``attempt``: anything from 0 to the delay, doubled for each attempt before.
 
-        Never above a second, or above twice the delay where that is longer: whoever sleeps longer misses the end of a failover.
+        Never above a second, or above twice the delay if that is longer: whoever sleeps on misses the end of a
+        failover.
         """
         longest = max(MAX_PAUSE, 2 * self.delay)
         return random.uniform(0, min(longest, self.delay * 2.0 ** (attempt - 1)))  # noqa: S311 - jitter

@@ -5,6 +5,7 @@ and NOREPLICAS arrive as plain ResponseError, and 6.2 wraps what happens inside 
 "Error running script … -OOM …".
 """
 
+import builtins
 import re
 from typing import NamedTuple
 
@@ -133,6 +134,8 @@ def classify(error: Exception, *, connecting: bool = False) -> Fault:
 
     ``connecting``: nothing had been sent yet. A plain port answers a TLS greeting with silence.
     """
+    if type(error) is builtins.TimeoutError:  # ours and asyncio's; it may be that of thousands at once
+        return _SILENT if connecting else _SLOW
     for kind, fault in _BY_CLASS:
         if isinstance(error, kind):
             return fault

@@ -5,6 +5,7 @@ that refuses (its session is gone, say) is undone alone; when the commit fails, 
 """
 
 import asyncio
+import random
 import sqlite3
 import threading
 import time
@@ -20,6 +21,7 @@ from chat_session.storage.sqlite.faults import SCHEMA_VERSION, explain, read_sch
 T = TypeVar("T")
 
 MAX_BATCH = 256
+MAX_NAP = 0.005  # seconds between two looks whether the file is free
 
 Work = Callable[[sqlite3.Connection], Any]
 
@@ -96,32 +98,38 @@ class Worker:
         try:
             connection.execute("PRAGMA synchronous=FULL")
             if read_schema_version(connection, self._path) < SCHEMA_VERSION:  # else nothing here takes the write lock
-                self._enter_wal(connection)
+                self._execute_when_free(connection, "PRAGMA journal_mode=WAL")
                 connection.executescript((files(__package__) / "schema.sql").read_text("utf-8"))
                 connection.execute(f"PRAGMA user_version={SCHEMA_VERSION}")
+            if self._begin == "BEGIN IMMEDIATE":
+                connection.execute("PRAGMA busy_timeout=0")  # it waits in a way of our own
         except BaseException:
             connection.close()
             raise
         return connection
 
-    def _enter_wal(self, connection: sqlite3.Connection) -> None:
-        """Several processes that open a new file at once collide here, and SQLite 3.40 does not wait for it."""
+    def _execute_when_free(self, connection: sqlite3.Connection | sqlite3.Cursor, statement: str) -> None:
+        """Execute it as soon as no other process holds the file.
+
+        SQLite itself asks ever more seldom, ten times a second in the end: beside three busy writers one was
+        seen to wait for 5 s. For the change to WAL, where processes that open a new file collide, 3.40 does not wait.
+        """
         deadline = time.monotonic() + self._busy_timeout
         while True:
             try:
-                connection.execute("PRAGMA journal_mode=WAL")
+                connection.execute(statement)
                 return
             except sqlite3.OperationalError as error:
                 if error.sqlite_errorcode != sqlite3.SQLITE_BUSY or time.monotonic() > deadline:
                     raise
-                time.sleep(0.01)
+                time.sleep(random.uniform(0, MAX_NAP))  # noqa: S311 - so that no two of them keep in step
 
     def _transact(self, connection: sqlite3.Connection, batch: Sequence[_Job]) -> list[Any]:
         with closing(connection.cursor()) as cursor:
-            cursor.execute(self._begin)
+            self._execute_when_free(cursor, self._begin)
             try:
                 outcomes = [self._run_one(connection, cursor, job) for job in batch]
-                cursor.execute("COMMIT")
+                self._execute_when_free(cursor, "COMMIT")
             except BaseException:
                 with suppress(sqlite3.Error):
                     cursor.execute("ROLLBACK")
