@@ -2,11 +2,12 @@
 
 import pytest
 from redis.asyncio.connection import DefaultParser
+from redis.asyncio.sentinel import MasterNotFoundError
 from redis.exceptions import ConnectionError as RedisConnectionError
 from redis.exceptions import InvalidResponse, MaxConnectionsError
 
 from chat_session.storage.redis.connection import Patience
-from chat_session.storage.redis.faults import classify
+from chat_session.storage.redis.faults import classify, explain
 
 REPLIES = {
     "LOADING Redis is loading the dataset in memory": "loading",
@@ -57,4 +58,10 @@ def test_what_happens_below_a_reply_is_told_for_what_it_is() -> None:
     assert "TLS" in classify(TimeoutError(), connecting=True).advice
     assert classify(RedisConnectionError("[SSL: CERTIFICATE_VERIFY_FAILED] certificate verify failed")).reason == "tls"
     assert "rediss" in classify(RedisConnectionError("Connection closed by server.")).advice
+    nameless = MasterNotFoundError(
+        "No master found for 'chat' : <redis.asyncio.client.Redis(…)> - ConnectionError('…')"
+    )
+    assert "Sentinels" in classify(nameless).advice
+    told = str(explain(classify(nameless), nameless, "here", 1, 0.1, outcome_unknown=False))
+    assert told.startswith("here: No master found for 'chat' (1 attempt in 0.1 s); see whether the Sentinels")
     assert classify(AttributeError("an error of the client's own")).retry

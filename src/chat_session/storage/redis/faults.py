@@ -9,6 +9,7 @@ import builtins
 import re
 from typing import NamedTuple
 
+from redis.asyncio.sentinel import MasterNotFoundError
 from redis.exceptions import (
     AskError,
     AuthenticationError,
@@ -69,6 +70,7 @@ _AWAY = Fault(
     "connection", StoreUnavailable, True, "start it, check the address, or run without a server on sqlite:///file.db"
 )
 _CLOSED = Fault("connection", StoreUnavailable, True, "check that it runs, and use rediss:// if its port speaks TLS")
+_NAMELESS = Fault("connection", StoreUnavailable, True, "see whether the Sentinels run, and know that service")
 _SLOW = Fault("timeout", StoreUnavailable, True, "see whether it is overloaded or unreachable, or raise STORE_TIMEOUT")
 _SILENT = Fault("timeout", StoreUnavailable, True, "see whether it is reachable and whether its port speaks TLS")
 _POOL = Fault("pool", StoreUnavailable, True, "give the client a larger max_connections")
@@ -118,6 +120,7 @@ _BY_CLASS: tuple[tuple[type[Exception], Fault], ...] = (  # redis-py takes the w
     (AuthorizationError, _DENIED),
     (InvalidResponse, _FOREIGN),
     (MaxConnectionsError, _POOL),
+    (MasterNotFoundError, _NAMELESS),
     (TooFewReplicas, _UNCONFIRMED),
     (OutOfStep, _OUT_OF_STEP),
     (SlotNotCoveredError, _UNCOVERED),
@@ -167,7 +170,7 @@ def explain(
     fault: Fault, cause: Exception, where: str, attempts: int, elapsed: float, *, outcome_unknown: bool
 ) -> StoreError:
     """The error to raise after ``attempts``: what happened, what was tried, what to do."""
-    happened = str(cause)[:300] or type(cause).__name__
+    happened = str(cause).partition(" : <redis.")[0][:300] or type(cause).__name__  # Sentinel's go on in a repr
     tried = f"{attempts} attempt{'s' if attempts > 1 else ''} in {elapsed:.1f} s"
     text = f"{where}: {happened} ({tried}); {fault.advice}"
     if fault.error is StoreUnavailable:
