@@ -1,10 +1,9 @@
 """Calls that are made while round trips are under way leave together in the next one.
 
-A lane is the traffic to one server: one borrowed connection at a time, many commands in one round
-trip, each with its own answer. A lone call goes out at once. To a server that is far, on a connection of
-our own, a few calls do not wait for each other but leave one behind the other: of two that alternate, each
-would take two round trips. Whoever is cancelled takes nobody else's answer along: an answer that nobody
-waits for is read and dropped.
+A lane is the traffic to one server: one borrowed connection at a time, many commands in one round trip, each
+with its own answer. A lone call goes out at once. To a server that is far, on a connection of our own, a few
+calls leave one behind the other: of two that alternate, each would take two round trips. Whoever is cancelled
+takes nobody else's answer along: an answer that nobody waits for is read and dropped.
 """
 
 import asyncio
@@ -46,7 +45,7 @@ class Connections(Protocol):
 
 
 class Confirmation(NamedTuple):
-    """How many replicas must have a write before it is acknowledged, and how long that may take. 0: none."""
+    """How many replicas must have a write before it is acknowledged, 0 for none, and how long that may take."""
 
     replicas: int
     timeout_ms: int
@@ -129,13 +128,14 @@ class Lane:
         self._scripts: set[bytes] = set()
         self._alarm: asyncio.TimerHandle | None = None
         self._crowd: deque[asyncio.Future[None]] = deque()  # who waits for room in the queue
+        self._invited = 0  # of those, who have not come yet
 
     def send(self, command: Packed, expires: float) -> Awaitable[Any]:
         """Give the reply. Raises Lost if there is none by ``expires``, a moment of the loop's clock."""
         in_time = expires - asyncio.get_running_loop().time() >= self._timeout  # no alarm is set for a lone call
         if self._warm and not self._busy and in_time and len(command.data) < MAX_ALONE_BYTES:
             return self._send_alone(command, expires)
-        if len(self._queue) >= MAX_QUEUE:
+        if self._crowd or len(self._queue) + self._invited >= MAX_QUEUE:
             return self._send_when_there_is_room(command, expires)
         return self.submit(command, expires)
 
@@ -155,10 +155,9 @@ class Lane:
 
     def meets(self, script: bytes) -> bool:
         """Whether nobody has sent it since the connection was made, or the scripts were forgotten; now they have."""
-        if script in self._scripts:
-            return False
+        is_new = script not in self._scripts
         self._scripts.add(script)
-        return True
+        return is_new
 
     def forget_scripts(self) -> None:
         """The server has: each is to be sent along once more."""
@@ -168,9 +167,6 @@ class Lane:
         """Wait until nothing is under way; calls made meanwhile are waited for, too."""
         while self._busy:
             await (asyncio.wait([self._pump]) if self._pump else asyncio.sleep(0.001))
-        if self._alarm is not None:
-            self._alarm.cancel()
-            self._alarm = None
 
     async def _send_alone(self, command: Packed, expires: float) -> Any:
         loop = asyncio.get_running_loop()
@@ -185,25 +181,29 @@ class Lane:
         return await waiting.answer
 
     async def _send_when_there_is_room(self, command: Packed, expires: float) -> Any:
+        room: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self._crowd.append(room)
         self._hooks.crowded(self.address)
-        while len(self._queue) >= MAX_QUEUE:
-            room: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-            self._crowd.append(room)
-            try:
-                async with asyncio.timeout_at(expires):
-                    await room
-            except TimeoutError as error:
-                raise Lost(error, sent=False) from error
+        try:
+            async with asyncio.timeout_at(expires):
+                await room
+        except (TimeoutError, asyncio.CancelledError) as error:
+            if not room.cancelled():  # invited at the same moment
+                self._invited -= 1
+                self._invite()
+            if isinstance(error, asyncio.CancelledError):
+                raise
+            raise Lost(error, sent=False) from error
+        self._invited -= 1
         return await self.submit(command, expires)
 
-    def _let_in(self) -> None:
-        """As many of the crowd as there is room for."""
-        room = MAX_QUEUE - len(self._queue)
-        while room > 0 and self._crowd:
-            waiting = self._crowd.popleft()
-            if not waiting.done():
-                waiting.set_result(None)
-                room -= 1
+    def _invite(self) -> None:
+        """As many of the crowd as there is room for, in the order in which they came."""
+        while self._crowd and len(self._queue) + self._invited < MAX_QUEUE:
+            room = self._crowd.popleft()
+            if not room.done():
+                room.set_result(None)
+                self._invited += 1
 
     def _carry_on(self, loop: asyncio.AbstractEventLoop) -> None:
         """After a lone call, also one that was cancelled: whatever came behind it goes on without its caller."""
@@ -243,7 +243,7 @@ class Lane:
             if not waiting.answer.done():  # cancelled or expired before it left
                 batch.append(waiting)
                 size += len(waiting.command.data)
-        self._let_in()
+        self._invite()
         return batch
 
     async def _depart(self, batch: Sequence[_Waiting]) -> None:
