@@ -118,6 +118,20 @@ async def test_a_call_that_was_cancelled_before_it_began_does_nothing(tmp_path: 
         assert [m.text for m in await manager.get_history("s")] == ["first"]
 
 
+async def test_writes_that_queue_up_commit_together(tmp_path: Path) -> None:
+    async def grow(name: str, at_once: int) -> int:
+        """How many bytes a hundred messages add to the log, to which each commit adds the pages it changed."""
+        async with SessionManager.from_url(f"sqlite:///{tmp_path}/{name}.db") as manager:
+            await manager.create_session("u", session_id="s", ttl=600)
+            log = tmp_path / f"{name}.db-wal"
+            before = log.stat().st_size
+            for _ in range(100 // at_once):
+                await asyncio.gather(*(manager.add_message("s", {"from": "user", "text": "x"}) for _ in range(at_once)))
+            return log.stat().st_size - before
+
+    assert await grow("one by one", 1) > 5 * await grow("at once", 100)
+
+
 async def test_a_call_behind_the_close_is_refused_and_not_forgotten(tmp_path: Path) -> None:
     async with SessionManager.from_url(f"sqlite:///{tmp_path}/chat.db") as manager:
         await manager.create_session("u", session_id="s", ttl=600)

@@ -6,14 +6,17 @@ from contextlib import ExitStack
 from typing import Any
 
 import pytest
+from prometheus_client import CollectorRegistry
 from proxy import FaultProxy
 from redis.asyncio import RedisCluster, Sentinel
 from redis.crc import key_slot
 
-from chat_session import Hooks, SessionManager, SettingsError, StoreIncompatible, StoreUnavailable
+from chat_session import Hooks, SessionManager, SettingsError, StoreDenied, StoreIncompatible, StoreUnavailable
 from chat_session.storage.redis import batching, store
 from chat_session.storage.redis.index import Hint
+from chat_session.telemetry.prometheus import PrometheusHooks
 from chat_session.testing.place import until_dead
+from places import ACL
 
 TEXT = {"from": "user", "text": "x"}
 
@@ -74,6 +77,26 @@ async def test_all_nodes_may_speak_tls_and_ask_for_certificates(start: Any, name
     async with SessionManager.from_url(place.url.replace("rediss", "redis"), store_timeout=1.0) as plain:
         with pytest.raises(StoreUnavailable):
             await plain.get_session("s0")
+    place.clear()
+
+
+@pytest.mark.parametrize("name", ["cluster", "sentinel"])
+async def test_the_user_of_a_url_that_names_several_hosts_needs_the_documented_rights_and_no_others(
+    start: Any, name: str
+) -> None:
+    place = start(name)
+    place.clear()
+    more = ("+cluster|slots",) if name == "cluster" else ()
+    with ExitStack() as stack:
+        clients = [stack.enter_context(server.client()) for server in place.server.servers]
+        for client in clients:
+            client.execute_command("ACL", "SETUSER", "app", "on", ">p@ss", *ACL.split(), *more)
+            stack.callback(client.execute_command, "ACL", "DELUSER", "app")
+        async with SessionManager.from_url(place.url.replace("://", "://app:p%40ss@")) as manager:
+            await use(manager)
+        async with SessionManager.from_url(place.url.replace("://", "://app:wrong@")) as stranger:
+            with pytest.raises(StoreDenied):
+                await stranger.get_session("s0")
     place.clear()
 
 
@@ -253,11 +276,15 @@ async def test_a_full_queue_makes_callers_wait_and_is_told(redis_place: Any, mon
             type(self).waited += 1
 
     monkeypatch.setattr(batching, "MAX_QUEUE", 10)
-    async with redis_place.open(hooks=[Crowds()], max_message_history=1000) as manager:
+    registry = CollectorRegistry()
+    hooks = [Crowds(), PrometheusHooks(registry)]
+    async with redis_place.open(hooks=hooks, max_message_history=1000) as manager:
         await manager.create_session("u", session_id="s", ttl=600)
         results = await asyncio.gather(*(manager.add_message("s", TEXT) for _ in range(200)))
         assert [result.seq for result in results] == list(range(1, 201))  # in their turn
         assert 0 < Crowds.waited < 200  # each is told of once, and let in in its turn
+        [server] = [lane.address for lane in manager._store._link._topology.lanes()]
+        assert registry.get_sample_value("chat_session_queue_full_total", {"server": server}) == Crowds.waited
         assert len(next(iter(manager._store._link._topology.lanes()))._queue) == 0
 
 

@@ -17,6 +17,7 @@ from chat_session import ChatSessionError, SessionCleanup, SessionManager, Sessi
 
 SESSIONS, LIFETIMES, RATE = 20_000, (60, 120), 500  # alive at a time; seconds; messages a second
 SMALL = 1_000, (5, 10), 200
+MOST_ERRORS = 0.01  # of the calls: faults are repeated within a call
 GROWTH = 1.15  # of the last third's mean over the middle third's
 
 
@@ -57,6 +58,9 @@ async def run(trial: Trial) -> None:
         await trial.run_under(disturb(), talkers)
     trial.outcome.load = f"{sessions:,} sessions of {lifetimes[0]} to {lifetimes[1]} s, about {rate} messages/s"
     _compare(trial, samples)
+    counts = trial.recorder.counts
+    if counts["failed"] + counts["unknown"] > MOST_ERRORS * counts["ok"] or counts["ok"] < rate * minutes * 60:
+        trial.break_rule(f"the load did not go on: {dict(counts)} in {minutes:g} minutes")
     trial.faults += proxy.injected
     proxy.fault = no_fault
     await asyncio.sleep(lifetimes[1] + 1)  # now all of them have died, and only a sweep is owed

@@ -176,7 +176,7 @@ class Lane:
             await self._depart([waiting])
             await self._land()
         finally:
-            waiting.answer.cancel()  # if it was cancelled; one that is given stays as it is
+            waiting.answer.cancel()  # if it was not given: its caller is gone and hears of no failure
             self._carry_on(loop)
         return await waiting.answer
 
@@ -198,7 +198,7 @@ class Lane:
         return await self.submit(command, expires)
 
     def _invite(self) -> None:
-        """As many of the crowd as there is room for, in the order in which they came."""
+        """Let in as many of the crowd as there is room for, in the order in which they came."""
         while self._crowd and len(self._queue) + self._invited < MAX_QUEUE:
             room = self._crowd.popleft()
             if not room.done():

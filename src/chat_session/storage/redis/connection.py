@@ -112,8 +112,7 @@ class Link:
             runs = [self._run(name, commands[i], None, failed.pop(i), started) for i in again]
             replies.update(zip(again, await _together(runs), strict=True))
             left = list(failed)
-        if self._greeting is None:
-            self._greeting = asyncio.create_task(self._greet(self))
+        self._begin_greeting()
         return [replies[i] for i in range(len(commands))]
 
     async def _try_all(self, commands: Sequence[Command], expires: float) -> Sequence[tuple[Lane, Any] | None]:
@@ -154,8 +153,7 @@ class Link:
                 self._topology.suspect()
             else:
                 if not isinstance(reply, RedisError):
-                    if self._greeting is None:
-                        self._greeting = asyncio.create_task(self._greet(self))
+                    self._begin_greeting()
                     return reply
                 if is_wrong_type(reply):
                     raise await self._name_wrong_key(command) from reply
@@ -168,6 +166,10 @@ class Link:
                 raise explain(fault, cause, where, attempt, loop.time() - started, outcome_unknown=unknown) from cause
             self.hooks.retried(name, attempt + 1, fault.reason)
             await asyncio.sleep(pause)
+
+    def _begin_greeting(self) -> None:
+        if self._greeting is None:
+            self._greeting = asyncio.create_task(self._greet(self))
 
     async def _reach(self, command: Command, on: Lane | None, first: tuple[Lane, Any] | None, expires: float) -> Any:
         """One try: the reply of the server that has the key and knows the script. Raises Lost."""
