@@ -25,6 +25,7 @@ from chat_session.errors import StoreUnavailable as StoreUnavailable
 from chat_session.errors import UsageError as UsageError
 from chat_session.errors import UsedAfterFork as UsedAfterFork
 from chat_session.errors import WrongEventLoop as WrongEventLoop
+from chat_session.inspector import Inspector as Inspector
 from chat_session.manager import SessionManager as SessionManager
 from chat_session.message import Message as Message
 from chat_session.results import AppendResult as AppendResult
@@ -32,6 +33,7 @@ from chat_session.results import CleanupResult as CleanupResult
 from chat_session.results import CleanupStatus as CleanupStatus
 from chat_session.results import DeleteResult as DeleteResult
 from chat_session.results import Result as Result
+from chat_session.results import SessionPage as SessionPage
 from chat_session.results import SwitchResult as SwitchResult
 from chat_session.session import Session as Session
 from chat_session.settings import Settings as Settings

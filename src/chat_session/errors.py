@@ -189,7 +189,7 @@ class StoreIncompatible(StoreError):
 
 
 class StoreCorrupt(StoreError):
-    """Stored data does not have the shape it must have. ``key`` names where."""
+    """Stored data does not have the shape it must have. ``key`` names where, ``problem`` what."""
 
     code = "store_corrupt"
 
@@ -197,6 +197,7 @@ class StoreCorrupt(StoreError):
         text = f"{key} {problem}; look at it with 'chat-session doctor', nothing was changed"
         super().__init__(text, session_id=session_id)
         self.key = key
+        self.problem = problem
 
 
 class UsageError(ChatSessionError, RuntimeError):

@@ -26,13 +26,14 @@ from chat_session.message import (
     UNREADABLE,
     Draft,
     Message,
+    check_cursor,
     check_limit,
     check_message,
     check_messages,
     check_note,
     check_window,
 )
-from chat_session.results import AppendResult, CleanupResult, DeleteResult, Result, SwitchResult
+from chat_session.results import AppendResult, CleanupResult, DeleteResult, Result, SessionPage, SwitchResult
 from chat_session.session import (
     Agent,
     Session,
@@ -56,6 +57,8 @@ P = ParamSpec("P")
 T = TypeVar("T")
 
 CLOSE_TIMEOUT = 5.0  # seconds that close() gives to calls in flight
+MAX_PAGE = 500  # sessions that a list without a limit reads at a time
+RECENT = 100  # sessions of a user that are compared by their activity, at least
 
 
 class SessionManager:
@@ -215,7 +218,11 @@ class SessionManager:
     async def get_history(
         self, session_id: str, limit: int = 20, *, before: int | None = None, after: int | None = None
     ) -> list[Message]:
-        """The newest ``limit`` retained messages, oldest first; only those with ``after < seq < before``.
+        """Up to ``limit`` of the retained messages, oldest first.
+
+        Without arguments the newest ones; with ``before`` those directly before that sequence number; with
+        ``after`` alone the ones that follow it, so that a caller who asks again with the ``seq`` of the last
+        message misses nothing. With both, the newest in between.
 
         No session: an empty list. A damaged message stands in its place with type "unreadable" and
         its raw text in ``extra``. One round trip.
@@ -228,6 +235,19 @@ class SessionManager:
         if damaged:
             self._hooks.damaged(session_id, damaged)
         return messages
+
+    async def iter_history(
+        self, session_id: str, *, after: int | None = None, page: int = 500
+    ) -> AsyncIterator[Message]:
+        """Every retained message with a ``seq`` above ``after``, oldest first, also those added meanwhile.
+
+        One round trip for each ``page`` messages. Raises StoreError at any step.
+        """
+        seen = 0 if after is None else after
+        while messages := await self.get_history(session_id, page, after=seen):
+            for message in messages:
+                yield message
+            seen = messages[-1].seq or 0
 
     # The agent
 
@@ -281,11 +301,38 @@ class SessionManager:
     # Lists, counts, cleanup
 
     async def get_user_sessions(self, user_id: str, *, limit: int | None = None) -> list[Session]:
-        """The user's living sessions, last active first. Two round trips; costs what the user has."""
+        """The user's living sessions, last active first.
+
+        With ``limit`` it looks at the ``max(limit, 100)`` sessions that were created last and no others: its
+        cost does not grow with the number of sessions, and the order is exact for a user who has no more
+        than that. See ``list_user_sessions`` for all of them in pages. Two round trips; without a limit one
+        more for each 500 sessions. Raises StoreCorrupt if one of the sessions cannot be read.
+        """
         user_id = check_user_id(user_id)
-        limit = None if limit is None else check_limit(limit)
-        sessions = await self._call("list_user_sessions", None, self._store.list_user_sessions, user_id)
-        return sessions[:limit]
+        wanted = None if limit is None else check_limit(limit)
+        sessions: list[Session] = []
+        cursor = None
+        while True:
+            size = MAX_PAGE if wanted is None else max(wanted, RECENT)
+            page = await self._list_user_sessions(user_id, size, cursor)
+            if page.damaged:
+                raise page.damaged[0]
+            sessions += page.sessions
+            cursor = page.cursor
+            if cursor is None or wanted is not None:
+                break
+        return sorted(sessions, key=lambda session: session.last_active_at, reverse=True)[:wanted]
+
+    async def list_user_sessions(self, user_id: str, *, limit: int = 100, cursor: str | None = None) -> SessionPage:
+        """A page of the user's living sessions, the newest by creation first; ``cursor``: that of the page before.
+
+        Following the cursors meets each session once. Costs what the page holds. Two round trips. Sessions
+        that cannot be read are in ``damaged``. Raises InvalidInput for a cursor that no page gave.
+        """
+        return await self._list_user_sessions(check_user_id(user_id), check_limit(limit), check_cursor(cursor))
+
+    async def _list_user_sessions(self, user_id: str, limit: int, cursor: str | None) -> SessionPage:
+        return await self._call("list_user_sessions", None, self._store.list_user_sessions, user_id, limit, cursor)
 
     async def get_active_sessions_count(self) -> int:
         """How many sessions live now, exact. One round trip, more after many have died."""
@@ -306,10 +353,19 @@ class SessionManager:
     # For operators
 
     async def scan_sessions(self) -> AsyncIterator[Session]:
-        """Every living session, in no order; those created meanwhile may be missed."""
+        """Every living session, in no order; those created meanwhile may be missed.
+
+        If sessions cannot be read, all others are given first, then the first StoreCorrupt is raised.
+        """
         self._check_usable()
-        async for session in self._store.scan_sessions():
-            yield session
+        damaged: StoreCorrupt | None = None
+        async for found in self._store.scan_sessions():
+            if isinstance(found, StoreCorrupt):
+                damaged = damaged or found
+            else:
+                yield found
+        if damaged is not None:
+            raise damaged
 
     async def restore_session(
         self, session: Session, messages: Sequence[Message | Mapping[str, Any]] = (), *, ttl_left: Left = ...

@@ -26,6 +26,7 @@ UNREADABLE = "unreadable"  # the type of a message whose stored form is damaged
 MAX_LIMIT = 10_000
 _MAX_MESSAGE_ID = 128
 _MAX_TYPE = 64
+_MAX_CURSOR = 2048
 _OWN_NAMES = frozenset(("id", "from", "text", "timestamp", "type", "seq"))
 
 
@@ -138,6 +139,16 @@ def check_sender(argument: str, value: object) -> Sender:
 
 def check_limit(value: object) -> int:
     return check_integer("limit", value, 1, MAX_LIMIT, f"a whole number from 1 to {MAX_LIMIT:,}")
+
+
+def check_cursor(value: object) -> str | None:
+    """A cursor as a page gave it. What it says is the store's to check."""
+    allowed = "the cursor of a page, or None"
+    if value is None:
+        return None
+    if isinstance(value, str) and len(value) > _MAX_CURSOR:
+        raise InvalidInput("cursor", allowed, f"{len(value):,} characters")
+    return check_text("cursor", value, allowed)
 
 
 def check_window(before: object, after: object) -> tuple[int | None, int | None]:

@@ -5,8 +5,9 @@ from typing import Any
 
 import msgspec
 
+from chat_session.errors import StoreCorrupt
 from chat_session.message import Message
-from chat_session.session import Agent
+from chat_session.session import Agent, Session
 
 
 class Result(msgspec.Struct, frozen=True, rename="camel"):
@@ -57,3 +58,21 @@ class CleanupStatus(msgspec.Struct, frozen=True, rename="camel"):
     is_running: bool
     interval: float
     next_cleanup: datetime | None
+
+
+class SessionPage(msgspec.Struct, frozen=True):
+    """A part of a list. ``cursor`` asks for the next part; None: this is the last one.
+
+    ``damaged``: the errors of sessions that cannot be read; each names the key and what is wrong there.
+    """
+
+    sessions: list[Session]
+    cursor: str | None = None
+    damaged: list[StoreCorrupt] = []
+
+    def to_dict(self) -> dict[str, Any]:
+        return {
+            "sessions": [session.to_dict() for session in self.sessions],
+            "cursor": self.cursor,
+            "damaged": [{"key": error.key, "problem": error.problem} for error in self.damaged],
+        }

@@ -10,7 +10,9 @@ from typing import Any, NamedTuple, Protocol, runtime_checkable
 
 from msgspec import Struct
 
+from chat_session.errors import StoreCorrupt
 from chat_session.message import Draft, Message
+from chat_session.results import SessionPage
 from chat_session.session import Agent, Session
 
 Left = int | EllipsisType | None
@@ -99,8 +101,9 @@ class SessionStore(Protocol):
         ...
 
     async def get_history(self, session_id: str, limit: int, before: int | None, after: int | None) -> list[Message]:
-        """The newest ``limit`` of the retained messages with ``after < seq < before``, oldest first.
+        """Up to ``limit`` of the retained messages with ``after < seq < before``, oldest first.
 
+        The newest of them, or with ``after`` alone the oldest of them, so that a reader can page forward.
         No session: an empty list. A damaged message stands in its place with type "unreadable".
         """
         ...
@@ -123,8 +126,25 @@ class SessionStore(Protocol):
         """Seconds left, rounded up, so a living session never shows 0; -1 never expires, -2 no session."""
         ...
 
-    async def list_user_sessions(self, user_id: str) -> list[Session]:
-        """The user's living sessions, last active first."""
+    async def list_user_sessions(self, user_id: str, limit: int, cursor: str | None) -> SessionPage:
+        """Up to ``limit`` of the user's living sessions, the newest by creation first.
+
+        The page is full as long as there are sessions to fill it. The order never changes, so following the
+        cursors meets each session that lives all the while exactly once. Sessions created in the same
+        millisecond keep the order of their creation. ``cursor``: of the page before, None for the first page.
+        Costs what the page holds, however many sessions the user has. A damaged session is reported in
+        ``damaged`` and counts towards ``limit``. Raises InvalidInput for a cursor that is none of its own.
+        """
+        ...
+
+    async def list_sessions(self, limit: int, cursor: str | None, agent: Agent | None) -> SessionPage:
+        """Up to ``limit`` living sessions of all users, only those of ``agent`` if given. For operators.
+
+        With ``agent`` a page may hold fewer, even none, and still have a cursor: one call reads at most
+        ``max(limit, 1000)`` sessions. Following the cursors meets each session that lives all the while, unless
+        its lifetime is shortened meanwhile; one that is active meanwhile may be met twice. Damaged sessions and
+        bad cursors as in ``list_user_sessions``.
+        """
         ...
 
     async def count_sessions(self) -> int:
@@ -139,8 +159,11 @@ class SessionStore(Protocol):
         """
         ...
 
-    def scan_sessions(self) -> AsyncIterator[Session]:
-        """Every living session, in no order, a batch at a time; those created meanwhile may be missed."""
+    def scan_sessions(self) -> AsyncIterator[Session | StoreCorrupt]:
+        """Every living session, in no order, a batch at a time; those created meanwhile may be missed.
+
+        In the place of a session that cannot be read there is the error that says why.
+        """
         ...
 
     async def diagnose(self, *, repair: bool) -> list[Finding]:

@@ -20,6 +20,7 @@ from chat_session.errors import (
     StoreCorrupt,
 )
 from chat_session.message import Draft, Message
+from chat_session.results import SessionPage
 from chat_session.session import MAX_METADATA_ENTRIES, RESERVED, Agent, Session
 from chat_session.settings import Settings
 from chat_session.storage.codec import decode_id, decode_message, encode_message
@@ -182,14 +183,18 @@ class RedisStore:
             return -2
         return int(left) if left < 0 else -(-int(left) // 1000)
 
-    async def list_user_sessions(self, user_id: str) -> list[Session]:
+    async def list_user_sessions(self, user_id: str, limit: int, cursor: str | None) -> SessionPage:
         hints = self._keys.user(user_id)
         ids = await self._link.run("list_user_sessions", (b"ZRANGEBYSCORE", hints, b"(0", b"+inf"))
         sessions: list[Session] = []
         for start in range(0, len(ids), BATCH):
             pairs = [(session_id.decode(), user_id) for session_id in ids[start : start + BATCH]]
             sessions += await self._read_sessions("list_user_sessions", pairs)
-        return sorted(sessions, key=lambda session: session.last_active_at, reverse=True)
+        return _page(sorted(sessions, key=lambda session: session.created_at, reverse=True), limit, cursor)
+
+    async def list_sessions(self, limit: int, cursor: str | None, agent: Agent | None) -> SessionPage:
+        sessions = [s async for s in self.scan_sessions() if isinstance(s, Session)]
+        return _page([s for s in sessions if agent in (None, s.current_agent)], limit, cursor)
 
     async def count_sessions(self) -> int:
         _, ahead = await self._settle_due("count_sessions", "mark")
@@ -221,7 +226,7 @@ class RedisStore:
             skip = {bucket: skip[bucket] + left[bucket] for bucket, hints in due.items() if hints}
         return removed, sum(ahead.values())
 
-    async def scan_sessions(self) -> AsyncIterator[Session]:
+    async def scan_sessions(self) -> AsyncIterator[Session | StoreCorrupt]:
         for due in self._keys.due_buckets():
             cursor = b"0"
             while True:
@@ -283,6 +288,12 @@ class RedisStore:
     def _decode(self, key: bytes, reply: Any) -> Session | None:
         fields = reply if isinstance(reply, dict) else dict(zip(reply[::2], reply[1::2], strict=True))  # RESP3, RESP2
         return decode_meta(key, fields, self._default_ttl)
+
+
+def _page(sessions: list[Session], limit: int, cursor: str | None) -> SessionPage:
+    start = int(cursor or 0)
+    end = start + limit
+    return SessionPage(sessions[start:end], str(end) if end < len(sessions) else None)
 
 
 def _in_transaction(script: scripts.Call, limit: int) -> Reading:

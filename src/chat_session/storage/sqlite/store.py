@@ -20,6 +20,7 @@ from chat_session.errors import (
     StoreCorrupt,
 )
 from chat_session.message import Draft, Message
+from chat_session.results import SessionPage
 from chat_session.session import MAX_METADATA_ENTRIES, Agent, Session
 from chat_session.settings import Settings
 from chat_session.storage.codec import Element, decode_message, encode_message, is_same_content
@@ -103,11 +104,16 @@ class SqliteStore:
     async def get_ttl(self, session_id: str) -> int:
         return await self._reader.run("get_ttl", partial(_seconds_left, session_id=session_id))
 
-    async def list_user_sessions(self, user_id: str) -> list[Session]:
+    async def list_user_sessions(self, user_id: str, limit: int, cursor: str | None) -> SessionPage:
         where = "user_id = ? AND deadline > ?"
         work = partial(_select, where=where, facts=lambda: (user_id, now_ms()))
         sessions = await self._reader.run("list_user_sessions", work)
-        return sorted(sessions, key=lambda session: session.last_active_at, reverse=True)
+        return _page(sorted(sessions, key=lambda session: session.created_at, reverse=True), limit, cursor)
+
+    async def list_sessions(self, limit: int, cursor: str | None, agent: Agent | None) -> SessionPage:
+        work = partial(_select, where="deadline > ?", facts=lambda: (now_ms(),))
+        sessions = await self._reader.run("list_sessions", work)
+        return _page([s for s in sessions if agent in (None, s.current_agent)], limit, cursor)
 
     async def count_sessions(self) -> int:
         return await self._reader.run("count_sessions", _count)
@@ -118,7 +124,7 @@ class SqliteStore:
             removed += batch
         return removed
 
-    async def scan_sessions(self) -> AsyncIterator[Session]:
+    async def scan_sessions(self) -> AsyncIterator[Session | StoreCorrupt]:
         last = ""
         where = f"session_id > ? AND deadline > ? ORDER BY session_id LIMIT {BATCH}"
         while True:
@@ -136,6 +142,12 @@ class SqliteStore:
     async def close(self) -> None:
         await self._writer.close()
         await self._reader.close()
+
+
+def _page(sessions: list[Session], limit: int, cursor: str | None) -> SessionPage:
+    start = int(cursor or 0)
+    end = start + limit
+    return SessionPage(sessions[start:end], str(end) if end < len(sessions) else None)
 
 
 def _create(db: sqlite3.Connection, session: Session, history: Sequence[Draft], left: Left) -> None:
