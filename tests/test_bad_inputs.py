@@ -47,7 +47,7 @@ HUGE = "x" * 10_000_000
 SURROGATE = "a\ud800b"
 
 SESSION_IDS = [
-    *("", " ", "}", "a}b", "a:b", "x:meta", "*", "?", "[", "../x", "a/b", "a\n", "a\x00", "a\r\n", "a b", "é"),
+    *("", " ", "}", "a}b", "{a", "a%2Fb", "+49 30", "*", "?", "[", "../x", "a/b", "a\n", "a\x00", "a\r\n", "a b", "é"),
     *("x" * 129, HUGE, "ａ", "a\u200bb", "e\u0301", SURROGATE, 1, b"a", None, [], {}, True, Mean()),
 ]
 USER_IDS = [

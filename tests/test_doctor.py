@@ -1,8 +1,11 @@
 """What the doctor finds in a store, and that --repair mends it."""
 
+import asyncio
 import sqlite3
 
-from chat_session import SessionManager
+import pytest
+
+from chat_session import Inspector, SessionManager, StoreCorrupt
 from places import RedisPlace, SqlitePlace
 
 
@@ -47,17 +50,17 @@ async def test_what_is_torn_is_found_and_mended(redis_place: RedisPlace) -> None
         with redis_place.server.client() as client:
             client.delete("session:torn:meta")
             for key in client.scan_iter("sessions:due:*"):
-                client.zrem(key, "unindexed:u", "torn:u")
+                client.zrem(key, "unindexed/u", "torn/u")
             client.zrem("user:u:sessions", "unindexed", "torn")
             for part in ("meta", "agent", "history", "ids"):
                 client.persist(f"session:endless:{part}")
                 client.delete(f"session:vanished:{part}")
             found = levels(await manager.diagnose())
-            wrong = {"orphans": "error", "index": "error", "deadlines": "error", "hints": "error"}
+            wrong = {"orphans": "error", "index": "error", "deadlines": "error", "index entries": "error"}
             assert {subject: found[subject] for subject in wrong} == wrong
             assert await manager.get_active_sessions_count() == 3
             mended = await manager.diagnose(repair=True)
-            assert any("torn" in f.text and "mended" in f.text for f in mended)
+            assert any("torn" in f.text and "repaired" in f.text for f in mended)
             assert "error" not in levels(await manager.diagnose()).values()
             assert not list(client.scan_iter("session:torn:*"))
             assert 500 < client.ttl("session:endless:history") <= 600
@@ -112,3 +115,74 @@ async def test_messages_without_a_session_are_found_in_a_file(tmp_path) -> None:
         assert levels(await manager.diagnose())["orphans"] == "error"
         await manager.diagnose(repair=True)
         assert levels(await manager.diagnose())["orphans"] == "ok"
+
+
+async def test_every_damaged_session_is_named_and_hides_no_other(redis_place: RedisPlace) -> None:
+    names = ("good", "ttl", "created", "utf8", "history", "string", "count")
+    async with redis_place.open() as manager:
+        for name in names:
+            await manager.create_session("u", session_id=name, ttl=600)
+            await manager.add_message(name, {"from": "user", "text": "x"})
+        with redis_place.server.client() as client:
+            client.hset("session:ttl:meta", "ttl", "abc")
+            client.hdel("session:created:meta", "createdAt")
+            client.hset("session:utf8:meta", "name", b"\xff")
+            client.hset("session:count:meta", "messageCount", "9" * 5000)
+            client.delete("session:history:history", "session:string:meta")
+            client.sadd("session:history:history", "x")
+            client.set("session:string:meta", "x")
+            try:
+                named = {f.text.split(" ")[0] for f in await manager.diagnose(repair=True) if f.subject == "damage"}
+                damaged = {f"session:{name}:meta" for name in names if name not in ("good", "history")}
+                assert named == damaged | {"session:history:history"}
+                page = await manager.list_user_sessions("u")
+                assert {s.session_id for s in page.sessions} == {"good", "history"}
+                assert {error.session_id for error in page.damaged} == set(names) - {"good", "history"}
+                found = [each async for each in Inspector(manager).scan_sessions()]
+                assert len(found) == len(names)
+                assert sum(isinstance(each, StoreCorrupt) for each in found) == len(names) - 2
+                listed = await Inspector(manager).list_sessions()
+                assert (len(listed.sessions), len(listed.damaged)) == (2, len(names) - 2)
+            finally:
+                client.flushall()
+
+
+async def test_another_programs_data_is_left_as_it_is(redis_place: RedisPlace) -> None:
+    with redis_place.server.client() as client:
+        client.set("session:foo:meta", "theirs")
+        client.rpush("session:bar:history", "theirs", "too")
+        client.hset("session:baz:ids", "a", "b")
+        client.set("session:a/b:meta", "not even one of our ids")
+        before = {key: client.dump(key) for key in client.scan_iter()}
+        try:
+            async with redis_place.open() as manager:
+                found = await manager.diagnose(repair=True)
+                assert any(f.subject == "foreign keys" and "bar" in f.text and "baz" in f.text for f in found)
+                await manager.cleanup_expired_sessions()
+            assert {key: client.dump(key) for key in client.scan_iter()} == before
+        finally:
+            client.flushall()
+
+
+@pytest.mark.parametrize("topology", ["redis", "cluster"])
+async def test_entries_in_a_wrong_bucket_or_that_name_nothing_are_put_right(start, topology: str) -> None:
+    place = start(topology)
+    place.clear()
+    keys = place.keys
+    async with place.open() as manager:
+        await manager.create_session("u", session_id="lives", ttl=600)
+        wrong = next(bucket for bucket in keys.due_buckets() if bucket != keys.due("lives"))
+        strays = {b"lives/u": 1, b"no separator": 2, b"\xff\xfe/u": 3, b"a b/u": 4}
+        with place.server.client() as client:
+            client.zadd(wrong, strays)
+            found = levels(await manager.diagnose())
+            assert found["stray entries"] == "error"
+            async with asyncio.timeout(10):
+                assert await manager.get_active_sessions_count() == 1
+                assert (await manager.cleanup_expired_sessions()).cleaned_count == 0
+            assert client.zcard(wrong) == 0
+            client.zadd(wrong, dict.fromkeys(strays, 4000000000000))
+            await manager.diagnose(repair=True)
+            assert client.zcard(wrong) == 0
+            assert await manager.get_active_sessions_count() == 1
+    place.clear()

@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 
 from chat_session import ManagerClosed, SessionManager, StoreCorrupt, StoreIncompatible, StoreReadOnly, StoreUnavailable
+from chat_session.storage.sqlite.file import APPLICATION_ID
 
 WRITER = """
 import asyncio, sys
@@ -157,19 +158,20 @@ async def test_whatever_breaks_in_the_thread_the_caller_learns_of_it(tmp_path: P
         async with asyncio.timeout(5):
             with pytest.raises(StoreCorrupt):
                 await manager.get_session("s")
-            with pytest.raises(StoreUnavailable):
+            with pytest.raises(StoreCorrupt):
                 await manager._store._reader.run("divide", lambda _: 1 // 0)
             assert await manager.get_session("another") is None
 
 
 async def test_a_file_of_a_later_release_is_refused(tmp_path: Path) -> None:
     with sqlite3.connect(tmp_path / "chat.db") as db:
+        db.execute(f"PRAGMA application_id={APPLICATION_ID}")
         db.execute("PRAGMA user_version=99")
     db.close()
     async with SessionManager.from_url(f"sqlite:///{tmp_path}/chat.db") as manager:
         with pytest.raises(StoreIncompatible) as failed:
             await manager.create_session("u")
-        assert "upgrade" in str(failed.value)
+        assert "Upgrade" in str(failed.value)
 
 
 async def test_a_row_that_does_not_read_as_a_session_is_named(tmp_path: Path) -> None:

@@ -22,9 +22,12 @@ def test_the_keys_of_both_layouts() -> None:
     assert tagged.session("a1").meta == b"app:session:{a1}:meta"
     assert Keys().user("客服:1") == "user:客服:1:sessions".encode()
     assert Keys().due("a1") == b"sessions:due:3"
-    assert len({Keys().due(str(i)) for i in range(1000)}) == BUCKETS == 16
-    assert due_member("a1", "x:y") == b"a1:x:y"
-    assert parse_due_member(b"a1:x:y") == ("a1", "x:y")
+    assert len({Keys().due(str(i)) for i in range(1000)}) == BUCKETS["plain"] == 16
+    assert len({tagged.due(str(i)) for i in range(10_000)}) == BUCKETS["tagged"] == 256
+    assert due_member("a1", "x:y/z") == b"a1/x:y/z"
+    assert parse_due_member(b"a1/x:y/z") == ("a1", "x:y/z")
+    for stray in (b"a1", b"/u", b"a1\xff/u", b"a*/u"):
+        assert parse_due_member(stray) is None
     for keys, key in itertools.product((Keys(), tagged), ("meta", "agent", "history", "ids")):
         assert keys.parse_session_id(getattr(keys.session("a1"), key)) == "a1"
     for stranger in (b"session:a1:other", b"session:", b"session", b"x"):
@@ -115,21 +118,29 @@ async def test_what_stands_in_redis(redis_place) -> None:
             assert sorted(ids) == [b"m1", b"m2"]
             assert re.fullmatch(rb"2:[0-9a-f]{24}", ids[b"m1"])
             meta = client.hgetall("session:s:meta")
-            assert re.fullmatch(rb"[A-Za-z0-9_-]{16}", meta[b"epochTokens"])
+            assert re.fullmatch(rb"[A-Za-z0-9_-]{8}", meta[b"cs:created"])
+            assert re.fullmatch(rb"[A-Za-z0-9_-]{8} \d{13} 1 0;", meta[b"cs:done"])
             assert (meta[b"messageCount"], meta[b"agentEpoch"], meta[b"a"]) == (b"3", b"1", b"1")
             deadlines = {client.execute_command("PEXPIRETIME", key) for key in keys - {"user:u:sessions"}}
             assert len(deadlines) == 1
             [(member, due)] = client.zrange(Keys().due("s"), 0, -1, withscores=True)
-            assert member == b"s:u"
-            assert client.zrange("user:u:sessions", 0, -1, withscores=True) == [(b"s", due)]
+            assert member == b"s/u"
             assert due <= deadlines.pop()
+            created = (await manager.get_session("s")).created_at.timestamp() * 1_000_000
+            [(listed, position)] = client.zrange("user:u:sessions", 0, -1, withscores=True)
+            assert (listed, position) == (b"s", pytest.approx(created, abs=1000))
 
 
-@pytest.mark.parametrize("calls", [60])
-async def test_the_remembered_tokens_stay_bounded(redis_place, calls: int) -> None:
+async def test_the_remembered_calls_are_dropped_after_a_minute_and_only_then(redis_place) -> None:
     async with redis_place.open() as manager:
         await manager.create_session("u", session_id="s", ttl=600)
-        for i in range(calls):
+        for i in range(60):
             await manager.switch_agent("s", "human" if i % 2 else "ai")
         with redis_place.server.client() as client:
-            assert len(client.hget("session:s:meta", "epochTokens")) == 20 * 8
+            entries = client.hget("session:s:meta", "cs:done").decode().split(";")[:-1]
+            assert len(entries) == 60
+            aged = [f"{token} {int(at) - 60_000} {rest}" for token, at, rest in (e.split(" ", 2) for e in entries[:59])]
+            client.hset("session:s:meta", "cs:done", "".join(f"{entry};" for entry in [*aged, entries[59]]))
+            await manager.switch_agent("s", "ai")
+            assert client.hget("session:s:meta", "cs:done").decode().split(";")[0] == entries[59]
+            assert client.hget("session:s:meta", "cs:done").count(b";") == 2

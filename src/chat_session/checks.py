@@ -6,10 +6,13 @@ import reprlib
 from collections.abc import Mapping
 from typing import Any
 
+import msgspec
+
 from chat_session.errors import InvalidInput
 
 MAX_JSON_DEPTH = 32
 MAX_JSON_BYTES = 64 * 1024
+MAX_METADATA_ENTRIES = 64
 MAX_SAFE_INTEGER = 2**53 - 1  # beyond it JavaScript, and so the other readers of our keys, would round
 
 _brief = reprlib.Repr()
@@ -58,6 +61,43 @@ def has_control_characters(text: str) -> bool:
     return _CONTROL.search(text) is not None
 
 
+def encode_value(value: Any) -> bytes:
+    """A metadata value as it is stored: a string as it is, unless it would read back as JSON; all else as JSON."""
+    if isinstance(value, str) and not _reads_as_json(value.encode()):
+        return value.encode()
+    return msgspec.json.encode(value)
+
+
+def _reads_as_json(raw: bytes) -> bool:
+    try:
+        msgspec.json.decode(raw)
+    except (msgspec.MsgspecError, RecursionError):
+        return False
+    return True
+
+
+def check_metadata_size(metadata: Mapping[str, Any]) -> None:
+    """At most 64 entries, and 64 KiB of names and of values as they are stored. Raises InvalidInput."""
+    size = sum(len(name.encode()) + len(encode_value(value)) for name, value in metadata.items())
+    refuse_large_metadata(len(metadata), size)
+
+
+def refuse_large_metadata(entries: int, size: int) -> None:
+    """The one place that knows the limits of metadata, for what was measured here or in a script."""
+    if entries > MAX_METADATA_ENTRIES:
+        raise InvalidInput("metadata", f"at most {MAX_METADATA_ENTRIES} entries", f"{entries:,} entries")
+    if size > MAX_JSON_BYTES:
+        allowed = f"at most {MAX_JSON_BYTES:,} bytes, names and stored values together"
+        raise InvalidInput("metadata", allowed, f"{size:,} bytes")
+
+
+def check_json_size(argument: str, value: object) -> None:
+    """At most 64 KiB as JSON. Raises InvalidInput that says how large it is."""
+    size = len(msgspec.json.encode(value))
+    if size > MAX_JSON_BYTES:
+        raise InvalidInput(argument, f"at most {MAX_JSON_BYTES:,} bytes as JSON in all", f"{size:,} bytes")
+
+
 class JsonCopy:
     """Copies a value that JSON can hold, so that nothing the caller does later changes it.
 
@@ -86,7 +126,7 @@ class JsonCopy:
         if not isinstance(value, (list, Mapping)):
             raise InvalidInput(path, "a value JSON can hold", f"a {type(value).__name__}")
         if depth >= MAX_JSON_DEPTH:
-            raise InvalidInput(path[:80], f"nested at most {MAX_JSON_DEPTH} deep", "more, or a cycle")
+            raise InvalidInput(path[:80], f"nested at most {MAX_JSON_DEPTH} deep", f"{depth + 1} levels, or a cycle")
         if isinstance(value, list):
             return [self.copy(entry, f"{path}[{i}]", depth + 1) for i, entry in enumerate(value)]
         return {
@@ -96,5 +136,6 @@ class JsonCopy:
 
     def _spend(self, characters: int) -> None:
         self._room -= characters
-        if self._room < 0:
-            raise InvalidInput(self._argument, f"at most {MAX_JSON_BYTES:,} bytes as JSON in all", "more")
+        if self._room < 0:  # every node and every character takes a byte at least
+            allowed = f"at most {MAX_JSON_BYTES:,} bytes as JSON in all"
+            raise InvalidInput(self._argument, allowed, f"at least {MAX_JSON_BYTES - self._room:,} bytes")

@@ -1,7 +1,7 @@
 """The one file that asks for the time, and the one format in which moments are written."""
 
 import time
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
@@ -28,6 +28,11 @@ def now() -> datetime:
 def now_ms() -> int:
     """The application host's time in milliseconds; the embedded store's clock."""
     return time.time_ns() // 1_000_000
+
+
+def to_ms(moment: datetime) -> int:
+    """Milliseconds since 1970."""
+    return (moment - EPOCH) // timedelta(milliseconds=1)
 
 
 def to_iso(moment: datetime) -> str:

@@ -8,10 +8,10 @@ from typing import Any, Literal, cast, get_args
 import msgspec
 
 from chat_session.checks import (
-    MAX_JSON_BYTES,
     JsonCopy,
     brief,
     check_integer,
+    check_json_size,
     check_text,
     has_control_characters,
 )
@@ -191,6 +191,5 @@ def _check_extra(argument: str, value: object) -> dict[str, Any]:
     if taken := _OWN_NAMES.intersection(value):
         raise InvalidInput(argument, "named by other words than the message's own fields", min(taken))
     copied: dict[str, Any] = JsonCopy(argument).copy(value, argument)
-    if len(msgspec.json.encode(copied)) > MAX_JSON_BYTES:
-        raise InvalidInput(argument, f"at most {MAX_JSON_BYTES:,} bytes as JSON in all", "more")
+    check_json_size(argument, copied)
     return copied

@@ -9,12 +9,13 @@ from typing import Any, Literal, cast
 import msgspec
 
 from chat_session.checks import (
-    MAX_JSON_BYTES,
     JsonCopy,
     brief,
     check_integer,
+    check_metadata_size,
     check_text,
     has_control_characters,
+    refuse_large_metadata,
 )
 from chat_session.clock import from_iso, to_iso
 from chat_session.errors import InvalidInput
@@ -22,7 +23,6 @@ from chat_session.errors import InvalidInput
 Agent = Literal["ai", "human"]
 
 MAX_TTL = 315_360_000  # ten years in seconds
-MAX_METADATA_ENTRIES = 64
 RESERVED = frozenset(
     (
         "userId",
@@ -34,11 +34,11 @@ RESERVED = frozenset(
         "ttl",
         "agentEpoch",
         "messageCount",
-        "epochTokens",
     )
 )
 
-_SESSION_ID = re.compile(r"[A-Za-z0-9._~-]{1,128}")
+_SESSION_ID = re.compile(r"[A-Za-z0-9._~:@+=-]{1,128}")
+INTERNAL = "cs:"  # begins the names of fields that the stores keep for themselves
 _MAX_USER_ID = 256
 _MAX_METADATA_NAME = 64
 
@@ -96,8 +96,12 @@ class Session(msgspec.Struct, frozen=True, kw_only=True):
         )
 
 
+def is_session_id(text: str) -> bool:
+    return _SESSION_ID.fullmatch(text) is not None
+
+
 def check_session_id(value: object) -> str:
-    allowed = "1 to 128 characters of A-Z a-z 0-9 . _ ~ -"
+    allowed = "1 to 128 characters of A-Z a-z 0-9 . _ ~ - : @ + ="
     if not isinstance(value, str) or not _SESSION_ID.fullmatch(str.__str__(value)):
         raise InvalidInput("session_id", allowed, brief(value))
     return str.__str__(value)
@@ -156,12 +160,10 @@ def check_metadata(value: object) -> dict[str, Any]:
         return {}
     if not isinstance(value, Mapping):
         raise InvalidInput("metadata", "a mapping", brief(value))
-    if len(value) > MAX_METADATA_ENTRIES:
-        raise InvalidInput("metadata", f"at most {MAX_METADATA_ENTRIES} entries", f"{len(value):,}")
+    refuse_large_metadata(len(value), 0)
     json = JsonCopy("metadata")
     copied = {_check_metadata_name(name): json.copy(entry, f"metadata[{brief(name)}]") for name, entry in value.items()}
-    if len(msgspec.json.encode(copied)) > MAX_JSON_BYTES:
-        raise InvalidInput("metadata", f"at most {MAX_JSON_BYTES:,} bytes as JSON in all", "more")
+    check_metadata_size(copied)
     return copied
 
 
@@ -170,6 +172,6 @@ def _check_metadata_name(value: object) -> str:
     name = check_text("metadata", value, allowed)
     if not 1 <= len(name) <= _MAX_METADATA_NAME or has_control_characters(name):
         raise InvalidInput("metadata", allowed, brief(name))
-    if name in RESERVED:
-        raise InvalidInput("metadata", "named by other words than the session's own fields", brief(name))
+    if name in RESERVED or name.startswith(INTERNAL):
+        raise InvalidInput("metadata", "named differently from the session's own fields and from 'cs:…'", brief(name))
     return name

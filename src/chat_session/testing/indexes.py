@@ -6,7 +6,10 @@ from collections.abc import Callable
 import pytest
 
 from chat_session.cleanup import SessionCleanup
+from chat_session.errors import InvalidInput
+from chat_session.inspector import Inspector
 from chat_session.manager import SessionManager
+from chat_session.session import Agent
 from chat_session.testing.place import Place, until, until_dead
 
 
@@ -31,6 +34,64 @@ class IndexContract:
         assert stamps == sorted(stamps, reverse=True)
         assert await manager.get_user_sessions("u", limit=2) == sessions[:2]
         assert await manager.get_user_sessions("nobody") == []
+
+    async def test_a_users_sessions_come_in_pages_that_meet_each_once(self, manager: SessionManager) -> None:
+        created = [(await manager.create_session("u", session_id=f"s{i}")).session_id for i in range(23)]
+        await manager.delete_session("s20")
+        created.remove("s20")
+        pages: list[list[str]] = []
+        cursor: str | None = None
+        while True:
+            page = await manager.list_user_sessions("u", limit=5, cursor=cursor)
+            pages.append([session.session_id for session in page.sessions])
+            await manager.extend_session("s3")  # activity moves nothing
+            cursor = page.cursor
+            if cursor is None:
+                break
+        assert [len(page) for page in pages] == [5, 5, 5, 5, 2]
+        assert [session_id for page in pages for session_id in page] == created[::-1]
+        assert (await manager.list_user_sessions("nobody")).sessions == []
+
+    async def test_all_sessions_come_in_pages_also_those_of_one_agent(self, manager: SessionManager) -> None:
+        for i in range(23):
+            first: Agent = "human" if i % 5 == 0 else "ai"
+            await manager.create_session(f"u{i % 3}", session_id=f"s{i}", ttl=None if i % 2 else 600, agent=first)
+        chosen: list[tuple[Agent | None, set[int]]] = [(None, set(range(23))), ("human", {0, 5, 10, 15, 20})]
+        for agent, expected in chosen:
+            found: list[str] = []
+            cursor: str | None = None
+            while True:
+                page = await Inspector(manager).list_sessions(cursor, 4, agent=agent)
+                assert len(page.sessions) <= 4
+                found += [session.session_id for session in page.sessions]
+                cursor = page.cursor
+                if cursor is None:
+                    break
+            assert sorted(found) == sorted(f"s{i}" for i in expected)
+
+    @pytest.mark.parametrize("cursor", ["", "x", "x" * 3000, "é", "WzEsInVzZXIiXQ", "WzEsImFsbCIsIngiXQ"])
+    async def test_a_cursor_that_no_page_gave_is_refused(self, manager: SessionManager, cursor: str) -> None:
+        with pytest.raises(InvalidInput, match="cursor"):
+            await manager.list_user_sessions("u", cursor=cursor)
+        if cursor != "WzEsImFsbCIsIngiXQ":  # on one store it would be one
+            with pytest.raises(InvalidInput, match="cursor"):
+                await Inspector(manager).list_sessions(cursor)
+
+    async def test_ids_that_people_have_are_never_taken_for_others(self, manager: SessionManager) -> None:
+        ids = ["telegram:123", "a@b.c", "+49301234", "x:meta", "x", "x=y", "x:u"]
+        for session_id in ids:
+            await manager.create_session("u:v/w", session_id=session_id, ttl=600)
+            await manager.add_message(session_id, {"from": "user", "text": session_id})
+        assert await manager.get_active_sessions_count() == len(ids)
+        assert [s.session_id for s in (await manager.list_user_sessions("u:v/w")).sessions] == ids[::-1]
+        await manager.set_session_ttl("x:u", 1)
+        await until_dead(manager, "x:u")
+        assert (await manager.cleanup_expired_sessions()).cleaned_count == 1
+        await manager.delete_session("x")
+        for session_id in ids[:-1]:
+            history = await manager.get_history(session_id)
+            assert [m.text for m in history] == ([] if session_id == "x" else [session_id])
+        assert await manager.get_active_sessions_count() == len(ids) - 2
 
     async def test_the_count_is_exact_while_sessions_come_and_go(self, manager: SessionManager) -> None:
         assert await manager.get_active_sessions_count() == 0

@@ -225,7 +225,9 @@ class MessageContract:
         assert await seqs(1) == [120]
         assert await seqs(10_000) == list(range(21, 121))
         assert await seqs(3, before=101) == [98, 99, 100]
-        assert await seqs(3, after=115) == [118, 119, 120]
+        assert await seqs(3, after=115) == [116, 117, 118]
+        assert await seqs(3, after=0) == [21, 22, 23]
+        assert await seqs(2, before=120, after=100) == [118, 119]
         assert await seqs(100, after=115) == [116, 117, 118, 119, 120]
         assert await seqs(100, before=24) == [21, 22, 23]
         assert await seqs(100, before=30, after=27) == [28, 29]
@@ -234,6 +236,17 @@ class MessageContract:
         assert await seqs(after=120) == []
         assert await seqs(after=5000) == []
         assert await seqs(2, before=9000) == [119, 120]
+
+    async def test_a_reader_who_polls_with_the_last_seq_misses_nothing(self, manager: SessionManager) -> None:
+        session_id = (await manager.create_session("u")).session_id
+        seen: list[int | None] = []
+        for _ in range(6):
+            await manager.add_messages(session_id, [{"from": "user", "text": "x"}] * 10)
+        while polled := await manager.get_history(session_id, 7, after=seen[-1] if seen else 0):
+            seen += [message.seq for message in polled]
+        assert seen == list(range(1, 61))
+        assert [m.seq async for m in manager.iter_history(session_id, page=7)] == seen
+        assert [m.seq async for m in manager.iter_history(session_id, after=55)] == [56, 57, 58, 59, 60]
 
     async def test_concurrent_writers_lose_nothing_and_number_without_gaps(self, manager: SessionManager) -> None:
         session_id = (await manager.create_session("u")).session_id

@@ -95,10 +95,11 @@ class Link:
             return reply  # nearly always
         return await self._run(name, command, on, (lane, reply), started)
 
-    async def run_all(self, name: str, commands: Sequence[Command]) -> list[Any]:
+    async def run_all(self, name: str, commands: Sequence[Command], *, keep_corrupt: bool = False) -> list[Any]:
         """Several in one round trip, as far as they fit; the replies in their order. Raises as ``run``.
 
-        After a fault the first that met it is sent until it is answered, and then the others together again.
+        ``keep_corrupt``: a StoreCorrupt stands in the place of the reply instead of being raised. After a fault the
+        first that met it is sent until it is answered, and then the others together again.
         """
         started = asyncio.get_running_loop().time()
         replies: dict[int, Any] = {}
@@ -110,7 +111,7 @@ class Link:
             first = next(iter(failed), None)
             again = [i for i in failed if i == first or isinstance(replies.get(i), AskError)]  # those know their way
             runs = [self._run(name, commands[i], None, failed.pop(i), started) for i in again]
-            replies.update(zip(again, await _together(runs), strict=True))
+            replies.update(zip(again, await _together(runs, keep=StoreCorrupt if keep_corrupt else ()), strict=True))
             left = list(failed)
         self._begin_greeting()
         return [replies[i] for i in range(len(commands))]
@@ -213,11 +214,11 @@ class Link:
         return StoreCorrupt(keys[0].decode(errors="replace"), "was of the wrong type a moment ago")
 
 
-async def _together(runs: Sequence[Coroutine[Any, Any, Any]]) -> list[Any]:
-    """Side by side; when all have ended, raise what the first to fail raised."""
+async def _together(runs: Sequence[Coroutine[Any, Any, Any]], keep: type[BaseException] | tuple[()] = ()) -> list[Any]:
+    """Side by side; when all have ended, raise what the first to fail raised, unless it is to be kept."""
     outcomes = await asyncio.gather(*runs, return_exceptions=True)
     for outcome in outcomes:
-        if isinstance(outcome, BaseException):
+        if isinstance(outcome, BaseException) and not isinstance(outcome, keep):
             raise outcome
     return outcomes
 

@@ -1,60 +1,76 @@
-"""Looks through all keys for what is torn, and mends it. For operators: it reads every key."""
+"""Looks through all keys for what is damaged or inconsistent, and repairs what is ours. It reads every key."""
 
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from functools import partial
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
+from chat_session.checks import brief
 from chat_session.clock import now_ms
+from chat_session.errors import StoreCorrupt
+from chat_session.message import UNREADABLE
+from chat_session.session import Session
+from chat_session.storage.codec import decode_message
 from chat_session.storage.contract import Finding
 from chat_session.storage.redis import scripts
-from chat_session.storage.redis.codec import NEVER
+from chat_session.storage.redis.codec import NEVER, decode_meta, encode_ttl
 from chat_session.storage.redis.connection import Command, Link
-from chat_session.storage.redis.index import Hint, Index
-from chat_session.storage.redis.keys import Keys, due_member
+from chat_session.storage.redis.index import DueEntry, Index
+from chat_session.storage.redis.keys import Keys, due_member, expected_type, parse_due_member
 
 BATCH = 500
+HISTORIES = 20  # histories read together: at most 20 of 100 messages of 256 KiB are held
+SHOWN = 100  # damaged sessions that are named one by one
 
 
 class _Problem(NamedTuple):
     subject: str
     text: str
-    repair: str
+    repair: str | None
 
 
 _ORPHANS = _Problem("orphans", "sessions of which only some keys are left", "removes them")
+_FOREIGN = _Problem("foreign keys", "ids under which keys stand that this package may not have written", None)
 _UNINDEXED = _Problem("index", "living sessions missing from lists and counts", "indexes them")
 _ENDLESS = _Problem("deadlines", "sessions with a ttl and a key without a deadline", "sets it")
-_STALE = _Problem("hints", "hints of sessions that vanished before their time", "removes them")
+_STALE = _Problem("index entries", "index entries of sessions that vanished before their time", "removes them")
+_STRAYS = _Problem("stray entries", "index entries that name no session or are in a wrong bucket", "puts them right")
+
+Repair = Callable[[], Awaitable[object]]
 
 
-Mends = dict[_Problem, dict[str, Callable[[], Awaitable[object]]]]  # by session id
+async def _leave() -> None:
+    """What is not ours stays as it is."""
 
 
 class Doctor:
-    """Walks through all keys in batches; every mend looks again before it acts."""
+    """Walks through all keys in batches; every repair looks again before it acts."""
 
     def __init__(self, link: Link, keys: Keys, index: Index, default_ttl: int) -> None:
         self._link = link
         self._keys = keys
         self._index = index
         self._default_ttl = default_ttl
+        self._problems: dict[_Problem, dict[str, Repair]] = {
+            problem: {} for problem in (_ORPHANS, _FOREIGN, _UNINDEXED, _ENDLESS, _STALE, _STRAYS)
+        }
+        self._damaged: dict[str, str] = {}  # what is wrong, by key
 
     async def check_keys(self, *, repair: bool) -> list[Finding]:
-        mends: Mends = {problem: {} for problem in (_ORPHANS, _UNINDEXED, _ENDLESS, _STALE)}
         seen: set[str] = set()
         async for batch in self._scan_session_ids():
             ids = [session_id for session_id in batch if session_id not in seen]
             seen.update(ids)
-            await self._check_sessions(ids, mends)
-        async for hints in self._scan_hints():
-            await self._check_hints(hints, mends)
+            await self._check_sessions(ids)
+        for bucket in self._keys.due_buckets():
+            async for pairs in self._scan_entries(bucket):
+                await self._check_entries(bucket, pairs)
         findings = []
-        for problem, by_session in mends.items():
-            if repair:
-                for mend in by_session.values():
-                    await mend()
-            findings.append(_report(problem, list(by_session), repaired=repair))
-        return findings
+        for problem, by_name in self._problems.items():
+            if repair and problem.repair:
+                for act in by_name.values():
+                    await act()
+            findings.append(_report(problem, list(by_name), repaired=repair))
+        return [*findings, *_report_damaged(self._damaged)]
 
     async def _scan_session_ids(self) -> AsyncIterator[list[str]]:
         for lane in await self._link.servers():
@@ -63,54 +79,144 @@ class Doctor:
                 command = (b"SCAN", cursor, b"MATCH", self._keys.any_session(), b"COUNT", BATCH)
                 cursor, found = await self._link.run("diagnose", command, on=lane)
                 parsed = (self._keys.parse_session_id(key) for key in found)
-                yield [session_id for session_id in parsed if session_id is not None]
+                yield list(dict.fromkeys(session_id for session_id in parsed if session_id is not None))
                 if cursor == b"0":
                     break
 
-    async def _scan_hints(self) -> AsyncIterator[list[Hint]]:
-        for due in self._keys.due_buckets():
-            cursor = b"0"
-            while True:
-                cursor, found = await self._link.run("diagnose", (b"ZSCAN", due, cursor, b"COUNT", BATCH))
-                yield [Hint(*pair) for pair in zip(found[::2], found[1::2], strict=True)]
-                if cursor == b"0":
-                    break
+    async def _scan_entries(self, bucket: bytes) -> AsyncIterator[list[tuple[bytes, Any]]]:
+        cursor = b"0"
+        while True:
+            command: Command = (b"ZSCAN", bucket, cursor, b"COUNT", BATCH)
+            try:
+                cursor, found = await self._link.run("diagnose", command)
+            except StoreCorrupt as error:
+                self._damaged[error.key] = error.problem
+                return
+            yield list(zip(found[::2], found[1::2], strict=True))
+            if cursor == b"0":
+                break
 
-    async def _check_sessions(self, ids: Sequence[str], mends: Mends) -> None:
-        commands: list[Command] = [(b"HMGET", self._keys.meta(session_id), b"userId", b"ttl") for session_id in ids]
-        owners = await self._link.run_all("diagnose", commands)
-        for session_id, (user, ttl) in zip(ids, owners, strict=True):
-            keys = self._keys.session(session_id)
-            if user is None:
-                mends[_ORPHANS][session_id] = partial(self._link.run, "diagnose", scripts.remove_orphan(keys))
-                continue
-            user_id = user.decode(errors="replace")
+    async def _check_sessions(self, ids: Sequence[str]) -> None:
+        metas = [self._keys.meta(session_id) for session_id in ids]
+        replies = await self._link.run_all("diagnose", [(b"HGETALL", key) for key in metas], keep_corrupt=True)
+        living = []
+        for session_id, key, reply in zip(ids, metas, replies, strict=True):
+            session = self._read(key, reply)
+            if isinstance(session, StoreCorrupt):
+                self._damaged[session.key] = session.problem
+            elif session is not None and session.session_id != session_id:
+                self._damaged[key.decode()] = f"says that it is session {brief(session.session_id)}"
+            elif session is None:
+                await self._check_orphan(session_id)
+            else:
+                living.append((session_id, session.user_id, encode_ttl(session.ttl)))
+        await self._check_keys_of(living)
+        for start in range(0, len(living), HISTORIES):
+            await self._check_histories([session_id for session_id, _, _ in living[start : start + HISTORIES]])
+
+    def _read(self, key: bytes, reply: Any) -> Session | StoreCorrupt | None:
+        if isinstance(reply, StoreCorrupt):
+            return reply
+        try:
+            fields = reply if isinstance(reply, dict) else dict(zip(reply[::2], reply[1::2], strict=True))
+            return decode_meta(key, fields, self._default_ttl)
+        except StoreCorrupt as error:
+            return error
+
+    async def _check_orphan(self, session_id: str) -> None:
+        """Only this package writes ids: what stands under an id without them may be another program's."""
+        keys = self._keys.session(session_id)
+        types = await self._link.run_all("diagnose", [(b"TYPE", key) for key in keys])
+        ours = all(found in (expected_type(key), b"none") for key, found in zip(keys, types, strict=True))
+        if not ours or types[-1] == b"none":
+            self._problems[_FOREIGN][session_id] = _leave
+            return
+        _, sample = await self._link.run("diagnose", (b"HSCAN", keys.ids, b"0", b"COUNT", 1))
+        values = list(sample.values()) if isinstance(sample, dict) else sample[1::2]
+        if values and values[0].partition(b":")[0].isdigit():
+            self._problems[_ORPHANS][session_id] = partial(self._link.run, "diagnose", scripts.remove_orphan(keys))
+        else:
+            self._problems[_FOREIGN][session_id] = _leave
+
+    async def _check_keys_of(self, living: Sequence[tuple[str, str, int]]) -> None:
+        asked: list[Command] = []
+        for session_id, user_id, _ in living:
             index = self._keys.index(session_id, user_id)
-            asked: list[Command] = [(b"PTTL", key) for key in keys]
+            asked += [(b"PTTL", key) for key in self._keys.session(session_id)]
             asked += [(b"ZSCORE", index.due, due_member(session_id, user_id)), (b"ZSCORE", index.user, session_id)]
-            *left, due_score, user_score = await self._link.run_all("diagnose", asked)
-            if due_score is None or user_score is None or float(due_score) <= 0:
-                mends[_UNINDEXED][session_id] = partial(self._index.restore, session_id, user_id)
-            if ttl != b"%d" % NEVER and NEVER in left:
-                seconds = int(ttl) if ttl and ttl.isdigit() else self._default_ttl
-                mends[_ENDLESS][session_id] = partial(self._index.set_ttl, session_id, seconds)
+        told = await self._link.run_all("diagnose", asked, keep_corrupt=True)
+        for i, (session_id, user_id, ttl) in enumerate(living):
+            *left, due_score, user_score = told[6 * i : 6 * i + 6]
+            if corrupt := [error for error in (due_score, user_score) if isinstance(error, StoreCorrupt)]:
+                self._damaged.update((error.key, error.problem) for error in corrupt)
+            elif due_score is None or user_score is None or float(due_score) <= 0:
+                self._problems[_UNINDEXED][session_id] = partial(self._index.restore, session_id, user_id)
+            if ttl != NEVER and NEVER in left:
+                self._problems[_ENDLESS][session_id] = partial(self._index.set_ttl, session_id, ttl)
 
-    async def _check_hints(self, hints: Sequence[Hint], mends: Mends) -> None:
-        """A hint that is due waits for a sweep; one that is ahead must have a living session."""
-        ahead = [hint for hint in hints if float(hint.score) > now_ms()]
-        commands: list[Command] = [(b"HGET", self._keys.meta(hint.names[0]), b"userId") for hint in ahead]
-        owners = await self._link.run_all("diagnose", commands)
-        for hint, owner in zip(ahead, owners, strict=True):
-            session_id, user_id = hint.names
-            if owner is None or owner.decode(errors="replace") != user_id:
-                mends[_STALE][session_id] = partial(self._index.settle, "diagnose", [hint], "remove")
+    async def _check_histories(self, ids: Sequence[str]) -> None:
+        keys = [self._keys.session(session_id) for session_id in ids]
+        types = await self._link.run_all("diagnose", [(b"TYPE", key) for each in keys for key in each[1:]])
+        named = [key for each in keys for key in each[1:]]
+        for key, found in zip(named, types, strict=True):
+            if found not in (expected_type(key), b"none"):
+                self._damaged[key.decode()] = f"is a {found.decode()}, not a {expected_type(key).decode()}"
+        lists = [each.history for each in keys if each.history.decode() not in self._damaged]
+        for key, elements in zip(
+            lists, await self._link.run_all("diagnose", [(b"LRANGE", key, 0, -1) for key in lists]), strict=True
+        ):
+            unreadable = sum(decode_message(element, 1).type == UNREADABLE for element in elements)
+            if unreadable:
+                self._damaged[key.decode()] = f"has {unreadable:,} messages that cannot be read"
+
+    async def _check_entries(self, bucket: bytes, pairs: Sequence[tuple[bytes, Any]]) -> None:
+        """An entry that is due waits for a sweep; one that is ahead must have a living session."""
+        ahead = []
+        for member, score in pairs:
+            names = parse_due_member(member)
+            if names is None or self._keys.due(names[0]) != bucket:
+                self._problems[_STRAYS][f"{brief(member)} in {bucket.decode()}"] = partial(
+                    self._put_right, bucket, member, score
+                )
+            elif float(score) > now_ms():
+                ahead.append(DueEntry(*names, _as_text(score), now_ms()))
+        commands: list[Command] = [(b"HGET", self._keys.meta(entry.session_id), b"userId") for entry in ahead]
+        owners = await self._link.run_all("diagnose", commands, keep_corrupt=True)
+        for entry, owner in zip(ahead, owners, strict=True):
+            if not isinstance(owner, StoreCorrupt) and owner != entry.user_id.encode():
+                act = partial(self._index.reconcile, "diagnose", [entry], "reap")
+                self._problems[_STALE][entry.session_id] = act
+
+    async def _put_right(self, bucket: bytes, member: bytes, score: Any) -> None:
+        """To the bucket where it belongs, unless it names no session; then out of this one."""
+        names = parse_due_member(member)
+        if names is not None:
+            await self._link.run("diagnose", (b"ZADD", self._keys.due(names[0]), b"NX", _as_text(score), member))
+        await self._link.run("diagnose", (b"ZREM", bucket, member))
 
 
-def _report(problem: _Problem, session_ids: Sequence[str], *, repaired: bool) -> Finding:
-    if not session_ids:
+def _report(problem: _Problem, names: Sequence[str], *, repaired: bool) -> Finding:
+    if not names:
         return Finding("ok", problem.subject, f"no {problem.text}")
-    shown = ", ".join(session_ids[:5]) + (", …" if len(session_ids) > 5 else "")  # noqa: PLR2004
-    text = f"{len(session_ids):,} {problem.text}: {shown}"
+    shown = ", ".join(names[:5]) + (", …" if len(names) > 5 else "")  # noqa: PLR2004
+    text = f"{len(names):,} {problem.text}: {shown}"
+    if problem.repair is None:
+        return Finding("warning", problem.subject, f"{text}. They are left alone.")
     if repaired:
-        return Finding("ok", problem.subject, f"{text} (mended)")
+        return Finding("ok", problem.subject, f"{text} (repaired)")
     return Finding("error", problem.subject, text, repair=problem.repair)
+
+
+def _report_damaged(damaged: dict[str, str]) -> list[Finding]:
+    """Each is named: nobody but an operator can decide what is to become of it."""
+    if not damaged:
+        return [Finding("ok", "damage", "no sessions that cannot be read")]
+    findings = [Finding("error", "damage", f"{key} {problem}") for key, problem in list(damaged.items())[:SHOWN]]
+    if len(damaged) > SHOWN:
+        findings.append(Finding("error", "damage", f"{len(damaged) - SHOWN:,} more keys that cannot be read"))
+    return findings
+
+
+def _as_text(score: bytes | float) -> bytes:
+    """RESP3 gives a score as a number."""
+    return score if isinstance(score, bytes) else repr(score).encode()

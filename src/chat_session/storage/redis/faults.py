@@ -104,6 +104,9 @@ _BY_WORD = {
     "READONLY": Fault("read_only", StoreReadOnly, True, "this is a replica; connect to the primary or by Sentinel"),
     "OOM": Fault("full", StoreFull, False, "raise maxmemory, or run cleanup and delete what is not needed"),
     "MISCONF": Fault("disk", StoreFull, False, "it cannot save to disk and refuses writes; see its log"),
+    "SESSIONBUSY": Fault(
+        "session_busy", StoreUnavailable, True, "the session was changed 256 times within a minute; wait"
+    ),
     "NOPERM": _DENIED,
     "NOAUTH": _DENIED,
     "DENIED": _DENIED,

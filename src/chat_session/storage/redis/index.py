@@ -1,62 +1,80 @@
-"""The two indexes of sessions on one server: their hints move in the session's own script."""
+"""The index entries of sessions on one server: they change in the session's own script."""
 
 from collections.abc import Sequence
-from typing import Any, NamedTuple, Protocol
+from enum import Enum, auto
+from typing import Any, Literal, NamedTuple, Protocol
 
+from chat_session.clock import to_ms
 from chat_session.session import Session
 from chat_session.storage.codec import Element
 from chat_session.storage.redis import scripts
-from chat_session.storage.redis.codec import EPOCH_TOKENS, encode_meta
+from chat_session.storage.redis.codec import CREATED, encode_meta
 from chat_session.storage.redis.connection import Link
-from chat_session.storage.redis.keys import IndexKeys, Keys, due_member, parse_due_member
+from chat_session.storage.redis.keys import IndexKeys, Keys, due_member
+
+Dead = Literal["reap", "mark_dead"]  # what becomes of the entry of a session that is found dead
 
 
-class Hint(NamedTuple):
-    """An entry of the due index as it was read. ``read_at``: milliseconds by its server's clock; 0: not known."""
+class DueEntry(NamedTuple):
+    """An entry of the index of deadlines as it was read, at ``read_at`` milliseconds by its server's clock."""
 
-    member: bytes
+    session_id: str
+    user_id: str
     score: bytes
-    read_at: int = 0
+    read_at: int
 
     @property
-    def names(self) -> tuple[str, str]:
-        """Session and user."""
-        return parse_due_member(self.member)
+    def member(self) -> bytes:
+        return due_member(self.session_id, self.user_id)
 
 
-class Settled(NamedTuple):
-    """Of each hint whether it stands as it was read and will be met again, and how many were removed."""
+class UserEntry(NamedTuple):
+    """An entry of a user's list as it was read."""
 
-    standing: Sequence[bool]
-    removed: int
+    session_id: str
+    user_id: str
+    score: bytes
+
+
+class Outcome(Enum):
+    """What came of looking after an entry that was due."""
+
+    CHANGED = auto()  # it is scored anew, marked, or somebody else changed it meanwhile: read again
+    REAPED = auto()  # it is removed, by this call alone
+    LIVES = auto()  # a writer is changing the session, which lives; the entry is left to him
+    DEAD = auto()  # as before, but the session does not live now
 
 
 class Index(Protocol):
-    """Keeps hints truthful while sessions come, go and change their lifetime."""
+    """Keeps index entries truthful while sessions come, go and change their lifetime."""
 
     async def create(self, session: Session, *, token: str, ttl: int, elements: Sequence[Element]) -> list[Any]:
-        """Run create_session with its hints; its reply. ``ttl``: as stored, from now."""
+        """Run create_session with its entries; its reply. ``ttl``: as stored, from now."""
         ...
 
     async def delete(self, session_id: str, user_id: str) -> list[Any]:
-        """Run delete_session with its hints; its reply."""
+        """Run delete_session with its entries; its reply."""
         ...
 
     async def set_ttl(self, session_id: str, ttl: int) -> list[Any]:
-        """Run set_ttl with its hint; its reply."""
+        """Run set_ttl with its entry; its reply."""
         ...
 
     async def restore(self, session_id: str, user_id: str) -> None:
-        """Put back the hints of a living session that has lost them."""
+        """Put back the entries of a living session that has lost them."""
         ...
 
-    async def settle(self, name: str, hints: Sequence[Hint], dead: str) -> Settled:
-        """Look whether the sessions live; score the living; "remove" or "mark" the dead."""
+    async def reconcile(self, name: str, entries: Sequence[DueEntry], dead: Dead) -> list[Outcome]:
+        """Look whether the sessions of entries that are due live; score the living anew."""
+        ...
+
+    async def mark_dead(self, name: str, entries: Sequence[UserEntry]) -> None:
+        """Sessions that were in a user's list and do not live: mark them for the sweep, and take them off the list."""
         ...
 
 
 class ServerIndex:
-    """On one server: one script, one step, and nothing between session and hints."""
+    """On one server: one script, one step, and nothing between a session and its entries."""
 
     def __init__(self, link: Link, keys: Keys) -> None:
         self._link = link
@@ -81,24 +99,25 @@ class ServerIndex:
         return reply
 
     async def restore(self, session_id: str, user_id: str) -> None:
-        await self.settle("diagnose", [Hint(due_member(session_id, user_id), b"")], "remove")
+        await self._link.run("diagnose", self._reconcile(session_id, user_id, "reap"))
 
-    async def settle(self, name: str, hints: Sequence[Hint], dead: str) -> Settled:
-        calls = []
-        for hint in hints:
-            session_id, user_id = hint.names
-            calls.append(
-                scripts.settle_hint(
-                    self._keys.meta(session_id),
-                    *self._keys.index(session_id, user_id),
-                    member=hint.member,
-                    session_id=session_id,
-                    user_id=user_id,
-                    dead=dead,
-                )
-            )
+    async def reconcile(self, name: str, entries: Sequence[DueEntry], dead: Dead) -> list[Outcome]:
+        calls = [self._reconcile(entry.session_id, entry.user_id, dead) for entry in entries]
         replies = await self._link.run_all(name, calls)
-        return Settled([False] * len(hints), sum(reply[1] for reply in replies if reply[0] == b"DEAD"))
+        return [Outcome.REAPED if reply[0] == b"DEAD" and reply[1] else Outcome.CHANGED for reply in replies]
+
+    async def mark_dead(self, name: str, entries: Sequence[UserEntry]) -> None:
+        await self._link.run_all(name, [self._reconcile(e.session_id, e.user_id, "mark_dead") for e in entries])
+
+    def _reconcile(self, session_id: str, user_id: str, dead: Dead) -> scripts.Call:
+        return scripts.reconcile_entry(
+            self._keys.meta(session_id),
+            *self._keys.index(session_id, user_id),
+            member=due_member(session_id, user_id),
+            session_id=session_id,
+            user_id=user_id,
+            dead=dead,
+        )
 
 
 def create_call(
@@ -118,8 +137,9 @@ def create_call(
         ttl=ttl,
         member=due_member(session.session_id, session.user_id),
         session_id=session.session_id,
+        created_ms=to_ms(session.created_at),
         agent=session.current_agent,
         first_seq=session.message_count - len(elements) + 1,
-        fields=encode_meta(session) | {EPOCH_TOKENS: token.encode()},
+        fields=encode_meta(session) | {CREATED: token.encode()},
         elements=elements,
     )

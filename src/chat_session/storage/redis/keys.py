@@ -7,10 +7,13 @@ keys of one session share a slot.
 from typing import Literal, NamedTuple
 from zlib import crc32
 
+from chat_session.session import is_session_id
+
 Layout = Literal["plain", "tagged"]
 
-BUCKETS = 16  # 60,000 hints each at a million sessions; on a cluster they spread over the nodes
-
+# Of the index of deadlines. Plain: 60,000 entries each at a million sessions. Tagged, for clusters: at a hundred
+# million sessions 22 MiB each, which managed clusters still move between nodes; of 16 each would be 346 MiB.
+BUCKETS: dict[Layout, int] = {"plain": 16, "tagged": 256}
 
 _TYPES = {b"meta": b"hash", b"agent": b"string", b"history": b"list", b"ids": b"hash"}
 
@@ -25,7 +28,7 @@ class SessionKeys(NamedTuple):
 
 
 class IndexKeys(NamedTuple):
-    """Where one session's two hints stand."""
+    """Where one session's two index entries are."""
 
     due: bytes
     user: bytes
@@ -52,18 +55,18 @@ class Keys:
         return self._before + session_id.encode() + self._after
 
     def user(self, user_id: str) -> bytes:
-        """Sorted set: session id by the moment at which it must be checked."""
+        """Sorted set: session id by the moment of its creation, in microseconds."""
         return f"{self.prefix}user:{user_id}:sessions".encode()
 
     def due(self, session_id: str) -> bytes:
-        """Sorted set: ``due_member`` by the moment at which it must be checked."""
-        return self.due_bucket(crc32(session_id.encode()) % BUCKETS)
+        """Sorted set: ``due_member`` by the moment at which the session must be checked, in milliseconds."""
+        return self.due_bucket(crc32(session_id.encode()) % BUCKETS[self.layout])
 
     def due_bucket(self, number: int) -> bytes:
         return f"{self.prefix}sessions:due:{number}".encode()
 
     def due_buckets(self) -> list[bytes]:
-        return [self.due_bucket(number) for number in range(BUCKETS)]
+        return [self.due_bucket(number) for number in range(BUCKETS[self.layout])]
 
     def index(self, session_id: str, user_id: str) -> IndexKeys:
         return IndexKeys(self.due(session_id), self.user(user_id))
@@ -73,10 +76,10 @@ class Keys:
         return (self._session % ("*", "*")).encode()
 
     def parse_session_id(self, key: bytes) -> str | None:
-        """The session a key found by a scan belongs to; None for a stranger's key."""
+        """The session that a key found by a scan would belong to; None for a key that is none of ours."""
         head, tail = (self._session % ("\n", "")).split("\n")
         name, _, part = key.decode(errors="replace").removeprefix(head).rpartition(tail)
-        return name if part in SessionKeys._fields else None
+        return name if part in SessionKeys._fields and is_session_id(name) else None
 
 
 def expected_type(key: bytes) -> bytes:
@@ -85,10 +88,14 @@ def expected_type(key: bytes) -> bytes:
 
 
 def due_member(session_id: str, user_id: str) -> bytes:
-    """Names the session and its user, so that a sweep finds both hints. A session id has no colon."""
-    return f"{session_id}:{user_id}".encode()
+    """Names the session and its user, so that a sweep finds both index entries. A session id has no slash."""
+    return f"{session_id}/{user_id}".encode()
 
 
-def parse_due_member(member: bytes) -> tuple[str, str]:
-    session_id, _, user_id = member.decode(errors="replace").partition(":")
-    return session_id, user_id
+def parse_due_member(member: bytes) -> tuple[str, str] | None:
+    """Session and user; None if it names none."""
+    try:
+        session_id, slash, user_id = member.decode().partition("/")
+    except UnicodeDecodeError:
+        return None
+    return (session_id, user_id) if slash and is_session_id(session_id) else None

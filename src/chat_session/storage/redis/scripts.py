@@ -18,7 +18,7 @@ from chat_session.storage.redis.keys import IndexKeys, SessionKeys
 
 Arg = bytes | str | int
 
-_READING = frozenset(("get_history", "read_hints"))
+_READING = frozenset(("get_history", "list_entries", "read_entries"))
 
 
 class Script(NamedTuple):
@@ -55,12 +55,13 @@ def create_session(
     ttl: int,
     member: bytes,
     session_id: str,
+    created_ms: int,
     agent: str,
     first_seq: int,
     fields: Mapping[str, bytes],
     elements: Sequence[Element],
 ) -> Call:
-    begin = (token, ttl, member, session_id, agent, first_seq, 2 * len(fields))
+    begin = (token, ttl, member, session_id, created_ms, agent, first_seq, 2 * len(fields))
     args = (*begin, *_flat(fields), *chain.from_iterable(elements))
     return Call(load("create_session"), (*keys, *index), args)
 
@@ -125,22 +126,30 @@ def set_ttl(keys: SessionKeys, due: bytes | None, *, session_id: str, ttl: int) 
     return Call(load("set_ttl"), (*keys, due) if due else keys, (session_id, ttl))
 
 
-def read_hints(due: bytes, *, lowest: str, skip: int, limit: int) -> Call:
-    return Call(load("read_hints"), (due,), (lowest, skip, limit))
+def read_entries(due: bytes, *, lowest: str, skip: int, limit: int) -> Call:
+    return Call(load("read_entries"), (due,), (lowest, skip, limit))
 
 
-def touch_hint(hints: bytes, *, member: bytes | str) -> Call:
-    return Call(load("touch_hint"), (hints,), (member,))
+def list_entries(index: bytes, *, direction: str, score: str, member: bytes | str, limit: int) -> Call:
+    return Call(load("list_entries"), (index,), (direction, score, member, limit))
 
 
-def move_hint(hints: bytes, *, member: bytes | str, seen: bytes, verdict: str) -> Call:
-    return Call(load("move_hint"), (hints,), (member, seen, verdict))
+def begin_entry(due: bytes, *, member: bytes) -> Call:
+    return Call(load("begin_entry"), (due,), (member,))
 
 
-def settle_hint(
+def finish_entry(index: bytes, *, member: bytes | str, seen: bytes, verdict: bytes | str) -> Call:
+    return Call(load("finish_entry"), (index,), (member, seen, verdict))
+
+
+def enter_user(user: bytes, *, session_id: str, created_ms: int) -> Call:
+    return Call(load("enter_user"), (user,), (session_id, created_ms))
+
+
+def reconcile_entry(
     meta: bytes, due: bytes, user: bytes, *, member: bytes, session_id: str, user_id: str, dead: str
 ) -> Call:
-    return Call(load("settle_hint"), (meta, due, user), (member, session_id, user_id, dead))
+    return Call(load("reconcile_entry"), (meta, due, user), (member, session_id, user_id, dead))
 
 
 def remove_orphan(keys: SessionKeys) -> Call:

@@ -15,6 +15,7 @@ def diagnose(db: sqlite3.Connection, *, repair: bool) -> list[Finding]:
     [living] = db.execute("SELECT count(*) FROM sessions WHERE deadline > ?", (now_ms(),)).fetchone()
     [dead] = db.execute("SELECT count(*) FROM sessions WHERE deadline <= ?", (now_ms(),)).fetchone()
     [orphans] = db.execute(f"SELECT count(*) {_ORPHANS}").fetchone()
+    problem, journal = problem.decode(), journal.decode()
     findings = [
         Finding("ok", "version", f"SQLite {sqlite3.sqlite_version}"),
         Finding("ok" if problem == "ok" else "error", "structure", problem),

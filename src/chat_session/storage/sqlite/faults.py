@@ -13,8 +13,6 @@ from chat_session.errors import (
     StoreUnavailable,
 )
 
-SCHEMA_VERSION = 1
-
 _KINDS: dict[int, tuple[type[StoreError], str]] = {
     sqlite3.SQLITE_BUSY: (StoreUnavailable, "another process held the file too long; see what else writes to it"),
     sqlite3.SQLITE_LOCKED: (StoreUnavailable, "another connection held the table too long"),
@@ -34,17 +32,10 @@ def explain(error: Exception, path: str, name: str) -> ChatSessionError:
     code = getattr(error, "sqlite_errorcode", 0) & 0xFF  # the primary code of an extended one
     if code == sqlite3.SQLITE_CORRUPT:
         explained: ChatSessionError = StoreCorrupt(path, f"is damaged ({error})")
+    elif not isinstance(error, (sqlite3.Error, OSError)):
+        explained = StoreCorrupt(path, f"holds something that {name} cannot read ({type(error).__name__})")
     else:
         kind, advice = _KINDS.get(code, (StoreUnavailable, "see whether the file can be used at all"))
         explained = kind(f"{path} failed {name}: {error}; {advice}")
     explained.__cause__ = error
     return explained
-
-
-def read_schema_version(connection: sqlite3.Connection, path: str) -> int:
-    """0 for a new file. Raises StoreIncompatible for one that a later release wrote."""
-    version = int(connection.execute("PRAGMA user_version").fetchone()[0])
-    if version > SCHEMA_VERSION:
-        text = f"{path} was written by a later release (schema {version}, known {SCHEMA_VERSION}); upgrade chat-session"
-        raise StoreIncompatible(text)
-    return version

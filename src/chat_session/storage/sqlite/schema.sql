@@ -1,5 +1,5 @@
 -- Moments that decide (deadline) are milliseconds of this host's clock; stamps are ISO text as in Redis.
-CREATE TABLE IF NOT EXISTS sessions (
+CREATE TABLE sessions (
     session_id        TEXT PRIMARY KEY,
     user_id           TEXT NOT NULL,
     created_at        TEXT NOT NULL,
@@ -10,13 +10,14 @@ CREATE TABLE IF NOT EXISTS sessions (
     message_count     INTEGER NOT NULL,
     ttl               INTEGER,           -- seconds, NULL: never expires
     deadline          INTEGER NOT NULL,  -- the largest integer: never
-    metadata          BLOB NOT NULL      -- a JSON object
+    metadata          BLOB NOT NULL,     -- a JSON object
+    position          INTEGER NOT NULL   -- in the user's list: microseconds of the creation, later ones have more
 ) STRICT, WITHOUT ROWID;
 
-CREATE INDEX IF NOT EXISTS sessions_by_deadline ON sessions (deadline);
-CREATE INDEX IF NOT EXISTS sessions_by_user ON sessions (user_id);
+CREATE INDEX sessions_by_deadline ON sessions (deadline);
+CREATE INDEX sessions_by_user ON sessions (user_id, position, session_id);
 
-CREATE TABLE IF NOT EXISTS messages (
+CREATE TABLE messages (
     session_id  TEXT NOT NULL,
     seq         INTEGER NOT NULL,
     id          BLOB NOT NULL,   -- as it stands in the element
@@ -25,4 +26,4 @@ CREATE TABLE IF NOT EXISTS messages (
     PRIMARY KEY (session_id, seq)
 ) STRICT, WITHOUT ROWID;
 
-CREATE UNIQUE INDEX IF NOT EXISTS messages_by_id ON messages (session_id, id);
+CREATE UNIQUE INDEX messages_by_id ON messages (session_id, id);

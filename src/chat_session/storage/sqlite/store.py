@@ -1,15 +1,17 @@
 """The embedded store. Each method is one function on a connection, run inside one transaction."""
 
+import re
 import sqlite3
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from datetime import datetime
 from functools import partial
 from typing import Any
-from urllib.parse import unquote, urlsplit
+from urllib.parse import unquote
 
 import msgspec
 
-from chat_session.checks import MAX_JSON_BYTES
-from chat_session.clock import from_iso, now, now_ms, to_iso
+from chat_session.checks import check_metadata_size
+from chat_session.clock import from_iso, now, now_ms, to_iso, to_ms
 from chat_session.errors import (
     AgentConflict,
     InvalidInput,
@@ -21,21 +23,24 @@ from chat_session.errors import (
 )
 from chat_session.message import Draft, Message
 from chat_session.results import SessionPage
-from chat_session.session import MAX_METADATA_ENTRIES, Agent, Session
+from chat_session.session import Agent, Session, check_agent, check_count, check_ttl
 from chat_session.settings import Settings
 from chat_session.storage.codec import Element, decode_message, encode_message, is_same_content
 from chat_session.storage.contract import Appended, Finding, Left, Switched
+from chat_session.storage.cursors import read_cursor, write_cursor
 from chat_session.storage.sqlite.doctor import diagnose
+from chat_session.storage.sqlite.file import DatabaseFile
 from chat_session.storage.sqlite.worker import Worker
 
 NEVER = 2**63 - 1
 BATCH = 500
+MAX_READ = 1000  # sessions that one page reads in search of those of an agent
 
 _COLUMNS = (
     "session_id, user_id, created_at, last_active_at, current_agent, agent_switched_at, agent_epoch, "
     "message_count, ttl, metadata"
 )
-_INSERT_SESSION = f"INSERT INTO sessions ({_COLUMNS}, deadline) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"  # noqa: S608 - no value in it
+_INSERT_SESSION = f"INSERT INTO sessions ({_COLUMNS}, deadline, position) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"  # noqa: S608 - no value in it
 _INSERT_MESSAGE = "INSERT INTO messages (session_id, seq, id, fingerprint, element) VALUES (?, ?, ?, ?, ?)"
 _DELETE_DEAD = """
     DELETE FROM sessions WHERE session_id IN (SELECT session_id FROM sessions WHERE deadline <= ? LIMIT ?)
@@ -46,20 +51,25 @@ _DELETE_DEAD = """
 class SqliteStore:
     """Keeps SessionStore's promises in one file, also with several processes on it."""
 
-    def __init__(self, path: str, *, max_history: int, call_timeout: float) -> None:
+    def __init__(self, file: DatabaseFile, *, max_history: int, call_timeout: float) -> None:
         self._max_history = max_history
-        self._writer = Worker(path, "BEGIN IMMEDIATE", call_timeout)
+        self._writer = Worker(file, "BEGIN IMMEDIATE", call_timeout)
         # A database in memory belongs to its connection, so there the writer reads, too.
-        self._reader = self._writer if path == ":memory:" else Worker(path, "BEGIN", call_timeout)
+        self._reader = self._writer if file.in_memory else Worker(file, "BEGIN", call_timeout)
 
     @classmethod
     def from_settings(cls, settings: Settings) -> "SqliteStore":
-        url = urlsplit(settings.chat_session_url or "")
-        path = unquote(url.path.removeprefix("/"))
-        if url.netloc or url.query or not path:
+        """``sqlite:///file.db``, with ``?mode=rw`` for a file that must exist and ``?mode=ro`` to read only."""
+        url = (settings.chat_session_url or "").partition(":")[2]
+        rest, _, query = url.partition("?")
+        netloc, slash, path = rest.removeprefix("//").partition("/")
+        mode = {"": "rwc", "mode=rw": "rw", "mode=ro": "ro"}.get(query)
+        if netloc or not slash or not path or mode is None:
             allowed = "sqlite:///relative.db, sqlite:////absolute.db or sqlite:///:memory:"
-            raise SettingsError("CHAT_SESSION_URL", f"an SQLite URL must be {allowed}")
-        return cls(path, max_history=settings.max_message_history, call_timeout=settings.store_timeout)
+            text = f"An SQLite URL is {allowed}. It may end in ?mode=rw or ?mode=ro; write a ? in a name as %3F."
+            raise SettingsError("CHAT_SESSION_URL", text)
+        file = DatabaseFile(unquote(path), mode)
+        return cls(file, max_history=settings.max_message_history, call_timeout=settings.store_timeout)
 
     async def create_session(self, session: Session, history: Sequence[Draft] = (), left: Left = ...) -> Session:
         await self._writer.run("create_session", partial(_create, session=session, history=history, left=left))
@@ -105,15 +115,14 @@ class SqliteStore:
         return await self._reader.run("get_ttl", partial(_seconds_left, session_id=session_id))
 
     async def list_user_sessions(self, user_id: str, limit: int, cursor: str | None) -> SessionPage:
-        where = "user_id = ? AND deadline > ?"
-        work = partial(_select, where=where, facts=lambda: (user_id, now_ms()))
-        sessions = await self._reader.run("list_user_sessions", work)
-        return _page(sorted(sessions, key=lambda session: session.created_at, reverse=True), limit, cursor)
+        place = (NEVER, "") if cursor is None else _read_place(cursor)
+        page = partial(_list_user_sessions, user_id=user_id, limit=limit, place=place)
+        return await self._reader.run("list_user_sessions", page)
 
     async def list_sessions(self, limit: int, cursor: str | None, agent: Agent | None) -> SessionPage:
-        work = partial(_select, where="deadline > ?", facts=lambda: (now_ms(),))
-        sessions = await self._reader.run("list_sessions", work)
-        return _page([s for s in sessions if agent in (None, s.current_agent)], limit, cursor)
+        last = "" if cursor is None else read_cursor("all", cursor, 1)[0]
+        page = partial(_list_sessions, limit=limit, last=last, agent=agent)
+        return await self._reader.run("list_sessions", page)
 
     async def count_sessions(self) -> int:
         return await self._reader.run("count_sessions", _count)
@@ -125,16 +134,11 @@ class SqliteStore:
         return removed
 
     async def scan_sessions(self) -> AsyncIterator[Session | StoreCorrupt]:
-        last = ""
-        where = f"session_id > ? AND deadline > ? ORDER BY session_id LIMIT {BATCH}"
-        while True:
-            work = partial(_select, where=where, facts=lambda last=last: (last, now_ms()))
-            batch = await self._reader.run("scan_sessions", work)
-            if not batch:
-                return
-            for session in batch:
+        last: str | None = ""
+        while last is not None:
+            found, last = await self._reader.run("scan_sessions", partial(_scan, last=last, limit=BATCH))
+            for session in found:
                 yield session
-            last = batch[-1].session_id
 
     async def diagnose(self, *, repair: bool) -> list[Finding]:
         return await self._writer.run("diagnose", partial(diagnose, repair=repair))
@@ -142,12 +146,6 @@ class SqliteStore:
     async def close(self) -> None:
         await self._writer.close()
         await self._reader.close()
-
-
-def _page(sessions: list[Session], limit: int, cursor: str | None) -> SessionPage:
-    start = int(cursor or 0)
-    end = start + limit
-    return SessionPage(sessions[start:end], str(end) if end < len(sessions) else None)
 
 
 def _create(db: sqlite3.Connection, session: Session, history: Sequence[Draft], left: Left) -> None:
@@ -167,20 +165,90 @@ def _create(db: sqlite3.Connection, session: Session, history: Sequence[Draft], 
         session.ttl,
         msgspec.json.encode(session.metadata),
         _deadline(session.ttl if left is ... else left),
+        _next_position(db, session),
     )
     db.execute(_INSERT_SESSION, row)
     for seq, draft in enumerate(history, session.message_count - len(history) + 1):
         db.execute(_INSERT_MESSAGE, (session.session_id, seq, *encode_message(draft)))
 
 
-def _select(db: sqlite3.Connection, where: str, facts: Any) -> list[Session]:
-    rows = db.execute(f"SELECT {_COLUMNS} FROM sessions WHERE {where}", facts())  # noqa: S608 - as above
-    return [_decode(row) for row in rows]
+def _next_position(db: sqlite3.Connection, session: Session) -> int:
+    """The moment of creation in microseconds; of the same millisecond, a later session has more."""
+    position = to_ms(session.created_at) * 1000
+    [newest] = db.execute("SELECT max(position) FROM sessions WHERE user_id = ?", (session.user_id,)).fetchone()
+    return newest + 1 if newest is not None and position <= newest < position + 1000 else position
 
 
 def _find(db: sqlite3.Connection, session_id: str) -> Session | None:
-    found = _select(db, "session_id = ? AND deadline > ?", lambda: (session_id, now_ms()))
-    return found[0] if found else None
+    select = f"SELECT {_COLUMNS} FROM sessions WHERE session_id = ? AND deadline > ?"  # noqa: S608 - as above
+    row = db.execute(select, (session_id, now_ms())).fetchone()
+    return None if row is None else _decode(row)
+
+
+def _list_user_sessions(db: sqlite3.Connection, user_id: str, limit: int, place: tuple[int, str]) -> SessionPage:
+    select = (
+        f"SELECT {_COLUMNS}, position FROM sessions WHERE user_id = ? AND deadline > ? "  # noqa: S608 - as above
+        "AND (position, session_id) < (?, ?) ORDER BY position DESC, session_id DESC LIMIT ?"
+    )
+    rows = db.execute(select, (user_id, now_ms(), *place, limit + 1)).fetchall()
+    sessions, damaged = _sort_out(rows[:limit])
+    if len(rows) <= limit:
+        return SessionPage(sessions, None, damaged)
+    last = rows[limit - 1]
+    return SessionPage(sessions, write_cursor("user", str(last[-1]), _text(last[0])), damaged)
+
+
+def _list_sessions(db: sqlite3.Connection, limit: int, last: str, agent: Agent | None) -> SessionPage:
+    select = (
+        f"SELECT {_COLUMNS} FROM sessions WHERE session_id > ? AND deadline > ? "  # noqa: S608 - as above
+        "ORDER BY session_id LIMIT ?"
+    )
+    budget = max(limit, MAX_READ) if agent else limit
+    rows = db.execute(select, (last, now_ms(), budget + 1)).fetchall()
+    sessions: list[Session] = []
+    damaged: list[StoreCorrupt] = []
+    for i, row in enumerate(rows):
+        if i == budget or len(sessions) + len(damaged) == limit:
+            return SessionPage(sessions, write_cursor("all", _text(rows[i - 1][0])), damaged)
+        good, bad = _sort_out([row])
+        sessions += [session for session in good if agent in (None, session.current_agent)]
+        damaged += bad
+    return SessionPage(sessions, None, damaged)
+
+
+def _scan(db: sqlite3.Connection, last: str, limit: int) -> tuple[list[Session | StoreCorrupt], str | None]:
+    """The next of all living sessions, and where to go on."""
+    select = (
+        f"SELECT {_COLUMNS} FROM sessions WHERE session_id > ? AND deadline > ? "  # noqa: S608 - as above
+        "ORDER BY session_id LIMIT ?"
+    )
+    rows = db.execute(select, (last, now_ms(), limit)).fetchall()
+    sessions, damaged = _sort_out(rows)
+    return [*sessions, *damaged], _text(rows[-1][0]) if len(rows) == limit else None
+
+
+def _sort_out(rows: Sequence[Sequence[Any]]) -> tuple[list[Session], list[StoreCorrupt]]:
+    """The sessions, and the errors of those that cannot be read."""
+    sessions: list[Session] = []
+    damaged: list[StoreCorrupt] = []
+    for row in rows:
+        try:
+            sessions.append(_decode(row))
+        except StoreCorrupt as error:
+            damaged.append(error.with_traceback(None))
+    return sessions, damaged
+
+
+def _read_place(cursor: str) -> tuple[int, str]:
+    position, session_id = read_cursor("user", cursor, 2)
+    if not re.fullmatch(r"-?[0-9]{1,18}", position):
+        raise InvalidInput("cursor", "the cursor of a page of this list, or None", "another")
+    return int(position), session_id
+
+
+def _text(stored: object) -> str:
+    """Text as it is read from the file: bytes, so that one bad row does not spoil the others."""
+    return stored.decode(errors="surrogateescape") if isinstance(stored, bytes) else str(stored)
 
 
 def _must_find(db: sqlite3.Connection, session_id: str) -> Session:
@@ -193,11 +261,9 @@ def _must_find(db: sqlite3.Connection, session_id: str) -> Session:
 def _update(db: sqlite3.Connection, session_id: str, patch: Mapping[str, Any]) -> Session:
     session = _must_find(db, session_id)
     merged = {name: value for name, value in {**session.metadata, **patch}.items() if patch.get(name, 0) is not None}
-    encoded = msgspec.json.encode(merged)
-    if len(merged) > MAX_METADATA_ENTRIES or len(encoded) > MAX_JSON_BYTES:
-        allowed = f"at most {MAX_METADATA_ENTRIES} entries and {MAX_JSON_BYTES:,} bytes after the merge"
-        raise InvalidInput("metadata", allowed, "more")
-    db.execute("UPDATE sessions SET metadata = ? WHERE session_id = ?", (encoded, session_id))
+    check_metadata_size(merged)
+    row = (msgspec.json.encode(merged), session_id)
+    db.execute("UPDATE sessions SET metadata = ? WHERE session_id = ?", row)
     return msgspec.structs.replace(session, metadata=merged)
 
 
@@ -289,11 +355,13 @@ def _history(
 ) -> list[Message]:
     if _find(db, session_id) is None:
         return []
+    forwards = before is None and after is not None
     rows = db.execute(
-        "SELECT seq, element FROM messages WHERE session_id = ? AND seq > ? AND seq < ? ORDER BY seq DESC LIMIT ?",
+        "SELECT seq, element FROM messages WHERE session_id = ? AND seq > ? AND seq < ? "  # noqa: S608 - no value
+        f"ORDER BY seq {'ASC' if forwards else 'DESC'} LIMIT ?",
         (session_id, after or 0, NEVER if before is None else before, limit),
     ).fetchall()
-    return [decode_message(element, seq) for seq, element in reversed(rows)]
+    return [decode_message(element, seq) for seq, element in (rows if forwards else reversed(rows))]
 
 
 def _switch(
@@ -340,7 +408,7 @@ def _count(db: sqlite3.Connection) -> int:
 
 def _sweep(db: sqlite3.Connection) -> int:
     dead = db.execute(_DELETE_DEAD, (now_ms(), BATCH)).fetchall()
-    db.executemany("DELETE FROM messages WHERE session_id = ?", dead)
+    db.executemany("DELETE FROM messages WHERE session_id = CAST(? AS TEXT)", dead)
     return len(dead)
 
 
@@ -349,18 +417,37 @@ def _deadline(ttl: int | None) -> int:
 
 
 def _decode(row: Sequence[Any]) -> Session:
+    """Read a row, by the same rules as in Redis. Raises StoreCorrupt."""
+    field = ""
+    values: dict[str, Any] = {}
     try:
-        return Session(
-            session_id=row[0],
-            user_id=row[1],
-            created_at=from_iso(row[2]),
-            last_active_at=from_iso(row[3]),
-            current_agent=row[4],
-            agent_switched_at=from_iso(row[5]) if row[5] else None,
-            agent_epoch=row[6],
-            message_count=row[7],
-            ttl=row[8],
-            metadata=msgspec.json.decode(row[9], type=dict[str, Any]),
-        )
-    except (ValueError, msgspec.MsgspecError, RecursionError) as error:
-        raise StoreCorrupt(f"session {row[0]}", f"does not read as a session ({error!r})", session_id=row[0]) from error
+        for (field, decode), stored in zip(_DECODERS.items(), row, strict=False):
+            values[field] = decode(stored)
+    except (ValueError, TypeError, OverflowError, RecursionError, msgspec.MsgspecError, InvalidInput) as error:
+        name = _text(row[0]).encode(errors="replace").decode()
+        problem = f"has a {field} that cannot be read: {type(error).__name__}"
+        raise StoreCorrupt(f"session {name}", problem, session_id=name) from None
+    return Session(**values)
+
+
+def _decode_text(stored: Any) -> str:
+    text: str = stored.decode()
+    return text
+
+
+def _decode_moment(stored: Any) -> datetime:
+    return from_iso(stored.decode())
+
+
+_DECODERS: dict[str, Callable[[Any], Any]] = {
+    "session_id": _decode_text,
+    "user_id": _decode_text,
+    "created_at": _decode_moment,
+    "last_active_at": _decode_moment,
+    "current_agent": lambda stored: check_agent("currentAgent", stored.decode()),
+    "agent_switched_at": lambda stored: None if stored is None else _decode_moment(stored),
+    "agent_epoch": partial(check_count, "agentEpoch"),
+    "message_count": partial(check_count, "messageCount"),
+    "ttl": check_ttl,
+    "metadata": msgspec.json.Decoder(dict[str, Any]).decode,
+}

@@ -11,12 +11,13 @@ import threading
 import time
 from collections.abc import Callable, Sequence
 from contextlib import closing, suppress
-from importlib.resources import files
+from functools import partial
 from queue import Empty, SimpleQueue
 from typing import Any, NamedTuple, TypeVar
 
-from chat_session.errors import ChatSessionError, ManagerClosed
-from chat_session.storage.sqlite.faults import SCHEMA_VERSION, explain, read_schema_version
+from chat_session.errors import ManagerClosed
+from chat_session.storage.sqlite.faults import explain
+from chat_session.storage.sqlite.file import DatabaseFile
 
 T = TypeVar("T")
 
@@ -24,11 +25,13 @@ MAX_BATCH = 256
 MAX_NAP = 0.005  # seconds between two looks whether the file is free
 
 Work = Callable[[sqlite3.Connection], Any]
+Executor = sqlite3.Connection | sqlite3.Cursor
 
 
 class _Job(NamedTuple):
     name: str
     work: Work
+    expires: float  # by the monotonic clock
     loop: asyncio.AbstractEventLoop
     answer: asyncio.Future[Any]
 
@@ -36,12 +39,13 @@ class _Job(NamedTuple):
 class Worker:
     """``begin`` is "BEGIN IMMEDIATE" for the writer, "BEGIN" for a reader."""
 
-    def __init__(self, path: str, begin: str, busy_timeout: float) -> None:
-        self._path = path
+    def __init__(self, file: DatabaseFile, begin: str, call_timeout: float) -> None:
+        self._file = file
         self._begin = begin
-        self._busy_timeout = busy_timeout
+        self._call_timeout = call_timeout
         self._jobs: SimpleQueue[_Job | None] = SimpleQueue()
         self._thread: threading.Thread | None = None
+        self._ended: asyncio.Future[None] | None = None
         self._closed = False
 
     async def run(self, name: str, work: Callable[[sqlite3.Connection], T]) -> T:
@@ -53,16 +57,20 @@ class Worker:
             self._thread.start()
         loop = asyncio.get_running_loop()
         answer: asyncio.Future[T] = loop.create_future()
-        self._jobs.put(_Job(name, work, loop, answer))
+        self._jobs.put(_Job(name, work, time.monotonic() + self._call_timeout, loop, answer))
         return await answer
 
     async def close(self) -> None:
-        """Finish what is queued, then close the file."""
-        self._closed = True
-        if self._thread is not None:
+        """Do what is queued, but wait for no other process; then close the file.
+
+        The thread says when it has ended: at the exit of the interpreter no other thread could be started to
+        wait for it.
+        """
+        first, self._closed = not self._closed, True
+        if self._thread is not None and first:
+            self._ended = asyncio.get_running_loop().create_future()
             self._jobs.put(None)
-            await asyncio.to_thread(self._thread.join)
-            self._thread = None
+            await self._ended
 
     def _serve(self) -> None:
         connection: sqlite3.Connection | None = None
@@ -71,14 +79,17 @@ class Worker:
             batch, closing_down = self._take()
             if not batch:
                 continue
+            deadline = max(job.expires for job in batch)
             try:
-                connection = connection or self._open()
-                outcomes = self._transact(connection, batch)
+                connection = connection or self._open(deadline)
+                outcomes = self._transact(connection, batch, deadline)
             except Exception as error:  # whatever breaks, each caller learns of it, typed
-                outcomes = [explain(error, self._path, job.name) for job in batch]
+                outcomes = [explain(_let_go(error), self._file.path, job.name) for job in batch]
             _answer(batch, outcomes)
         if connection is not None:
             connection.close()
+        if self._ended is not None:
+            _tell(self._ended.get_loop(), _resolve, [(self._ended, None)])
 
     def _take(self) -> tuple[list[_Job], bool]:
         """Wait for a job and take all that queued up behind it; whether it was the end of them.
@@ -91,45 +102,35 @@ class Worker:
                 jobs.append(self._jobs.get_nowait())
         return [job for job in jobs if job is not None and not job.answer.cancelled()], jobs[-1] is None
 
-    def _open(self) -> sqlite3.Connection:
-        connection = sqlite3.connect(
-            self._path, isolation_level=None, timeout=self._busy_timeout, check_same_thread=False
-        )
-        try:
-            connection.execute("PRAGMA synchronous=FULL")
-            if read_schema_version(connection, self._path) < SCHEMA_VERSION:  # else nothing here takes the write lock
-                self._execute_when_free(connection, "PRAGMA journal_mode=WAL")
-                connection.executescript((files(__package__) / "schema.sql").read_text("utf-8"))
-                connection.execute(f"PRAGMA user_version={SCHEMA_VERSION}")
-            if self._begin == "BEGIN IMMEDIATE":
-                connection.execute("PRAGMA busy_timeout=0")  # it waits in a way of our own
-        except BaseException:
-            connection.close()
-            raise
+    def _open(self, deadline: float) -> sqlite3.Connection:
+        connection = self._file.open(self._call_timeout, partial(self._execute_when_free, deadline=deadline))
+        if self._begin == "BEGIN IMMEDIATE":
+            connection.execute("PRAGMA busy_timeout=0")  # it waits in a way of our own
         return connection
 
-    def _execute_when_free(self, connection: sqlite3.Connection | sqlite3.Cursor, statement: str) -> None:
+    def _execute_when_free(self, connection: Executor, statement: str, deadline: float) -> None:
         """Execute it as soon as no other process holds the file.
 
         SQLite itself asks ever more seldom, ten times a second in the end: beside three busy writers one was
         seen to wait for 5 s. For the change to WAL, where processes that open a new file collide, 3.40 does not wait.
         """
-        deadline = time.monotonic() + self._busy_timeout
         while True:
             try:
                 connection.execute(statement)
                 return
             except sqlite3.OperationalError as error:
-                if error.sqlite_errorcode != sqlite3.SQLITE_BUSY or time.monotonic() > deadline:
+                late = self._closed or time.monotonic() > deadline
+                if error.sqlite_errorcode != sqlite3.SQLITE_BUSY or late:
                     raise
                 time.sleep(random.uniform(0, MAX_NAP))  # noqa: S311 - so that no two of them keep in step
 
-    def _transact(self, connection: sqlite3.Connection, batch: Sequence[_Job]) -> list[Any]:
+    def _transact(self, connection: sqlite3.Connection, batch: Sequence[_Job], deadline: float) -> list[Any]:
         with closing(connection.cursor()) as cursor:
-            self._execute_when_free(cursor, self._begin)
+            self._execute_when_free(cursor, self._begin, deadline)
             try:
                 outcomes = [self._run_one(connection, cursor, job) for job in batch]
-                self._execute_when_free(cursor, "COMMIT")
+                self._file.check_in_place()
+                self._execute_when_free(cursor, "COMMIT", deadline)
             except BaseException:
                 with suppress(sqlite3.Error):
                     cursor.execute("ROLLBACK")
@@ -137,14 +138,26 @@ class Worker:
         return outcomes
 
     def _run_one(self, connection: sqlite3.Connection, cursor: sqlite3.Cursor, job: _Job) -> Any:
+        """Its result, or its error: a job that fails is undone alone, unless SQLite gave up the transaction."""
         cursor.execute("SAVEPOINT job")
         try:
             outcome = job.work(connection)
-        except ChatSessionError as refusal:
+        except Exception as error:
+            if not connection.in_transaction:
+                raise
             cursor.execute("ROLLBACK TO job")
-            outcome = refusal
+            outcome = explain(_let_go(error), self._file.path, job.name)
         cursor.execute("RELEASE job")
         return outcome
+
+
+def _let_go(error: Exception) -> Exception:
+    """Whoever keeps the error must not keep the cursors in its frames: they would hold the transaction open."""
+    seen: BaseException | None = error
+    while seen is not None:
+        seen.__traceback__ = None
+        seen = seen.__cause__ or seen.__context__
+    return error
 
 
 def _answer(batch: Sequence[_Job], outcomes: Sequence[Any]) -> None:
@@ -153,8 +166,12 @@ def _answer(batch: Sequence[_Job], outcomes: Sequence[Any]) -> None:
     for job, outcome in zip(batch, outcomes, strict=True):
         by_loop.setdefault(job.loop, []).append((job.answer, outcome))
     for loop, answers in by_loop.items():
-        with suppress(RuntimeError):  # the loop was closed; nobody waits any more
-            loop.call_soon_threadsafe(_resolve, answers)
+        _tell(loop, _resolve, answers)
+
+
+def _tell(loop: asyncio.AbstractEventLoop, function: Callable[..., None], argument: Any) -> None:
+    with suppress(RuntimeError):  # the loop was closed; nobody waits any more
+        loop.call_soon_threadsafe(function, argument)
 
 
 def _resolve(answers: Sequence[tuple[asyncio.Future[Any], Any]]) -> None:

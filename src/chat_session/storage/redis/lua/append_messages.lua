@@ -3,6 +3,7 @@
 -- ARGV  now | default_ttl | max_history | epoch | elements...
 -- REPLY OK (seq stored?)... | GONE | STALE epoch agent | CONFLICT id | CORRUPT field
 local now, default_ttl, max_history, expect, first = ARGV[1], ARGV[2], tonumber(ARGV[3]), ARGV[4], 5
+--#include clock
 --#include slide
 --#include session
 --#include check

@@ -1,17 +1,19 @@
--- create_session: store a new session, with a history if it has one, and both its hints. What was left
+-- create_session: store a new session, with a history if it has one, and both its index entries. What was left
 -- of a dead one is removed.
 -- The token is among the fields, so that a repeated call succeeds as it did the first time.
 -- KEYS  meta | agent | history | ids | due? | user?
--- ARGV  token | ttl | member | session_id | agent | first_seq | fields | elements...
+-- ARGV  token | ttl | member | session_id | created_ms | agent | first_seq | fields | elements...
 --       fields: twice their number, then name, value, …
 -- REPLY OK deadline | EXISTS
---       On a cluster the hints live elsewhere: their keys are not given.
-local token, ttl, member, session_id, agent = ARGV[1], tonumber(ARGV[2]), ARGV[3], ARGV[4], ARGV[5]
-local seq, first = tonumber(ARGV[6]), 8 + tonumber(ARGV[7])
+--       On a cluster the entries live elsewhere: their keys are not given.
+local token, ttl, member, session_id, created_ms = ARGV[1], tonumber(ARGV[2]), ARGV[3], ARGV[4], tonumber(ARGV[5])
+local agent, seq, first = ARGV[6], tonumber(ARGV[7]), 9 + tonumber(ARGV[8])
+--#include clock
 --#include slide
+--#include enter
 local deadline = find_deadline(ttl)
-local owner, tokens = unpack(call('HMGET', KEYS[1], 'userId', 'epochTokens'))
-if owner and string.find(tokens or '', token, 1, true) then
+local owner, created = unpack(call('HMGET', KEYS[1], 'userId', 'cs:created'))
+if owner and created == token then
   touch(deadline, owner)
   return {'OK', deadline}
 end
@@ -20,11 +22,11 @@ if owner then return {'EXISTS'} end
 if KEYS[5] then
   call('ZCARD', KEYS[6]) -- its type is checked by reading it; the first write checks its own
   call('ZADD', KEYS[5], deadline, member)
-  call('ZADD', KEYS[6], deadline, session_id)
+  enter(KEYS[6], session_id, created_ms)
 end
 set(KEYS[2], agent, deadline) -- after an UNLINK a server that is full would no longer refuse
 call('UNLINK', KEYS[1], KEYS[3], KEYS[4])
-call('HSET', KEYS[1], unpack(ARGV, 8, first - 1))
+call('HSET', KEYS[1], unpack(ARGV, 9, first - 1))
 expire(deadline, KEYS[1])
 for at = first, #ARGV, 3 do
   call('RPUSH', KEYS[3], ARGV[at + 2])

@@ -1,10 +1,10 @@
--- delete_session: remove a session and both its hints.
+-- delete_session: remove a session and both its index entries.
 -- KEYS  meta | agent | history | ids | due? | user?
 -- ARGV  member | session_id | user_id
 -- REPLY OK deleted | GONE | MOVED
 local member, session_id, user_id = ARGV[1], ARGV[2], ARGV[3]
 
-if KEYS[5] then -- on a cluster the hints live elsewhere: their keys are not given
+if KEYS[5] then -- on a cluster the entries live elsewhere: their keys are not given
   redis.call('ZCARD', KEYS[5])
   redis.call('ZCARD', KEYS[6])
 end

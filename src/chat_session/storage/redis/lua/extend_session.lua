@@ -3,6 +3,7 @@
 -- ARGV  now | default_ttl
 -- REPLY OK | GONE | CORRUPT field
 local now, default_ttl = ARGV[1], ARGV[2]
+--#include clock
 --#include slide
 --#include session
 call('HSET', KEYS[1], 'lastActiveAt', now)

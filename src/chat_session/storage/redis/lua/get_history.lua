@@ -1,4 +1,5 @@
--- get_history: the newest retained messages within a window of sequence numbers, oldest first.
+-- get_history: retained messages within a window of sequence numbers, oldest first.
+-- With `after` alone those that follow it, else the newest of the window.
 -- KEYS  meta | history
 -- ARGV  limit | before | after
 -- REPLY OK first_seq elements | GONE | CORRUPT field
@@ -7,11 +8,14 @@ local limit, before, after = tonumber(ARGV[1]), tonumber(ARGV[2]), tonumber(ARGV
 local found = redis.call('HMGET', KEYS[1], 'userId', 'messageCount')
 if not found[1] then return {'GONE'} end
 local length = redis.call('LLEN', KEYS[2])
-local count = tonumber(found[2] or 0)
-if not count then return {'CORRUPT', 'messageCount'} end
+local counted = found[2] or '0'
+local count = #counted <= 16 and string.find(counted, '^%d+$') and tonumber(counted)
+if not count or count > 9007199254740991 then return {'CORRUPT', 'messageCount'} end
 if count < length then count = length end -- another program pushed, uncounted
 local oldest = count - length + 1
 local last = math.min(count, (before or count + 1) - 1)
-local first = math.max(oldest, last - limit + 1, (after or 0) + 1)
+local first = math.max(oldest, (after or 0) + 1)
+if before or not after then first = math.max(first, last - limit + 1) end
+last = math.min(last, first + limit - 1)
 if first > last then return {'OK', first, {}} end
 return {'OK', first, redis.call('LRANGE', KEYS[2], first - oldest, last - oldest)}

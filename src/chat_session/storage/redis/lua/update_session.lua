@@ -2,7 +2,8 @@
 -- KEYS  meta
 -- ARGV  max_entries | max_bytes | reserved | removed | changes...
 --       `removed` counts the names that come first, to be removed; then name, value, …
--- REPLY OK fields | GONE | FULL
+-- REPLY OK fields | GONE | FULL entries bytes
+--       The size of metadata is that of the names and of the values as they are stored.
 local max_entries, max_bytes, reserved, removed = tonumber(ARGV[1]), tonumber(ARGV[2]), ARGV[3], tonumber(ARGV[4])
 
 local stored = redis.call('HGETALL', KEYS[1])
@@ -13,11 +14,11 @@ for i = 5, 4 + removed do merged[ARGV[i]] = nil end
 for i = 5 + removed, #ARGV, 2 do merged[ARGV[i]] = ARGV[i + 1] end
 local entries, bytes = 0, 0
 for name, value in pairs(merged) do
-  if not string.find(reserved, ' ' .. name .. ' ', 1, true) then
+  if not string.find(reserved, ' ' .. name .. ' ', 1, true) and string.sub(name, 1, 3) ~= 'cs:' then
     entries, bytes = entries + 1, bytes + #name + #value
   end
 end
-if entries > max_entries or bytes > max_bytes then return {'FULL'} end
+if entries > max_entries or bytes > max_bytes then return {'FULL', entries, bytes} end
 
 for i = 5, 4 + removed do redis.call('HDEL', KEYS[1], ARGV[i]) end -- first: a server that is full lets it pass
 redis.call('HSET', KEYS[1], 'userId', merged['userId']) -- a write in any case, so that replicas can be waited for

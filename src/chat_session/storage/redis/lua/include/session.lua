@@ -1,15 +1,19 @@
--- Reads what every write of a session needs: its ttl, epoch, count of messages, agent, and the tokens of
--- the calls that began its last epochs. Ends the script where there is no session, or a number is none.
+-- Reads what every write of a session needs: its ttl, epoch, count of messages, agent, and the tokens of its last
+-- calls. Ends the script where there is no session, or a field is damaged.
+-- A number is digits and nothing else, as in codec.py: tonumber would read nan, 0x10 and 1e3 as well.
+local MAX_NUMBER = 9007199254740991
 local function whole(text)
-  local number = tonumber(text)
-  if number and number % 1 == 0 and number >= -1 and number <= 9007199254740991 then return number end
+  local number = #text <= 16 and string.find(text, '^%d+$') and tonumber(text)
+  if number and number <= MAX_NUMBER then return number end
 end
 
-local found = call('HMGET', KEYS[1], 'userId', 'ttl', 'agentEpoch', 'messageCount', 'currentAgent', 'epochTokens')
+local found = call('HMGET', KEYS[1], 'userId', 'ttl', 'agentEpoch', 'messageCount', 'currentAgent', 'cs:done')
 if not found[1] then return {'GONE'} end
-local ttl, epoch = whole(found[2] or default_ttl), whole(found[3] or 0)
-local count = whole(found[4] or call('LLEN', KEYS[3]))
-local current, tokens = found[5] or 'ai', found[6] or ''
-if not ttl or ttl == 0 then return {'CORRUPT', 'ttl'} end
+local ttl = found[2] or default_ttl
+if ttl == '-1' then ttl = -1 else ttl = whole(ttl) end
+local epoch, count = whole(found[3] or '0'), not found[4] and call('LLEN', KEYS[3]) or whole(found[4])
+local current, done = found[5] or 'ai', found[6] or ''
+if not ttl or ttl == 0 or ttl > 315360000 then return {'CORRUPT', 'ttl'} end
 if not epoch then return {'CORRUPT', 'agentEpoch'} end
 if not count then return {'CORRUPT', 'messageCount'} end
+if current ~= 'ai' and current ~= 'human' then return {'CORRUPT', 'currentAgent'} end

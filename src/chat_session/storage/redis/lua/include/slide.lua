@@ -1,11 +1,9 @@
 -- One deadline for all keys of a session, so that none outlives another.
-local call = redis.call
 
--- ttl seconds ahead by the server's clock, in milliseconds, as the score of a hint; -1 is never.
+-- ttl seconds ahead, in milliseconds, as the score of an index entry; -1 is never.
 local function find_deadline(ttl)
   if ttl == -1 then return '+inf' end
-  local time = call('TIME')
-  return string.format('%.0f', time[1] * 1000 + math.floor(time[2] / 1000) + ttl * 1000)
+  return string.format('%.0f', read_clock() + ttl * 1000)
 end
 
 local function expire(deadline, ...)

@@ -1,0 +1,40 @@
+"""Calls that are repeated after a lost reply, all those of a round trip together."""
+
+import pytest
+
+from chat_session import StoreUnavailable
+from chat_session.storage.redis import scripts
+from chat_session.storage.redis.keys import Keys
+
+NOW = "2026-01-31T08:00:00.000Z"
+
+
+def switch(token: str) -> scripts.Call:
+    keys = Keys().session("s")
+    agent, facts = "human", {"now": NOW, "default_ttl": 600, "max_history": 100, "expect": None, "elements": []}
+    return scripts.switch_agent(keys, agent=agent, token=token, **facts)
+
+
+@pytest.mark.parametrize("calls", [40, 256])
+async def test_switches_that_share_a_round_trip_and_are_repeated_together_count_once(redis_place, calls: int) -> None:
+    async with redis_place.open() as manager:
+        await manager.create_session("u", session_id="s", ttl=600)
+        with redis_place.server.client() as client:
+            for _ in range(2):
+                batch = client.pipeline(transaction=False)
+                for i in range(calls):
+                    batch.execute_command(*switch(f"token{i:03}").by_text())
+                assert [reply[1] for reply in batch.execute()] == list(range(1, calls + 1))
+        assert (await manager.get_session("s")).agent_epoch == calls
+
+
+async def test_a_session_that_is_changed_too_often_says_so_and_nothing_is_written(redis_place) -> None:
+    async with redis_place.open(redis_max_retries=1, redis_retry_delay=1) as manager:
+        await manager.create_session("u", session_id="s", ttl=600)
+        with redis_place.server.client() as client:
+            for i in range(256):
+                client.execute_command(*switch(f"token{i:03}").by_text())
+            before = client.hgetall("session:s:meta")
+            with pytest.raises(StoreUnavailable, match="256 times"):
+                await manager.switch_agent("s", "ai")
+            assert client.hgetall("session:s:meta") == before
