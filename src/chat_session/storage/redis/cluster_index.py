@@ -68,8 +68,8 @@ class ClusterIndex:
             await self._finish(name, session_id, user_id, begun, _lifetime(begun, ttl))
             return list(reply)
         # The id is taken: both entries become what they were.
-        await self._link.run(name, self._user_call(session_id, user_id, entered, before or b"discard"))
-        await self._finish(name, session_id, user_id, begun)
+        back = self._user_call(session_id, user_id, entered, before or b"discard")
+        await self._finish(name, session_id, user_id, begun, beside=[back])
         return list(reply)
 
     async def delete(self, session_id: str, user_id: str) -> list[Any]:
@@ -80,9 +80,8 @@ class ClusterIndex:
         keys = self._keys.session(session_id)
         call = scripts.delete_session(keys, (), member=member, session_id=session_id, user_id=user_id)
         reply: list[Any] = await self._link.run(name, call)
-        if user_score is not None:
-            await self._link.run(name, self._user_call(session_id, user_id, _written(user_score), b"discard"))
-        await self._finish(name, session_id, user_id, begun, "discard")
+        forget = [] if user_score is None else [self._user_call(session_id, user_id, _written(user_score), b"discard")]
+        await self._finish(name, session_id, user_id, begun, "discard", beside=forget)
         return reply
 
     async def set_ttl(self, session_id: str, ttl: int) -> list[Any]:
@@ -177,18 +176,28 @@ class ClusterIndex:
         _, begun = await self._link.run(name, call)
         return bytes(begun)
 
-    async def _finish(self, name: str, session_id: str, user_id: str, begun: bytes, verdict: str = "") -> None:
-        """Conclude what was begun; without a ``verdict`` by what the session says."""
-        due, member = self._keys.due(session_id), due_member(session_id, user_id)
+    async def _finish(
+        self,
+        name: str,
+        session_id: str,
+        user_id: str,
+        begun: bytes,
+        verdict: str = "",
+        beside: Sequence[Command] = (),
+    ) -> None:
+        """Conclude what was begun; without a ``verdict`` by what the session says. ``beside`` goes along."""
+        call = scripts.finish_entry(
+            self._keys.due(session_id), member=due_member(session_id, user_id), begun=begun, verdict=verdict
+        )
+        (_, score), *_ = await self._link.run_all(name, [call, *beside])
         for _ in range(MAX_TRIES):
-            call = scripts.finish_entry(due, member=member, begun=begun, verdict=verdict)
-            _, score = await self._link.run(name, call)
             if score is None:
                 return
             entry = DueEntry(session_id, user_id, score, _begun_ms(begun))
             [answer] = await self._ask(name, [entry])
             if (await self._change(name, [(entry, answer)], "reap"))[0]:
                 return
+            _, score = await self._link.run(name, call)
 
     def _user_call(self, session_id: str, user_id: str, seen: bytes, verdict: bytes) -> scripts.Call:
         return scripts.change_entry(self._keys.user(user_id), member=session_id, seen=seen, verdict=verdict)
