@@ -71,6 +71,7 @@ class Worker:
             self._ended = asyncio.get_running_loop().create_future()
             self._jobs.put(None)
             await self._ended
+            self._thread.join()  # it is at its last line
 
     def _serve(self) -> None:
         connection: sqlite3.Connection | None = None
