@@ -40,13 +40,13 @@ def test_a_dotenv_file_is_read_and_the_environment_wins(monkeypatch: pytest.Monk
 BAD = [
     *(("REDIS_PORT", value) for value in (0, 70_000, "abc")),
     *(("REDIS_DB", value) for value in (-1, "x")),
-    *(("DEFAULT_SESSION_TTL", value) for value in (-5, 0, 1.5, "x", 315_360_001)),
+    *(("DEFAULT_SESSION_TTL", value) for value in (-5, 0, 1.5, "x", 315_360_001, "nevermore")),
     *(("MAX_MESSAGE_HISTORY", value) for value in (0, -1, 10_001, "x")),
     *(("MAX_MESSAGE_BYTES", value) for value in (0, -1)),
     *(("CLEANUP_INTERVAL", value) for value in (0, -1, "nan", "inf", "x")),
     *(("REDIS_MAX_RETRIES", value) for value in (-1, "x")),
     *(("REDIS_RETRY_DELAY", value) for value in (-1, "x")),
-    *(("STORE_TIMEOUT", value) for value in (0, "nan", "x")),
+    *(("STORE_TIMEOUT", value) for value in (0, "nan", "x", 60, 60.0, 3600)),
     *(("KEY_PREFIX", value) for value in ("a{", "a b", "a*", "a?", "[", "a\n", "x" * 65)),
     ("KEY_LAYOUT", "flat"),
 ]
@@ -106,3 +106,28 @@ async def test_redis_host_port_and_password_make_a_connection(redis_place) -> No
         with redis_place.server.client() as client:
             client.select(1)
             assert client.exists("session:s:meta")
+
+
+@pytest.mark.parametrize("value", ["never", "Never", " never "])
+def test_the_environment_can_say_that_new_sessions_never_expire(monkeypatch: pytest.MonkeyPatch, value: str) -> None:
+    monkeypatch.setenv("DEFAULT_SESSION_TTL", value)
+    assert Settings.load().default_session_ttl is None
+
+
+def test_a_store_timeout_that_outlives_the_memory_of_repeated_writes_is_refused_with_the_reason() -> None:
+    assert Settings.load(store_timeout=59.9).store_timeout == 59.9
+    with pytest.raises(SettingsError, match=r"below 60.*repeated write.*twice"):
+        Settings.load(store_timeout=60)
+
+
+async def test_never_as_the_default_holds_for_a_session_that_another_program_wrote_without_a_ttl(redis_place) -> None:
+    with redis_place.server.client() as client:
+        stamps = dict.fromkeys(("createdAt", "lastActiveAt"), "2026-01-31T08:00:00.000Z")
+        client.hset("session:js:meta", mapping={"userId": "u", "sessionId": "js", "currentAgent": "ai", **stamps})
+        client.set("session:js:agent", "ai")
+        client.expire("session:js:meta", 60)
+    async with redis_place.open(default_session_ttl=None) as manager:
+        assert (await manager.get_session("js")).ttl is None
+        await manager.add_message("js", {"from": "user", "text": "x"})
+        assert await manager.get_session_ttl("js") == -1
+        await manager.delete_session("js")

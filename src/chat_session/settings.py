@@ -6,7 +6,7 @@ The names and units are the specification's. A bad value raises SettingsError na
 from difflib import get_close_matches
 from typing import Annotated, Any, Literal, Self
 
-from pydantic import Field, ValidationError
+from pydantic import BeforeValidator, Field, ValidationError
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from chat_session.errors import SettingsError
@@ -15,35 +15,71 @@ from chat_session.session import MAX_TTL
 _CONNECTION = ("redis_host", "redis_port", "redis_db", "redis_username", "redis_password")
 
 
+def _number(lowest: int, highest: int, unit: str = "") -> Any:
+    allowed = f"a whole number {unit and f'of {unit} '}from {lowest:,} to {highest:,}"
+    return Field(ge=lowest, le=highest, description=allowed)
+
+
+def _read_never(value: object) -> object:
+    """The word for None, which an environment variable cannot hold."""
+    return None if isinstance(value, str) and value.strip().lower() == "never" else value
+
+
+_Text = Annotated[str | None, Field(description="text")]
+_Ttl = Annotated[
+    int | None,
+    Field(ge=1, le=MAX_TTL, description=f"a whole number of seconds from 1 to {MAX_TTL:,}, or never (None in code)"),
+    BeforeValidator(_read_never),
+]
+_StoreTimeout = Annotated[
+    float,
+    Field(
+        gt=0,
+        lt=60,  # for so long done.lua keeps the tokens of the calls
+        allow_inf_nan=False,
+        description="a number of seconds above 0 and below 60 (a store recognises a repeated write for 60 seconds; "
+        "one that is repeated later could take effect twice)",
+    ),
+]
+_Pause = Annotated[
+    float,
+    Field(gt=0, le=MAX_TTL, allow_inf_nan=False, description=f"a number of seconds above 0, up to {MAX_TTL:,}"),
+]
+_Prefix = Annotated[
+    str,
+    Field(max_length=64, pattern=r"^[A-Za-z0-9._:~-]*$", description="up to 64 characters of A-Z a-z 0-9 . _ : ~ -"),
+]
+
+
 class Settings(BaseSettings):
-    """All settings; each field is the variable of the same name in capitals."""
+    """All settings; each field is the variable of the same name in capitals, its description what is allowed."""
 
     model_config = SettingsConfigDict(
         env_file=".env", env_file_encoding="utf-8", env_ignore_empty=True, extra="ignore", frozen=True
     )
 
-    chat_session_url: str | None = None
-    redis_host: Annotated[str, Field(min_length=1)] = "localhost"
-    redis_port: Annotated[int, Field(ge=1, le=65535)] = 6379
-    redis_username: str | None = None
-    redis_password: str | None = Field(default=None, repr=False)
-    redis_db: Annotated[int, Field(ge=0)] = 0
-    redis_tls: bool = False
-    redis_tls_ca_file: str | None = None
-    redis_tls_cert_file: str | None = None
-    redis_tls_key_file: str | None = None
-    redis_max_retries: Annotated[int, Field(ge=0, le=100)] = 3
-    redis_retry_delay: Annotated[int, Field(ge=0, le=60_000)] = 1000
-    redis_wait_replicas: Annotated[int, Field(ge=0, le=100)] = 0
-    redis_wait_timeout: Annotated[int, Field(ge=1, le=60_000)] = 1000
-    store_timeout: Annotated[float, Field(gt=0, le=3600, allow_inf_nan=False)] = 10.0
+    chat_session_url: _Text = None
+    redis_host: Annotated[str, Field(min_length=1, description="the name or address of a server")] = "localhost"
+    redis_port: Annotated[int, _number(1, 65_535)] = 6379
+    redis_username: _Text = None
+    redis_password: Annotated[str | None, Field(repr=False, description="text")] = None
+    redis_db: Annotated[int, Field(ge=0, description="a whole number from 0")] = 0
+    redis_tls: Annotated[bool, Field(description="true or false")] = False
+    redis_tls_ca_file: _Text = None
+    redis_tls_cert_file: _Text = None
+    redis_tls_key_file: _Text = None
+    redis_max_retries: Annotated[int, _number(0, 100)] = 3
+    redis_retry_delay: Annotated[int, _number(0, 60_000, "milliseconds")] = 1000
+    redis_wait_replicas: Annotated[int, _number(0, 100)] = 0
+    redis_wait_timeout: Annotated[int, _number(1, 60_000, "milliseconds")] = 1000
+    store_timeout: _StoreTimeout = 10.0
 
-    default_session_ttl: Annotated[int, Field(ge=1, le=MAX_TTL)] = 86_400
-    max_message_history: Annotated[int, Field(ge=1, le=10_000)] = 100
-    max_message_bytes: Annotated[int, Field(ge=1, le=64 * 1024 * 1024)] = 256 * 1024
-    cleanup_interval: Annotated[float, Field(gt=0, le=MAX_TTL, allow_inf_nan=False)] = 3600.0
-    key_prefix: Annotated[str, Field(max_length=64, pattern=r"^[A-Za-z0-9._:~-]*$")] = ""
-    key_layout: Literal["plain", "tagged"] | None = None
+    default_session_ttl: _Ttl = 86_400
+    max_message_history: Annotated[int, _number(1, 10_000)] = 100
+    max_message_bytes: Annotated[int, _number(1, 64 * 1024 * 1024, "bytes")] = 256 * 1024
+    cleanup_interval: _Pause = 3600.0
+    key_prefix: _Prefix = ""
+    key_layout: Annotated[Literal["plain", "tagged"] | None, Field(description="plain or tagged")] = None
 
     @classmethod
     def load(cls, **given: Any) -> Self:
@@ -71,7 +107,6 @@ class Settings(BaseSettings):
 
 def _explain(error: ValidationError) -> SettingsError:
     first = error.errors(include_url=False, include_input=True)[0]
-    variable = str(first["loc"][0]).upper()
-    shown = "" if "PASSWORD" in variable else f", not {str(first['input'])[:60]!r}"
-    problem = first["msg"][0].lower() + first["msg"][1:]
-    return SettingsError(variable, f"{problem}{shown}")
+    name = str(first["loc"][0])
+    shown = "" if "password" in name else f", not {str(first['input'])[:60]!r}"
+    return SettingsError(name.upper(), f"The value must be {Settings.model_fields[name].description}{shown}.")
