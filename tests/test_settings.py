@@ -67,7 +67,7 @@ def test_a_bad_value_names_its_variable(monkeypatch: pytest.MonkeyPatch, variabl
 def test_an_unknown_setting_is_refused_with_the_nearest_name() -> None:
     with pytest.raises(SettingsError) as refused:
         SessionManager.from_url("sqlite:///:memory:", defualt_session_ttl=5)
-    assert "did you mean default_session_ttl" in str(refused.value)
+    assert "Did you mean default_session_ttl?" in str(refused.value)
 
 
 def test_a_store_named_twice_in_one_call_is_refused_but_in_the_environment_the_url_wins(

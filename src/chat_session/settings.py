@@ -3,16 +3,21 @@
 The names and units are the specification's. A bad value raises SettingsError naming the variable.
 """
 
+from collections.abc import Iterator
 from difflib import get_close_matches
 from typing import Annotated, Any, Literal, Self
+from urllib.parse import quote
 
 from pydantic import BeforeValidator, Field, ValidationError
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
+from chat_session.addresses import parse_url, printable
 from chat_session.errors import SettingsError
 from chat_session.session import MAX_TTL
 
-_CONNECTION = ("redis_host", "redis_port", "redis_db", "redis_username", "redis_password")
+_SERVER = ("redis_host", "redis_port", "redis_db")
+_LOGIN = ("redis_username", "redis_password")
+_PRIVATE = frozenset(("chat_session_url", "redis_host", *_LOGIN))  # their values are shown in no error
 
 
 def _number(lowest: int, highest: int, unit: str = "") -> Any:
@@ -45,6 +50,9 @@ _Pause = Annotated[
     float,
     Field(gt=0, le=MAX_TTL, allow_inf_nan=False, description=f"a number of seconds above 0, up to {MAX_TTL:,}"),
 ]
+_Host = Annotated[
+    str, Field(pattern=r"^[\w.~:%-]+$", description="the name or address of a server, without a port or a password")
+]
 _Prefix = Annotated[
     str,
     Field(max_length=64, pattern=r"^[A-Za-z0-9._:~-]*$", description="up to 64 characters of A-Z a-z 0-9 . _ : ~ -"),
@@ -55,11 +63,16 @@ class Settings(BaseSettings):
     """All settings; each field is the variable of the same name in capitals, its description what is allowed."""
 
     model_config = SettingsConfigDict(
-        env_file=".env", env_file_encoding="utf-8", env_ignore_empty=True, extra="ignore", frozen=True
+        env_file=".env",
+        env_file_encoding="utf-8",
+        env_ignore_empty=True,
+        extra="ignore",
+        frozen=True,
+        hide_input_in_errors=True,
     )
 
     chat_session_url: _Text = None
-    redis_host: Annotated[str, Field(min_length=1, description="the name or address of a server")] = "localhost"
+    redis_host: _Host = "localhost"
     redis_port: Annotated[int, _number(1, 65_535)] = 6379
     redis_username: _Text = None
     redis_password: Annotated[str | None, Field(repr=False, description="text")] = None
@@ -85,28 +98,58 @@ class Settings(BaseSettings):
     def load(cls, **given: Any) -> Self:
         """Read the environment; what is given by name wins over it.
 
-        A store named twice in one call, by its URL and by its host, is refused; in the
-        environment CHAT_SESSION_URL wins over REDIS_*.
+        A store named twice in one call, by its URL and by its host, is refused; in the environment
+        CHAT_SESSION_URL wins over REDIS_HOST, REDIS_PORT and REDIS_DB. REDIS_USERNAME and REDIS_PASSWORD
+        complete a URL that has no password.
         """
         for name in given:
             if name not in cls.model_fields:
                 close = get_close_matches(name, cls.model_fields, 1)
-                hint = f"; did you mean {close[0]}?" if close else ""
-                raise SettingsError(name.upper(), f"is not a setting{hint}")
+                hint = f" Did you mean {close[0]}?" if close else ""
+                raise SettingsError(name.upper(), f"There is no such setting.{hint}")
         if given.get("chat_session_url") is not None:
-            for name in _CONNECTION:
+            for name in _SERVER:
                 if name in given:
-                    raise SettingsError(name.upper(), "cannot be given together with CHAT_SESSION_URL")
-        elif not given.keys().isdisjoint(_CONNECTION):
+                    raise SettingsError(name.upper(), "The CHAT_SESSION_URL was given too. Give one of the two.")
+        elif not given.keys().isdisjoint(_SERVER):
             given["chat_session_url"] = None  # what is given in code wins over the environment's URL
+        settings = cls._read(given)
+        url = settings.chat_session_url
+        for name in _LOGIN:
+            if given.get(name) is not None and url and (url.startswith("sqlite:") or parse_url(url).password):
+                raise SettingsError(name.upper(), "The CHAT_SESSION_URL says who connects. Give one of the two.")
+        return settings
+
+    @property
+    def server_url(self) -> str:
+        """The URL of the Redis servers, from whichever variables it comes. It may have a password."""
+        if self.chat_session_url is not None:
+            return self.chat_session_url
+        scheme = "rediss" if self.redis_tls else "redis"
+        host = f"[{self.redis_host}]" if ":" in self.redis_host else self.redis_host
+        return f"{scheme}://{host}:{self.redis_port}/{self.redis_db}"
+
+    @property
+    def address(self) -> str:
+        """The store's URL as it may be shown."""
+        user = quote(self.redis_username) + "@" if self.chat_session_url is None and self.redis_username else ""
+        return printable(self.server_url).replace("://", f"://{user}", 1)
+
+    @classmethod
+    def _read(cls, given: dict[str, Any]) -> Self:
         try:
             return cls(**given)
         except ValidationError as error:
-            raise _explain(error) from None
+            problem = _explain(error)
+        raise problem  # not while the error is handled, which holds the value, perhaps a password
+
+    def __repr_args__(self) -> Iterator[tuple[str | None, Any]]:
+        for name, value in super().__repr_args__():
+            yield name, printable(value) if name == "chat_session_url" and value is not None else value
 
 
 def _explain(error: ValidationError) -> SettingsError:
     first = error.errors(include_url=False, include_input=True)[0]
     name = str(first["loc"][0])
-    shown = "" if "password" in name else f", not {str(first['input'])[:60]!r}"
+    shown = "" if name in _PRIVATE else f", not {str(first['input'])[:60]!r}"
     return SettingsError(name.upper(), f"The value must be {Settings.model_fields[name].description}{shown}.")
