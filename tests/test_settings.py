@@ -131,3 +131,57 @@ async def test_never_as_the_default_holds_for_a_session_that_another_program_wro
         await manager.add_message("js", {"from": "user", "text": "x"})
         assert await manager.get_session_ttl("js") == -1
         await manager.delete_session("js")
+
+
+@pytest.fixture
+def protected(redis_place):
+    """A server with a user "app" beside the default one, each with a password."""
+    with redis_place.server.client() as client:
+        client.execute_command("ACL", "SETUSER", "app", "on", ">app-password", "~*", "+@all")
+        client.execute_command("ACL", "SETUSER", "default", ">default-password", "resetpass", ">default-password")
+        yield f"redis://{{}}127.0.0.1:{redis_place.server.port}/0"
+        client.execute_command("ACL", "SETUSER", "default", "nopass")
+        client.execute_command("ACL", "DELUSER", "app")
+
+
+@pytest.mark.parametrize(
+    ("login", "environment", "user"),
+    [
+        ("", {"REDIS_PASSWORD": "default-password"}, "default"),
+        ("", {"REDIS_USERNAME": "app", "REDIS_PASSWORD": "app-password"}, "app"),
+        ("app@", {"REDIS_PASSWORD": "app-password"}, "app"),
+        ("app@", {"REDIS_USERNAME": "nobody", "REDIS_PASSWORD": "app-password"}, "app"),
+        ("app:app-password@", {"REDIS_USERNAME": "nobody", "REDIS_PASSWORD": "wrong"}, "app"),
+        (":default-password@", {"REDIS_USERNAME": "nobody", "REDIS_PASSWORD": "wrong"}, "default"),
+    ],
+)
+async def test_the_environments_password_completes_a_url_that_has_none(
+    protected: str, monkeypatch: pytest.MonkeyPatch, login: str, environment: dict[str, str], user: str
+) -> None:
+    for name, value in environment.items():
+        monkeypatch.setenv(name, value)
+    monkeypatch.setenv("CHAT_SESSION_URL", protected.format(login))
+    for manager in (SessionManager(redis_max_retries=0), SessionManager.from_url(protected.format(login))):
+        async with manager:
+            assert await manager.get_session("s") is None
+            [lane] = manager._store._link._topology.lanes()
+            assert (lane._connections._pool.connection_kwargs.get("username") or "default") == user
+
+
+async def test_a_password_given_in_code_completes_a_url_and_contradicts_one_that_has_a_password(protected: str) -> None:
+    async with SessionManager.from_url(protected.format(""), redis_password="default-password") as manager:
+        assert await manager.get_session("s") is None
+    for url in (protected.format(":other@"), "sqlite:///:memory:"):
+        with pytest.raises(SettingsError) as refused:
+            SessionManager.from_url(url, redis_password="default-password")
+        assert refused.value.variable == "REDIS_PASSWORD"
+
+
+@pytest.mark.parametrize("scheme", ["redis+cluster", "redis+sentinel"])
+def test_the_environments_password_completes_urls_of_several_servers(
+    monkeypatch: pytest.MonkeyPatch, scheme: str
+) -> None:
+    monkeypatch.setenv("REDIS_PASSWORD", "secret")
+    manager = SessionManager.from_url(f"{scheme}://localhost:1/{'chat' if 'sentinel' in scheme else ''}")
+    [lane] = manager._store._link._topology.lanes() or manager._store._link._topology._nodes.values()
+    assert lane._connections._pool.connection_kwargs["password"] == "secret"

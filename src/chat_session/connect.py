@@ -28,3 +28,14 @@ def open_store(client_or_store: Any, settings: Settings, hooks: Hooks) -> Sessio
     if client_or_store is None:
         return RedisStore.from_settings(settings, hooks)
     return RedisStore.from_client(client_or_store, settings, hooks)
+
+
+def name_store(client_or_store: Any, settings: Settings) -> str:
+    """Where the store of ``open_store`` is, without a password."""
+    if client_or_store is None:
+        return settings.address
+    if (pool := getattr(client_or_store, "connection_pool", None)) is not None:
+        from chat_session.storage.redis.topology import address_of  # noqa: PLC0415 - as above
+
+        return address_of(pool)
+    return f"of the given {type(client_or_store).__name__}"
