@@ -6,6 +6,7 @@ from typing import Any
 import pytest
 
 from chat_session import SessionManager, Settings, SettingsError
+from chat_session.cli.app import run_command
 
 
 def test_the_specifications_variables_are_read(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -185,3 +186,26 @@ def test_the_environments_password_completes_urls_of_several_servers(
     manager = SessionManager.from_url(f"{scheme}://localhost:1/{'chat' if 'sentinel' in scheme else ''}")
     [lane] = manager._store._link._topology.lanes() or manager._store._link._topology._nodes.values()
     assert lane._connections._pool.connection_kwargs["password"] == "secret"
+
+
+@pytest.mark.parametrize("encoding", ["gbk", "utf-16", "utf-16-le", "latin-1"])
+def test_a_dotenv_file_in_another_encoding_is_refused_by_its_name(
+    encoding: str, capfd: pytest.CaptureFixture[str]
+) -> None:
+    text = "# 会话\n" if encoding != "latin-1" else "# é\n"
+    Path(".env").write_bytes(f"{text}REDIS_PASSWORD=top-secret\n".encode(encoding))
+    with pytest.raises(SettingsError) as refused:
+        Settings.load()
+    assert refused.value.variable == ".env"
+    assert str(Path(".env").absolute()) in str(refused.value)
+    assert "UTF-8" in str(refused.value)
+    assert refused.value.__context__ is None  # the decoder's error would hold the whole file
+    assert run_command(["count"]) == 2
+    shown = capfd.readouterr().err
+    assert "UTF-8" in shown
+    assert "Traceback" not in shown
+
+
+def test_a_dotenv_file_with_a_byte_order_mark_is_read() -> None:
+    Path(".env").write_text("REDIS_DB=3\n", encoding="utf-8-sig")
+    assert Settings.load().redis_db == 3

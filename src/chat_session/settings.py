@@ -5,6 +5,7 @@ The names and units are the specification's. A bad value raises SettingsError na
 
 from collections.abc import Iterator
 from difflib import get_close_matches
+from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 from urllib.parse import quote
 
@@ -15,6 +16,7 @@ from chat_session.addresses import parse_url, printable
 from chat_session.errors import SettingsError
 from chat_session.session import MAX_TTL
 
+_ENV_FILE = ".env"
 _SERVER = ("redis_host", "redis_port", "redis_db")
 _LOGIN = ("redis_username", "redis_password")
 _PRIVATE = frozenset(("chat_session_url", "redis_host", *_LOGIN))  # their values are shown in no error
@@ -63,7 +65,7 @@ class Settings(BaseSettings):
     """All settings; each field is the variable of the same name in capitals, its description what is allowed."""
 
     model_config = SettingsConfigDict(
-        env_file=".env",
+        env_file=_ENV_FILE,
         env_file_encoding="utf-8",
         env_ignore_empty=True,
         extra="ignore",
@@ -137,6 +139,7 @@ class Settings(BaseSettings):
 
     @classmethod
     def _read(cls, given: dict[str, Any]) -> Self:
+        _check_encoding(Path(_ENV_FILE))
         try:
             return cls(**given)
         except ValidationError as error:
@@ -146,6 +149,15 @@ class Settings(BaseSettings):
     def __repr_args__(self) -> Iterator[tuple[str | None, Any]]:
         for name, value in super().__repr_args__():
             yield name, printable(value) if name == "chat_session_url" and value is not None else value
+
+
+def _check_encoding(file: Path) -> None:
+    """UTF-8, and not UTF-16 that happens to be valid UTF-8: its variables would be passed over in silence."""
+    if not file.is_file():
+        return
+    raw = file.read_bytes()
+    if b"\0" in raw or raw.decode(errors="ignore").encode() != raw:
+        raise SettingsError(_ENV_FILE, f"The file {file.absolute()} is not UTF-8 text. Save it in the encoding UTF-8.")
 
 
 def _explain(error: ValidationError) -> SettingsError:
