@@ -217,7 +217,7 @@ def test_what_another_program_wrote_is_copied_as_far_as_it_can_be_read(migrate, 
         client.rpush("session:large:history", b"\xff" * 30_000)
         client.rpush("session:twins:history", *[b'{"id":"d","from":"user","text":"twice"}'] * 2)
         client.hset("session:odd-user:meta", "userId", "u\n")
-        client.execute_command("ZADD", Keys().due("odd-user"), "+inf", "odd-user:u\n")
+        client.execute_command("ZADD", Keys().due("odd-user"), "+inf", "odd-user/u\n")
         for key in client.scan_iter("session:*"):
             client.expire(key, 600)
     done = migrate(source, file)

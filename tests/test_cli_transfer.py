@@ -162,7 +162,7 @@ def test_an_import_run_twice_stores_no_message_twice(store):
             b'{"conversation":"a","user":"u","messages":[{"from":"user","text":"x","more":"' + b"x" * 70_000 + b'"}]}',
             "messages[0].extra must be at most",
         ),
-        (b'{"conversation":"a","user":"u","messages":[],"userId":"v"}', "metadata must be named by other words"),
+        (b'{"conversation":"a","user":"u","messages":[],"userId":"v"}', "metadata must be named"),
         (b'{"conversation":"a","user":"u","messages":[],"metadata":[]}', "metadata must be a mapping"),
         (b'{"conversation":"a","user":"u","messages":[],"n":1,"metadata":{"n":2}}', "metadata must be named once"),
         (b'{"conversation":"a","user":"u","messages":[],"session":7}', "session must be an object"),
