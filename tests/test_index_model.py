@@ -6,14 +6,13 @@ the steps of several calls. A call that was answered the same way so far is in t
 met before are not searched again.
 """
 
-import asyncio
 import itertools
 from collections.abc import Callable, Coroutine, Iterator
+from datetime import UTC, datetime
 from typing import Any
 
 import pytest
 
-from chat_session.clock import from_iso
 from chat_session.errors import SessionExists, SessionNotFound
 from chat_session.session import Session
 from chat_session.storage.redis.cluster_index import ClusterIndex
@@ -24,6 +23,8 @@ from chat_session.storage.redis.store import RedisStore
 lua51 = pytest.importorskip("lupa.lua51")
 
 START = 1_800_000_000_000  # milliseconds
+FIRST = datetime(2026, 1, 31, 8, tzinfo=UTC)
+SECOND = datetime(2026, 1, 31, 9, tzinfo=UTC)
 MINUTE = 60_000
 
 
@@ -35,13 +36,6 @@ class OneBucket(Keys):
 
 
 KEYS = OneBucket("", "tagged")
-SESSION = Session(
-    session_id="s",
-    user_id="u",
-    created_at=from_iso("2026-01-31T08:00:00.000Z"),
-    last_active_at=from_iso("2026-01-31T08:00:00.000Z"),
-    ttl=600,
-)
 META, DUE, USER, MEMBER = KEYS.meta("s"), KEYS.due("s"), KEYS.user("u"), due_member("s", "u")
 
 Words = tuple[Any, ...]
@@ -92,7 +86,7 @@ class Nodes:
             return self._run_script(command)
         return self.execute(*command)
 
-    def execute(self, name: bytes, *words: Any) -> Any:
+    def execute(self, name: bytes, *words: Any) -> Any:  # noqa: PLR0911 - one line for each command
         self._expire()
         key, *rest = [word if isinstance(word, bytes) else str(word).encode() for word in words] or [b""]
         match name:
@@ -107,8 +101,10 @@ class Nodes:
             case b"HSET":
                 self.hashes.setdefault(key, {}).update(zip(rest[::2], rest[1::2], strict=True))
                 return 1
-            case b"SET" | b"PERSIST":
+            case b"SET":
                 return b"OK"  # the string beside meta does not matter here
+            case b"PERSIST":
+                return int(self.deadlines.pop(key, None) is not None)
             case b"PEXPIREAT":
                 if key in self.hashes:
                     self.deadlines[key] = int(rest[0])
@@ -238,6 +234,10 @@ class Operation:
         return Operation(self.make, (*self.replies, reply))
 
 
+def session(created_at: datetime) -> Session:
+    return Session(session_id="s", user_id="u", created_at=created_at, last_active_at=created_at, ttl=600)
+
+
 async def quietly(call: Coroutine[Any, Any, Any]) -> Any:
     """A writer that finds its session gone, or its id taken, has done its work."""
     try:
@@ -257,27 +257,28 @@ def run_alone(nodes: Nodes, call: Coroutine[Any, Any, Any]) -> Any:
         reply = nodes.run(command)
 
 
-OPERATIONS: dict[str, Callable[[RedisStore], Coroutine[Any, Any, Any]]] = {
-    "count": lambda store: store.count_sessions(),
-    "sweep": lambda store: store.sweep(),
-    "list": lambda store: store.list_user_sessions("u", 10, None),
-    "create": lambda store: quietly(store.create_session(SESSION)),
-    "delete": lambda store: store.delete_session("s"),
-    "shorten": lambda store: quietly(store.set_ttl("s", 1)),
-    "keep": lambda store: quietly(store.set_ttl("s", None)),
+OPERATIONS: dict[str, Callable[[RedisStore, datetime], Coroutine[Any, Any, Any]]] = {
+    "count": lambda store, _: store.count_sessions(),
+    "sweep": lambda store, _: store.sweep(),
+    "list": lambda store, _: store.list_user_sessions("u", 10, None),
+    "create": lambda store, now: quietly(store.create_session(session(now))),
+    "delete": lambda store, _: store.delete_session("s"),
+    "shorten": lambda store, _: quietly(store.set_ttl("s", 1)),
+    "keep": lambda store, _: quietly(store.set_ttl("s", None)),
 }
 
 
 def search(first: tuple[str, ...], names: tuple[str, ...], *, crash: bool = False) -> int:
-    """Try all orders of the steps; after each the counts, lists and sweeps must be right. The number of states.
+    """Try all orders of the steps. The number of states.
 
+    A count is right after each step; when all is done, lists and sweeps are too.
     ``crash``: the first of them also ends at any step and is never heard of again.
     """
     store = make_store()
     nodes = Nodes()
     for name in first:
-        run_alone(nodes, OPERATIONS[name](store))
-    begin = [Operation(lambda name=name: OPERATIONS[name](store)) for name in names]
+        run_alone(nodes, OPERATIONS[name](store, FIRST))
+    begin = [Operation(lambda name=name: OPERATIONS[name](store, SECOND)) for name in names]
     seen: set[Any] = set()
     open_states = [(nodes.save(), [operation.replies for operation in begin], False)]
     while open_states:
@@ -287,6 +288,8 @@ def search(first: tuple[str, ...], names: tuple[str, ...], *, crash: bool = Fals
         if key in seen:
             continue
         seen.add(key)
+        assert run_alone(nodes, store.count_sessions()) == int(nodes.lives()), (names, histories, nodes.state())
+        nodes.load(saved)
         running = [Operation(op.make, tuple(history)) for op, history in zip(begin, histories, strict=True)]
         active = [i for i, op in enumerate(running) if not op.done and not (crashed and i == 0)]
         if not active:
@@ -313,7 +316,9 @@ def judge(nodes: Nodes, store: RedisStore, running: list[Operation], names: tupl
         living = int(nodes.lives())
         story = (names, [op.result for op in running], later, crashed, nodes.state())
         assert run_alone(nodes, store.count_sessions()) == living, story
-        assert len(run_alone(nodes, store.list_user_sessions("u", 10, None)).sessions) == living, story
+        listed = len(run_alone(nodes, store.list_user_sessions("u", 10, None)).sessions)
+        unlisted = crashed and names[0] == "create" and later < MINUTE  # it crashed before it entered the session
+        assert listed == living or (unlisted and listed == 0), story
         if later >= MINUTE or not crashed:
             run_alone(nodes, store.sweep())
             due = nodes.sets.get(DUE, {})
@@ -328,12 +333,7 @@ def _freeze(value: Any) -> Any:
 
 WRITERS = ("create", "delete", "shorten", "keep")
 LOOKERS = ("count", "sweep", "list")
-PAIRS = [
-    *itertools.product(WRITERS, LOOKERS),
-    *itertools.combinations(WRITERS, 2),
-    ("create", "create"),
-    ("delete",) * 2,
-]
+PAIRS = [*itertools.product(WRITERS, LOOKERS), *itertools.combinations_with_replacement(WRITERS, 2)]
 
 
 @pytest.mark.parametrize("names", PAIRS, ids="-".join)
@@ -342,6 +342,14 @@ def test_two_calls_in_every_order_leave_exact_counts(first: tuple[str, ...], nam
     assert search(first, names) > 0
 
 
-@pytest.mark.parametrize("names", list(itertools.product(WRITERS, LOOKERS)), ids="-".join)
+@pytest.mark.parametrize("names", [*PAIRS, *itertools.permutations(WRITERS, 2)], ids="-".join)
 def test_a_writer_that_crashes_at_any_step_leaves_exact_counts(names: tuple[str, ...]) -> None:
     assert search(("create",), names, crash=True) > 0
+
+
+TRIPLES = [(*writers, looker) for writers in itertools.combinations(WRITERS, 2) for looker in LOOKERS]
+
+
+@pytest.mark.parametrize("names", TRIPLES, ids="-".join)
+def test_three_calls_in_every_order_leave_exact_counts(names: tuple[str, ...]) -> None:
+    assert search(("create",), names) > 0

@@ -78,7 +78,7 @@ class SessionStore(Protocol):
         ...
 
     async def delete_session(self, session_id: str) -> int:
-        """Remove it and its hints; the number of keys or rows removed. Gone already is 0, not an error.
+        """Remove it and its index entries; the number of keys or rows removed. Gone already is 0, not an error.
 
         If the answer was lost and the call repeated, the repeat finds nothing and says 0.
         """

@@ -1,7 +1,7 @@
 """The contract: lists and counts are exact, and each death is counted once."""
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 
 import pytest
 
@@ -110,6 +110,29 @@ class IndexContract:
         assert (await manager.cleanup_expired_sessions()).cleaned_count == 25
         assert (await manager.cleanup_expired_sessions()).cleaned_count == 0
         assert await manager.get_active_sessions_count() == 30
+
+    async def test_a_deleted_session_is_not_counted_although_others_counted_and_swept_meanwhile(
+        self, manager: SessionManager
+    ) -> None:
+        done = asyncio.Event()
+
+        async def look(call: Callable[[], Awaitable[object]]) -> None:
+            while not done.is_set():
+                await call()
+
+        async def come_and_go(number: int) -> None:
+            for i in range(50):
+                session = await manager.create_session(f"u{number}", ttl=None if i % 2 else 600)
+                await manager.delete_session(session.session_id)
+
+        calls = (manager.get_active_sessions_count, manager.cleanup_expired_sessions)
+        async with asyncio.TaskGroup() as group:
+            for call in calls * 2:
+                group.create_task(look(call))
+            await asyncio.gather(*(come_and_go(number) for number in range(8)))
+            done.set()
+        assert await manager.get_active_sessions_count() == 0
+        assert (await manager.cleanup_expired_sessions()).cleaned_count == 0
 
     async def test_a_shorter_ttl_is_noticed_by_the_count(self, manager: SessionManager) -> None:
         await manager.create_session("u", session_id="a", ttl=3600)

@@ -138,8 +138,12 @@ def begin_entry(due: bytes, *, member: bytes) -> Call:
     return Call(load("begin_entry"), (due,), (member,))
 
 
-def finish_entry(index: bytes, *, member: bytes | str, seen: bytes, verdict: bytes | str) -> Call:
-    return Call(load("finish_entry"), (index,), (member, seen, verdict))
+def finish_entry(due: bytes, *, member: bytes, begun: bytes, verdict: str) -> Call:
+    return Call(load("finish_entry"), (due,), (member, begun, verdict))
+
+
+def change_entry(index: bytes, *, member: bytes | str, seen: bytes, verdict: bytes | str) -> Call:
+    return Call(load("change_entry"), (index,), (member, seen, verdict))
 
 
 def enter_user(user: bytes, *, session_id: str, created_ms: int) -> Call:

@@ -5,14 +5,12 @@ On a cluster creation, deletion and a new ttl take more: see ``cluster_index.py`
 
 import secrets
 from collections.abc import AsyncIterator, Mapping, Sequence
-from itertools import chain
-from typing import Any, NamedTuple
+from typing import Any
 
 from chat_session.checks import MAX_JSON_BYTES, MAX_METADATA_ENTRIES, brief, encode_value, refuse_large_metadata
 from chat_session.clock import now, to_iso
 from chat_session.errors import (
     AgentConflict,
-    InvalidInput,
     MessageConflict,
     SessionExists,
     SessionNotFound,
@@ -22,27 +20,24 @@ from chat_session.errors import (
 )
 from chat_session.message import Draft, Message
 from chat_session.results import SessionPage
-from chat_session.session import RESERVED, Agent, Session, is_session_id
+from chat_session.session import RESERVED, Agent, Session
 from chat_session.settings import Settings
 from chat_session.storage.codec import decode_id, decode_message, encode_message
 from chat_session.storage.contract import Appended, Finding, Left, Switched
-from chat_session.storage.cursors import read_cursor, write_cursor
 from chat_session.storage.redis import scripts
 from chat_session.storage.redis.cluster import Cluster
 from chat_session.storage.redis.cluster_index import ClusterIndex
-from chat_session.storage.redis.codec import decode_meta, decode_number, decode_user, encode_ttl
+from chat_session.storage.redis.codec import decode_number, decode_user, encode_ttl
 from chat_session.storage.redis.connection import Command, Link, Patience, Reading
 from chat_session.storage.redis.doctor import Doctor
-from chat_session.storage.redis.index import Dead, DueEntry, Index, Outcome, ServerIndex, UserEntry
-from chat_session.storage.redis.keys import Keys, parse_due_member
+from chat_session.storage.redis.due import DueEntries
+from chat_session.storage.redis.index import Index, ServerIndex
+from chat_session.storage.redis.keys import Keys
+from chat_session.storage.redis.lists import SessionLists
 from chat_session.storage.redis.opening import Opener
 from chat_session.storage.redis.server_checks import check_servers, warn_of_settings
 from chat_session.storage.redis.topology import Topology
 from chat_session.telemetry.hooks import Hooks
-
-BATCH = 500  # entries or sessions per round trip: each costs the server a few microseconds
-MAX_READ = 1000  # sessions that one page reads in search of those of an agent
-MAX_REPEATS = 100  # looks at one entry; one that is due in the very millisecond of its deadline takes a few
 
 
 class RedisStore:
@@ -52,6 +47,8 @@ class RedisStore:
         self._link = link
         self._keys = keys
         self._index = index
+        self._due = DueEntries(link, keys, index)
+        self._lists = SessionLists(link, keys, index, default_ttl)
         self._default_ttl = default_ttl
         self._max_history = max_history
 
@@ -90,7 +87,7 @@ class RedisStore:
 
     async def get_session(self, session_id: str) -> Session | None:
         key = self._keys.meta(session_id)
-        return self._decode(key, await self._link.run("get_session", (b"HGETALL", key)))
+        return self._lists.decode(key, await self._link.run("get_session", (b"HGETALL", key)))
 
     async def get_agent(self, session_id: str) -> Agent | None:
         key = self._keys.meta(session_id)
@@ -113,7 +110,7 @@ class RedisStore:
             changes={name: encode_value(value) for name, value in metadata.items() if value is not None},
         )
         [fields] = await self._write("update_session", session_id, call)
-        session = self._decode(key, fields)
+        session = self._lists.decode(key, fields)
         if session is None:
             raise SessionNotFound(session_id)
         return session
@@ -188,81 +185,21 @@ class RedisStore:
         return int(left) if left < 0 else -(-int(left) // 1000)
 
     async def list_user_sessions(self, user_id: str, limit: int, cursor: str | None) -> SessionPage:
-        key = self._keys.user(user_id)
-        place = ("", "") if cursor is None else _read_place("user", cursor)
-        sessions: list[Session] = []
-        damaged: list[StoreCorrupt] = []
-        while True:
-            wanted = limit - len(sessions) - len(damaged)
-            call = scripts.list_entries(key, direction="descending", score=place[0], member=place[1], limit=wanted)
-            _, pairs = await self._link.run("list_user_sessions", call)
-            found, strays = _read_user_entries(key, user_id, pairs)
-            damaged += strays
-            dead = []
-            read = await self._read_sessions("list_user_sessions", [(e.session_id, user_id) for e in found])
-            for entry, session in zip(found, read, strict=True):
-                if isinstance(session, StoreCorrupt):
-                    damaged.append(session)
-                elif session is None:
-                    dead.append(entry)
-                else:
-                    sessions.append(session)
-            await self._index.mark_dead("list_user_sessions", dead)
-            if len(pairs) < 2 * wanted:
-                return SessionPage(sessions, None, damaged)
-            place = (pairs[-1].decode(), pairs[-2].decode(errors="surrogateescape"))
-            if len(sessions) + len(damaged) >= limit:
-                return SessionPage(sessions, write_cursor("user", *place), damaged)
+        return await self._lists.page_of_user(user_id, limit, cursor)
 
     async def list_sessions(self, limit: int, cursor: str | None, agent: Agent | None) -> SessionPage:
-        """Bucket by bucket, in each the one that may end soonest first."""
-        number, place = 0, ("", "")
-        if cursor is not None:
-            number, place = _read_bucket("all", cursor, self._keys.due_buckets())
-        sessions: list[Session] = []
-        damaged: list[StoreCorrupt] = []
-        budget = max(limit, MAX_READ) if agent else limit
-        buckets = self._keys.due_buckets()
-        while number < len(buckets):
-            wanted = min(limit - len(sessions) - len(damaged), budget)
-            if wanted <= 0:
-                return SessionPage(sessions, write_cursor("all", str(number), *place), damaged)
-            call = scripts.list_entries(
-                buckets[number], direction="ascending", score=place[0], member=place[1], limit=wanted
-            )
-            _, pairs = await self._link.run("list_sessions", call)
-            names = [name for member in pairs[::2] if (name := parse_due_member(member))]
-            for session in await self._read_sessions("list_sessions", names):
-                if isinstance(session, StoreCorrupt):
-                    damaged.append(session)
-                elif session is not None and agent in (None, session.current_agent):
-                    sessions.append(session)
-            budget -= len(pairs) // 2
-            if len(pairs) < 2 * wanted:
-                number, place = number + 1, ("", "")
-            else:
-                place = (pairs[-1].decode(), pairs[-2].decode(errors="surrogateescape"))
-        return SessionPage(sessions, None, damaged)
+        return await self._lists.page_of_all(limit, cursor, agent)
+
+    def scan_sessions(self) -> AsyncIterator[Session | StoreCorrupt]:
+        return self._lists.scan()
 
     async def count_sessions(self) -> int:
-        _, living = await self._check_due("count_sessions", "mark_dead")
+        _, living = await self._due.check("count_sessions", "mark_dead")
         return living
 
     async def sweep(self) -> int:
-        reaped, _ = await self._check_due("sweep", "reap")
+        reaped, _ = await self._due.check("sweep", "reap")
         return reaped
-
-    async def scan_sessions(self) -> AsyncIterator[Session | StoreCorrupt]:
-        for due in self._keys.due_buckets():
-            cursor = b"0"
-            while True:
-                cursor, found = await self._link.run("scan_sessions", (b"ZSCAN", due, cursor, b"COUNT", BATCH))
-                names = dict.fromkeys(name for member in found[::2] if (name := parse_due_member(member)))
-                for session in await self._read_sessions("scan_sessions", list(names)):
-                    if session is not None:
-                        yield session
-                if cursor == b"0":
-                    break
 
     async def diagnose(self, *, repair: bool) -> list[Finding]:
         doctor = Doctor(self._link, self._keys, self._index, self._default_ttl)
@@ -276,55 +213,6 @@ class RedisStore:
     ) -> list[Any]:
         """Run a script on a session; give what follows OK."""
         return self._facts(session_id, await self._link.run(name, call), expected)
-
-    async def _check_due(self, name: str, dead: Dead) -> tuple[int, int]:
-        """Look after the entries that are due, of all buckets at once; how many were reaped, how many sessions live.
-
-        A bucket is done when nothing is due in it but what writers are changing at this moment. Those marked as
-        dead before are looked at only when they are to be reaped.
-        """
-        lowest = "(0" if dead == "mark_dead" else "-inf"
-        pending = {bucket: _Look() for bucket in self._keys.due_buckets()}
-        living: dict[bytes, int] = {}
-        reaped = 0
-        while pending:
-            calls = [
-                scripts.read_entries(bucket, lowest=lowest, skip=look.skip, limit=BATCH)
-                for bucket, look in pending.items()
-            ]
-            due: dict[bytes, list[DueEntry]] = {}
-            moved: set[bytes] = set()
-            for bucket, (_, ahead, pairs, read_at) in zip(pending, await self._link.run_all(name, calls), strict=True):
-                living[bucket] = ahead
-                due[bucket], strays = _read_due_entries(self._keys, bucket, pairs, int(read_at))
-                if strays:
-                    moved |= {bucket, *await self._put_right(name, bucket, strays)}
-            outcomes = iter(await self._index.reconcile(name, list(chain.from_iterable(due.values())), dead))
-            for bucket, entries in due.items():
-                found = [next(outcomes) for _ in entries]
-                reaped += found.count(Outcome.REAPED)
-                look = pending.pop(bucket)
-                living[bucket] += look.living + found.count(Outcome.LIVES)
-                again = look.go_on(bucket, entries, found)
-                if again is not None:
-                    pending[bucket] = again
-            for bucket in moved:
-                pending.setdefault(bucket, _Look())
-        return reaped, sum(living.values())
-
-    async def _put_right(self, name: str, bucket: bytes, strays: Sequence[tuple[bytes, bytes]]) -> set[bytes]:
-        """Move entries that are due in a wrong bucket to their own, and remove those that name no session.
-
-        The buckets they were moved to.
-        """
-        own: list[tuple[bytes, bytes, bytes]] = []
-        for member, score in strays:
-            names = parse_due_member(member)
-            if names is not None:
-                own.append((self._keys.due(names[0]), score, member))
-        await self._link.run_all(name, [(b"ZADD", due, b"NX", score, member) for due, score, member in own])
-        await self._link.run_all(name, [(b"ZREM", bucket, member) for member, _ in strays])
-        return {due for due, _, _ in own}
 
     def _facts(self, session_id: str, reply: Sequence[Any], expected: int | str | None = None) -> list[Any]:
         """What follows OK in a script's reply. The one table from status codes to errors."""
@@ -352,100 +240,6 @@ class RedisStore:
         raise StoreIncompatible(
             f"the server answered a script of chat-session with {brief(word)}; check what answers there"
         )
-
-    async def _read_sessions(self, name: str, names: Sequence[tuple[str, str]]) -> list[Session | StoreCorrupt | None]:
-        """The sessions of these ids and users; None for a dead one, the error for one that cannot be read."""
-        keys = [self._keys.meta(session_id) for session_id, _ in names]
-        replies = await self._link.run_all(name, [(b"HGETALL", key) for key in keys], keep_corrupt=True)
-        found: list[Session | StoreCorrupt | None] = []
-        for (session_id, user_id), key, reply in zip(names, keys, replies, strict=True):
-            try:
-                if isinstance(reply, StoreCorrupt):
-                    raise reply
-                session = self._decode(key, reply)
-            except StoreCorrupt as error:
-                error.session_id = session_id
-                found.append(error.with_traceback(None))
-            else:
-                found.append(session if session is not None and session.user_id == user_id else None)
-        return found
-
-    def _decode(self, key: bytes, reply: Any) -> Session | None:
-        fields = reply if isinstance(reply, dict) else dict(zip(reply[::2], reply[1::2], strict=True))  # RESP3, RESP2
-        return decode_meta(key, fields, self._default_ttl)
-
-
-class _Look(NamedTuple):
-    """How far a bucket has been looked at: ``skip`` entries that writers are changing, ``living`` of their sessions."""
-
-    skip: int = 0
-    living: int = 0
-    first: DueEntry | None = None  # of those that were changed last
-    repeats: int = 0  # how often it has come again, although it was changed
-
-    def go_on(self, bucket: bytes, entries: Sequence[DueEntry], outcomes: Sequence[Outcome]) -> "_Look | None":
-        """Where to read on, None if the bucket is done. Raises StoreCorrupt if looking changes nothing."""
-        changed = [
-            e for e, outcome in zip(entries, outcomes, strict=True) if outcome in (Outcome.CHANGED, Outcome.REAPED)
-        ]
-        if changed:
-            first = changed[0]
-            same = self.first is not None and first[:3] == self.first[:3]
-            if same and self.repeats >= MAX_REPEATS:
-                problem = f"has the entry {first.member!r}, which stays due although it was checked {MAX_REPEATS} times"
-                raise StoreCorrupt(bucket.decode(), problem)
-            return _Look(first=first, repeats=self.repeats + 1 if same else 0)
-        if len(entries) < BATCH:
-            return None
-        return _Look(self.skip + len(entries), self.living + outcomes.count(Outcome.LIVES))
-
-
-def _read_due_entries(
-    keys: Keys, bucket: bytes, pairs: Sequence[bytes], read_at: int
-) -> tuple[list[DueEntry], list[tuple[bytes, bytes]]]:
-    """The entries of a bucket, and as they are those that do not belong there."""
-    entries: list[DueEntry] = []
-    strays: list[tuple[bytes, bytes]] = []
-    for member, score in zip(pairs[::2], pairs[1::2], strict=True):
-        names = parse_due_member(member)
-        if names is None or keys.due(names[0]) != bucket:
-            strays.append((member, score))
-        else:
-            entries.append(DueEntry(*names, score, read_at))
-    return entries, strays
-
-
-def _read_user_entries(key: bytes, user_id: str, pairs: Sequence[bytes]) -> tuple[list[UserEntry], list[StoreCorrupt]]:
-    """The entries of a user's list, and an error for each that names no session."""
-    entries: list[UserEntry] = []
-    strays: list[StoreCorrupt] = []
-    for member, score in zip(pairs[::2], pairs[1::2], strict=True):
-        session_id = member.decode(errors="replace")
-        if is_session_id(session_id):
-            entries.append(UserEntry(session_id, user_id, score))
-        else:
-            strays.append(StoreCorrupt(key.decode(), f"has the entry {brief(member)}, which is no session id"))
-    return entries, strays
-
-
-def _read_place(kind: str, cursor: str) -> tuple[str, str]:
-    score, member = read_cursor(kind, cursor, 2)
-    return _check_score(score), member
-
-
-def _read_bucket(kind: str, cursor: str, buckets: Sequence[bytes]) -> tuple[int, tuple[str, str]]:
-    number, score, member = read_cursor(kind, cursor, 3)
-    if not number.isdecimal() or int(number) >= len(buckets):
-        raise InvalidInput("cursor", "the cursor of a page of this list, or None", "another")
-    return int(number), (_check_score(score) if score else "", member)
-
-
-def _check_score(score: str) -> str:
-    try:
-        float(score)
-    except ValueError:
-        raise InvalidInput("cursor", "the cursor of a page of this list, or None", "another") from None
-    return score
 
 
 def _in_transaction(script: scripts.Call, limit: int) -> Reading:

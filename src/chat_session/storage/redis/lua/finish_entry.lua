@@ -1,19 +1,26 @@
--- finish_entry: score an index entry or remove it, if it is still as it was seen.
--- KEYS  index
--- ARGV  member | seen | verdict
---       verdict: reap, mark_dead, discard, or the score it shall have
--- REPLY OK finished
---       1, or 0 if somebody has changed it since
-local member, seen, verdict = ARGV[1], ARGV[2], ARGV[3]
-
-local score = redis.call('ZSCORE', KEYS[1], member)
-local same = score and (score == seen or tonumber(score) and tonumber(score) == tonumber(seen))
-if not same and not (score == '0' and verdict == 'reap') then return {'OK', 0} end -- marked since: as dead as before
-
-redis.call('ZREM', KEYS[1], member) -- first: with it a server that is full lets the rest pass
-if verdict == 'mark_dead' then
-  redis.call('ZADD', KEYS[1], 0, member)
-elseif verdict ~= 'reap' and verdict ~= 'discard' then
-  redis.call('ZADD', KEYS[1], verdict, member)
+-- finish_entry: a writer who began has changed the session, or has not: the entry becomes what he says.
+-- If several were at work at once, none of them can know it. The last to finish is told to ask the session.
+-- KEYS  due
+-- ARGV  member | begun | verdict
+--       verdict: as in change_entry; empty if the writer does not know it
+-- REPLY OK score
+--       score: of the entry that is to be changed by what the session says; false if all is done
+local member, begun, verdict = ARGV[1], ARGV[2], ARGV[3]
+--#include clock
+--#include writers
+--#include verdict
+local score = call('ZSCORE', KEYS[1], member)
+if not score then -- it was removed since: due again, until the session is asked
+  apply(KEYS[1], member, begun)
+  return {'OK', begun}
 end
-return {'OK', 1}
+local alone = tonumber(score) == tonumber(begun) and tonumber(begun) % 1 < 0.5
+if alone and verdict ~= '' then
+  apply(KEYS[1], member, verdict)
+  return {'OK', false}
+end
+if count_writers(tonumber(score), read_clock()) > 1 then
+  apply(KEYS[1], member, string.format('%.11f', tonumber(score) - 1 / 2048))
+  return {'OK', false}
+end
+return {'OK', score}

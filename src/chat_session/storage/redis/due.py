@@ -1,0 +1,112 @@
+"""Looks after the index entries that are due: which sessions live, which have died."""
+
+from collections.abc import Sequence
+from itertools import chain
+from typing import NamedTuple
+
+from chat_session.errors import StoreCorrupt
+from chat_session.storage.redis import scripts
+from chat_session.storage.redis.connection import Link
+from chat_session.storage.redis.index import Dead, DueEntry, Index, Outcome
+from chat_session.storage.redis.keys import Keys, parse_due_member
+
+BATCH = 500  # entries of a bucket per round trip: each costs the server a few microseconds
+MAX_REPEATS = 100  # looks at one entry; one that is due in the very millisecond of its deadline takes a few
+
+
+class DueEntries:
+    """The entries of all buckets that are due."""
+
+    def __init__(self, link: Link, keys: Keys, index: Index) -> None:
+        self._link = link
+        self._keys = keys
+        self._index = index
+
+    async def check(self, name: str, dead: Dead) -> tuple[int, int]:
+        """Look after the entries that are due, of all buckets at once; how many were reaped, how many sessions live.
+
+        A bucket is done when nothing is due in it but what writers are changing at this moment. Those marked as
+        dead before are looked at only when they are to be reaped.
+        """
+        lowest = "(0" if dead == "mark_dead" else "-inf"
+        pending = {bucket: _Look() for bucket in self._keys.due_buckets()}
+        living: dict[bytes, int] = {}
+        reaped = 0
+        while pending:
+            calls = [
+                scripts.read_entries(bucket, lowest=lowest, skip=look.skip, limit=BATCH)
+                for bucket, look in pending.items()
+            ]
+            due: dict[bytes, list[DueEntry]] = {}
+            moved: set[bytes] = set()
+            for bucket, (_, ahead, pairs, read_at) in zip(pending, await self._link.run_all(name, calls), strict=True):
+                living[bucket] = ahead
+                due[bucket], strays = _read_due_entries(self._keys, bucket, pairs, int(read_at))
+                if strays:
+                    moved |= {bucket, *await self._put_right(name, bucket, strays)}
+            outcomes = iter(await self._index.reconcile(name, list(chain.from_iterable(due.values())), dead))
+            for bucket, entries in due.items():
+                found = [next(outcomes) for _ in entries]
+                reaped += found.count(Outcome.REAPED)
+                look = pending.pop(bucket)
+                living[bucket] += look.living + found.count(Outcome.LIVES)
+                again = look.go_on(bucket, entries, found)
+                if again is not None:
+                    pending[bucket] = again
+            for bucket in moved:
+                pending.setdefault(bucket, _Look())
+        return reaped, sum(living.values())
+
+    async def _put_right(self, name: str, bucket: bytes, strays: Sequence[tuple[bytes, bytes]]) -> set[bytes]:
+        """Move entries that are due in a wrong bucket to their own, and remove those that name no session.
+
+        The buckets they were moved to.
+        """
+        own: list[tuple[bytes, bytes, bytes]] = []
+        for member, score in strays:
+            names = parse_due_member(member)
+            if names is not None:
+                own.append((self._keys.due(names[0]), score, member))
+        await self._link.run_all(name, [(b"ZADD", due, b"NX", score, member) for due, score, member in own])
+        await self._link.run_all(name, [(b"ZREM", bucket, member) for member, _ in strays])
+        return {due for due, _, _ in own}
+
+
+class _Look(NamedTuple):
+    """How far a bucket has been looked at: ``skip`` entries that writers are changing, ``living`` of their sessions."""
+
+    skip: int = 0
+    living: int = 0
+    first: DueEntry | None = None  # of those that were changed last
+    repeats: int = 0  # how often it has come again, although it was changed
+
+    def go_on(self, bucket: bytes, entries: Sequence[DueEntry], outcomes: Sequence[Outcome]) -> "_Look | None":
+        """Where to read on, None if the bucket is done. Raises StoreCorrupt if looking changes nothing."""
+        changed = [
+            e for e, outcome in zip(entries, outcomes, strict=True) if outcome in (Outcome.CHANGED, Outcome.REAPED)
+        ]
+        if changed:
+            first = changed[0]
+            same = self.first is not None and first[:3] == self.first[:3]
+            if same and self.repeats >= MAX_REPEATS:
+                problem = f"has the entry {first.member!r}, which stays due although it was checked {MAX_REPEATS} times"
+                raise StoreCorrupt(bucket.decode(), problem)
+            return _Look(first=first, repeats=self.repeats + 1 if same else 0)
+        if len(entries) < BATCH:
+            return None
+        return _Look(self.skip + len(entries), self.living + outcomes.count(Outcome.LIVES))
+
+
+def _read_due_entries(
+    keys: Keys, bucket: bytes, pairs: Sequence[bytes], read_at: int
+) -> tuple[list[DueEntry], list[tuple[bytes, bytes]]]:
+    """The entries of a bucket, and as they are those that do not belong there."""
+    entries: list[DueEntry] = []
+    strays: list[tuple[bytes, bytes]] = []
+    for member, score in zip(pairs[::2], pairs[1::2], strict=True):
+        names = parse_due_member(member)
+        if names is None or keys.due(names[0]) != bucket:
+            strays.append((member, score))
+        else:
+            entries.append(DueEntry(*names, score, read_at))
+    return entries, strays

@@ -1,0 +1,152 @@
+"""Sessions in pages: those of one user, and all there are."""
+
+from collections.abc import AsyncIterator, Sequence
+from typing import Any
+
+from chat_session.checks import brief
+from chat_session.errors import InvalidInput, StoreCorrupt
+from chat_session.results import SessionPage
+from chat_session.session import Agent, Session, is_session_id
+from chat_session.storage.cursors import read_cursor, write_cursor
+from chat_session.storage.redis import scripts
+from chat_session.storage.redis.codec import decode_meta
+from chat_session.storage.redis.connection import Link
+from chat_session.storage.redis.index import Index, UserEntry
+from chat_session.storage.redis.keys import Keys, parse_due_member
+
+BATCH = 500  # entries per round trip of a scan: each costs the server a few microseconds
+MAX_READ = 1000  # sessions that one page reads in search of those of an agent
+
+
+class SessionLists:
+    """Reads the index, then the sessions it names."""
+
+    def __init__(self, link: Link, keys: Keys, index: Index, default_ttl: int) -> None:
+        self._link = link
+        self._keys = keys
+        self._index = index
+        self._default_ttl = default_ttl
+
+    async def page_of_user(self, user_id: str, limit: int, cursor: str | None) -> SessionPage:
+        key = self._keys.user(user_id)
+        place = ("", "") if cursor is None else _read_place("user", cursor)
+        sessions: list[Session] = []
+        damaged: list[StoreCorrupt] = []
+        while True:
+            wanted = limit - len(sessions) - len(damaged)
+            call = scripts.list_entries(key, direction="descending", score=place[0], member=place[1], limit=wanted)
+            _, pairs = await self._link.run("list_user_sessions", call)
+            found, strays = _read_user_entries(key, user_id, pairs)
+            damaged += strays
+            dead = []
+            read = await self._read_sessions("list_user_sessions", [(e.session_id, user_id) for e in found])
+            for entry, session in zip(found, read, strict=True):
+                if isinstance(session, StoreCorrupt):
+                    damaged.append(session)
+                elif session is None:
+                    dead.append(entry)
+                else:
+                    sessions.append(session)
+            await self._index.mark_dead("list_user_sessions", dead)
+            if len(pairs) < 2 * wanted:
+                return SessionPage(sessions, None, damaged)
+            place = (pairs[-1].decode(), pairs[-2].decode(errors="surrogateescape"))
+            if len(sessions) + len(damaged) >= limit:
+                return SessionPage(sessions, write_cursor("user", *place), damaged)
+
+    async def page_of_all(self, limit: int, cursor: str | None, agent: Agent | None) -> SessionPage:
+        """Bucket by bucket, in each the one that may end soonest first."""
+        number, place = 0, ("", "")
+        if cursor is not None:
+            number, place = _read_bucket("all", cursor, self._keys.due_buckets())
+        sessions: list[Session] = []
+        damaged: list[StoreCorrupt] = []
+        budget = max(limit, MAX_READ) if agent else limit
+        buckets = self._keys.due_buckets()
+        while number < len(buckets):
+            wanted = min(limit - len(sessions) - len(damaged), budget)
+            if wanted <= 0:
+                return SessionPage(sessions, write_cursor("all", str(number), *place), damaged)
+            call = scripts.list_entries(
+                buckets[number], direction="ascending", score=place[0], member=place[1], limit=wanted
+            )
+            _, pairs = await self._link.run("list_sessions", call)
+            names = [name for member in pairs[::2] if (name := parse_due_member(member))]
+            for session in await self._read_sessions("list_sessions", names):
+                if isinstance(session, StoreCorrupt):
+                    damaged.append(session)
+                elif session is not None and agent in (None, session.current_agent):
+                    sessions.append(session)
+            budget -= len(pairs) // 2
+            if len(pairs) < 2 * wanted:
+                number, place = number + 1, ("", "")
+            else:
+                place = (pairs[-1].decode(), pairs[-2].decode(errors="surrogateescape"))
+        return SessionPage(sessions, None, damaged)
+
+    async def scan(self) -> AsyncIterator[Session | StoreCorrupt]:
+        for due in self._keys.due_buckets():
+            cursor = b"0"
+            while True:
+                cursor, found = await self._link.run("scan_sessions", (b"ZSCAN", due, cursor, b"COUNT", BATCH))
+                names = dict.fromkeys(name for member in found[::2] if (name := parse_due_member(member)))
+                for session in await self._read_sessions("scan_sessions", list(names)):
+                    if session is not None:
+                        yield session
+                if cursor == b"0":
+                    break
+
+    async def _read_sessions(self, name: str, names: Sequence[tuple[str, str]]) -> list[Session | StoreCorrupt | None]:
+        """The sessions of these ids and users; None for a dead one, the error for one that cannot be read."""
+        keys = [self._keys.meta(session_id) for session_id, _ in names]
+        replies = await self._link.run_all(name, [(b"HGETALL", key) for key in keys], keep_corrupt=True)
+        found: list[Session | StoreCorrupt | None] = []
+        for (session_id, user_id), key, reply in zip(names, keys, replies, strict=True):
+            try:
+                if isinstance(reply, StoreCorrupt):
+                    raise reply
+                session = self.decode(key, reply)
+            except StoreCorrupt as error:
+                error.session_id = session_id
+                found.append(error.with_traceback(None))
+            else:
+                found.append(session if session is not None and session.user_id == user_id else None)
+        return found
+
+    def decode(self, key: bytes, reply: Any) -> Session | None:
+        """The session that HGETALL tells of its meta key; None if it does not live."""
+        fields = reply if isinstance(reply, dict) else dict(zip(reply[::2], reply[1::2], strict=True))  # RESP3, RESP2
+        return decode_meta(key, fields, self._default_ttl)
+
+
+def _read_user_entries(key: bytes, user_id: str, pairs: Sequence[bytes]) -> tuple[list[UserEntry], list[StoreCorrupt]]:
+    """The entries of a user's list, and an error for each that names no session."""
+    entries: list[UserEntry] = []
+    strays: list[StoreCorrupt] = []
+    for member, score in zip(pairs[::2], pairs[1::2], strict=True):
+        session_id = member.decode(errors="replace")
+        if is_session_id(session_id):
+            entries.append(UserEntry(session_id, user_id, score))
+        else:
+            strays.append(StoreCorrupt(key.decode(), f"has the entry {brief(member)}, which is no session id"))
+    return entries, strays
+
+
+def _read_place(kind: str, cursor: str) -> tuple[str, str]:
+    score, member = read_cursor(kind, cursor, 2)
+    return _check_score(score), member
+
+
+def _read_bucket(kind: str, cursor: str, buckets: Sequence[bytes]) -> tuple[int, tuple[str, str]]:
+    number, score, member = read_cursor(kind, cursor, 3)
+    if not number.isdecimal() or int(number) >= len(buckets):
+        raise InvalidInput("cursor", "the cursor of a page of this list, or None", "another")
+    return int(number), (_check_score(score) if score else "", member)
+
+
+def _check_score(score: str) -> str:
+    try:
+        float(score)
+    except ValueError:
+        raise InvalidInput("cursor", "the cursor of a page of this list, or None", "another") from None
+    return score

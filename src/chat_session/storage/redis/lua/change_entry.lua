@@ -1,0 +1,13 @@
+-- change_entry: score an index entry or remove it, if it is still as it was seen.
+-- KEYS  index
+-- ARGV  member | seen | verdict
+--       verdict: reap, mark_dead, discard, or the score it shall have
+-- REPLY OK changed
+--       1, or 0 if somebody has changed it since
+local member, seen, verdict = ARGV[1], ARGV[2], ARGV[3]
+--#include verdict
+local score = redis.call('ZSCORE', KEYS[1], member)
+local same = score and (score == seen or tonumber(score) and tonumber(score) == tonumber(seen))
+if not same and not (score == '0' and verdict == 'reap') then return {'OK', 0} end -- marked since: as dead as before
+apply(KEYS[1], member, verdict)
+return {'OK', 1}
