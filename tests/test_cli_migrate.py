@@ -484,12 +484,26 @@ def test_a_session_that_holds_more_than_the_bound_is_not_cut_but_reported(migrat
     file.ask(lambda manager: manager.add_message("trimmed", {"from": "user", "text": "one more"}))
     monkeypatch.setenv("MAX_MESSAGE_HISTORY", "99")
     done = migrate(file, other_file)
-    reason = "holds 100 messages, over MAX_MESSAGE_HISTORY=99; raise it and run again"
+    reason = "holds 100 messages, but MAX_MESSAGE_HISTORY is 99. Raise it, or pass --trim to drop the oldest messages"
     assert (done.code, done.differences) == (1, {"trimmed": reason})
     assert other_file.read("trimmed") == before
     monkeypatch.delenv("MAX_MESSAGE_HISTORY")
     assert migrate(file, other_file).code == 0
     assert file.read("trimmed") == other_file.read("trimmed")
+
+
+def test_trim_copies_the_newest_messages_and_counts_those_it_drops_once(file, other_file, monkeypatch, capfd):
+    file.ask(build_sessions)
+    monkeypatch.setenv("MAX_MESSAGE_HISTORY", "90")
+    words = ["migrate", *file.words("from"), *other_file.words("to"), "--trim", "--json"]
+    assert main(words) == 0
+    done = json.loads(capfd.readouterr().out)
+    assert (done["copied"], done["messagesDropped"], done["verified"], done["differences"]) == (4, 10, 4, [])
+    session, history = file.read("trimmed")
+    assert other_file.read("trimmed") == (session, history[-90:])
+    assert main(words) == 0
+    again = json.loads(capfd.readouterr().out)
+    assert (again["unchanged"], again["messagesDropped"], again["verified"]) == (4, 0, 4)
 
 
 async def test_a_session_that_never_rests_is_reported(tmp_path):
@@ -599,7 +613,7 @@ def test_an_import_brings_back_the_last_activity_and_the_newest_of_too_many_mess
     lines = str(tmp_path / "out.jsonl")
     assert main(["export", lines, "--url", source.url]) == 0
     monkeypatch.setenv("MAX_MESSAGE_HISTORY", "60")
-    assert main(["import", lines, "--url", file.url]) == 0
+    assert main(["import", lines, "--url", file.url, "--trim"]) == 0
     for session_id in IDS:
         session, history = source.read(session_id)
         assert file.read(session_id) == (session, history[-60:])

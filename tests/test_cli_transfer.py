@@ -319,19 +319,63 @@ def test_equal_messages_of_one_id_in_a_line_are_one_message(store, tmp_path):
     assert (done["messagesStored"], done["duplicates"], done["badLines"]) == (1, 1, 0)
 
 
-def test_a_conversation_longer_than_the_history_is_stored_once_however_often_it_is_imported(store, tmp_path):
-    file = write(tmp_path / "in.jsonl", long_line(350))
-    assert store.run("import", file, "--json").json["messagesStored"] == 350
-    again = store.run("import", file, "--json").json
-    assert (again["messagesStored"], again["duplicates"]) == (0, 350)
+def test_a_conversation_longer_than_the_history_is_refused_and_nothing_of_it_is_stored(store, tmp_path):
+    file = write(tmp_path / "in.jsonl", long_line(150), GOOD % b"s1")
+    refused = store.run("import", file, "--json")
+    assert (refused.code, refused.json["messagesStored"], refused.json["badLines"]) == (1, 1, 1)
+    assert "line 1: the session would hold 150 messages, but MAX_MESSAGE_HISTORY is 100." in refused.error["message"]
+    assert "--trim" in refused.error["message"]
+    assert store.count_messages("long") == -1
+
+
+def test_trim_keeps_the_newest_messages_of_a_longer_conversation_and_counts_what_it_drops(store, tmp_path):
+    file = write(tmp_path / "in.jsonl", long_line(150))
+    facts = ("messagesStored", "duplicates", "messagesDropped")
+    done = store.run("import", file, "--trim", "--json")
+    assert (done.code, *(done.json[name] for name in facts)) == (0, 100, 0, 50)
+    assert [message.text for message in store.history("long")] == [f"message {i}" for i in range(51, 151)]
+    again = store.run("import", file, "--trim", "--json")
+    assert (again.code, *(again.json[name] for name in facts)) == (0, 0, 100, 50)
     store.run("say", "long", "said since")
-    again = store.run("import", file, "--json").json
-    assert (again["messagesStored"], again["duplicates"]) == (0, 350)
-    assert store.count_messages("long") == 351
+    assert "messages dropped         50" in store.run("import", file, "--trim").out
+    assert store.count_messages("long") == 101
+
+
+@pytest.mark.parametrize("trim", [False, True])
+def test_a_stored_session_that_would_grow_beyond_the_history_loses_nothing_without_trim(store, tmp_path, trim):
+    store.run("import", write(tmp_path / "first.jsonl", long_line(100)))
+    line = {"conversation": "long", "user": "u", "messages": [{"id": "new", "from": "user", "text": "new"}]}
+    half = long_line(60) | {"conversation": "half"}
+    rest = {
+        "conversation": "half",
+        "user": "u",
+        "messages": [{"from": "user", "id": f"r{i}", "text": "x"} for i in range(60)],
+    }
+    store.ask(lambda manager: manager.create_session("u", session_id="half"))
+    file = write(tmp_path / "in.jsonl", half, rest)
+    done = store.run("import", file, "--json", *(["--trim"] if trim else []))
+    assert done.code == (0 if trim else 1)
+    assert (done.json["messagesStored"], done.json["messagesDropped"]) == ((120, 20) if trim else (60, 0))
+    assert store.count_messages("half") == (120 if trim else 60)
+    assert store.run("import", write(tmp_path / "new.jsonl", line)).code == 1
+
+
+def test_an_export_of_a_store_with_a_larger_bound_is_not_cut_silently(store, other, tmp_path, monkeypatch):
+    monkeypatch.setenv("MAX_MESSAGE_HISTORY", "300")
+    build_sessions(store)
+    file = str(tmp_path / "out.jsonl")
+    store.run("export", file)
+    monkeypatch.delenv("MAX_MESSAGE_HISTORY")
+    refused = other.run("import", file, "--json")
+    assert (refused.code, refused.json["sessionsCreated"], refused.json["messagesStored"]) == (1, 2, 2)
+    trimmed = other.run("import", file, "--trim", "--json").json
+    assert (trimmed["messagesStored"], trimmed["messagesDropped"], trimmed["duplicates"]) == (100, 150, 2)
+    assert [message.seq for message in other.history("trimmed")] == list(range(151, 251))
 
 
 def test_a_line_whose_messages_may_all_be_trimmed_is_reported_and_not_guessed_about(store, tmp_path):
-    store.run("import", write(tmp_path / "in.jsonl", long_line(150)))
+    store.run("create", "u", "--session-id", "long")
+    store.ask(lambda manager: manager.add_messages("long", long_line(150)["messages"]))
     file = write(tmp_path / "other.jsonl", GOOD % b"long")
     done = store.run("import", file)
     assert done.code == 1
@@ -346,18 +390,19 @@ def test_a_line_whose_messages_may_all_be_trimmed_is_reported_and_not_guessed_ab
     assert store.count_messages("long") == 150
 
 
-def test_an_import_that_was_killed_goes_on_where_it_was_killed(store, tmp_path):
-    file = write(tmp_path / "in.jsonl", *(GOOD % b"s%d" % i for i in range(20)), long_line(20_000))
+def test_an_import_that_was_killed_goes_on_where_it_was_killed(store, tmp_path, monkeypatch):
+    monkeypatch.setenv("MAX_MESSAGE_HISTORY", "10000")
+    file = write(tmp_path / "in.jsonl", *(GOOD % b"s%d" % i for i in range(20)), long_line(10_000))
     process = store.start("import", file)
     store.wait_for_messages("long", 1000)
     process.kill()
     process.communicate()
     before = store.count_messages("long")
-    assert 1000 <= before < 20_000
+    assert 1000 <= before < 10_000
     again = store.run("import", file, "--json").json
-    assert store.count_messages("long") == 20_000
+    assert store.count_messages("long") == 10_000
     assert again["duplicates"] == before + 20
-    assert [message.text for message in store.history("long")] == [f"message {i}" for i in range(19_901, 20_001)]
+    assert [message.text for message in store.history("long")] == [f"message {i}" for i in range(1, 10_001)]
 
 
 @pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
@@ -396,17 +441,18 @@ def test_an_import_from_a_named_pipe_waits_for_its_writer(store, tmp_path):
     assert (process.returncode, json.loads(out)["sessionsCreated"]) == (0, 1)
 
 
-def test_a_store_that_fails_stops_the_import_and_says_how_far_it_came(store, tmp_path):
+def test_a_store_that_fails_stops_the_import_and_says_how_far_it_came(store, tmp_path, monkeypatch):
+    monkeypatch.setenv("MAX_MESSAGE_HISTORY", "2000")
     store.run("create", "u", "--session-id", "s1")
     with sqlite3.connect(store.path) as db:
         db.execute(
-            "CREATE TRIGGER full BEFORE INSERT ON messages WHEN NEW.seq > 300 BEGIN SELECT RAISE(ABORT, 'full'); END"
+            "CREATE TRIGGER full BEFORE INSERT ON messages WHEN NEW.seq > 1200 BEGIN SELECT RAISE(ABORT, 'full'); END"
         )
     db.close()
-    file = write(tmp_path / "in.jsonl", GOOD % b"s1", b"{", long_line(1000))
+    file = write(tmp_path / "in.jsonl", GOOD % b"s1", b"{", long_line(1500))
     failed = store.run("import", file)
     assert failed.code == 5
-    assert "messages stored          301" in failed.out
+    assert "messages stored          1001" in failed.out
     bad, stopped, error, _ = failed.err.splitlines()
     assert bad.startswith("error: line 2: ")
     assert stopped == "stopped after 2 lines; run it again: nothing is stored twice"
@@ -545,7 +591,7 @@ def test_an_export_to_what_is_no_file_is_an_error_that_names_it(store, tmp_path,
 
 def test_an_export_into_a_pipe_ends_when_its_reader_does(store, tmp_path):
     line = long_line(100)
-    line["messages"] = [{"from": "user", "text": "x" * 10_000}] * 1 + line["messages"]
+    line["messages"][0]["text"] = "x" * 10_000
     store.run("import", write(tmp_path / "in.jsonl", *(line | {"conversation": f"s{i}"} for i in range(50))))
     process = store.start("export")
     assert process.stdout.read(10) == b'{"conversa'

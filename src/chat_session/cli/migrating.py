@@ -15,7 +15,7 @@ from chat_session.cli.comparing import TOLERANCE, Unmovable, Whole, compare, fin
 from chat_session.cli.exporting import each_once
 from chat_session.cli.failures import PARTLY
 from chat_session.cli.opening import describe_store
-from chat_session.cli.options import Json, Layout, Prefix
+from chat_session.cli.options import Json, Layout, Prefix, Trim
 from chat_session.cli.output import ERR, Output, visible
 from chat_session.cli.runner import run, task_group
 from chat_session.cli.tables import facts_table, make_table
@@ -37,6 +37,7 @@ def migrate(
     to_prefix: Prefix = None,
     from_layout: Layout = None,
     to_layout: Layout = None,
+    trim: Trim = False,
     json: Json = False,
 ) -> int:
     """Copy every living session to another store, and compare.
@@ -46,7 +47,8 @@ def migrate(
 
     Run again, also after it was stopped or killed, it leaves what is equal, replaces what has changed
     in the source since, and leaves and reports what has changed in the target. At the end each session
-    of the source is compared with the target's: exit code 1 if any differs.
+    of the source is compared with the target's: exit code 1 if any differs. A session that holds more than
+    MAX_MESSAGE_HISTORY messages is not copied and counts as different, unless --trim is given.
     """
     read_with, write_with = _names(from_prefix, from_layout), _names(to_prefix, to_layout)
 
@@ -56,7 +58,7 @@ def migrate(
             SessionManager.from_url(target, **write_with, max_message_bytes=_ANY_TEXT) as goal,
         ):
             await _refuse_one_store(source, _names(from_prefix, to_layout), goal)
-            return await _migrate(Migration(origin, goal), Output(json))
+            return await _migrate(Migration(origin, goal, trim=trim), Output(json))
 
     return run(work())
 
@@ -69,7 +71,10 @@ class Difference(msgspec.Struct, frozen=True, rename="camel"):
 
 
 class Tally(msgspec.Struct, rename="camel"):
-    """What a migration did so far. ``kept``: left as they were, for the target's changes or a limit."""
+    """What a migration did so far.
+
+    ``kept``: left as they were, for the target's changes or a limit; ``messages_dropped``: by --trim.
+    """
 
     sessions: int = 0
     copied: int = 0
@@ -77,6 +82,7 @@ class Tally(msgspec.Struct, rename="camel"):
     unchanged: int = 0
     kept: int = 0
     messages: int = 0
+    messages_dropped: int = 0
     verified: int = 0
 
 
@@ -91,8 +97,10 @@ class Migration:
     target's; where the target's are ahead in anything, it stays.
     """
 
-    def __init__(self, source: SessionManager, target: SessionManager) -> None:
+    def __init__(self, source: SessionManager, target: SessionManager, *, trim: bool = False) -> None:
         self.tally = Tally()
+        self._bound = target.settings.max_message_history
+        self._trim = trim
         self.differences: dict[str, str] = {}
         self.source, self.target = source, target
         self._kept: dict[str, str] = {}
@@ -110,9 +118,7 @@ class Migration:
         """Compare one session of the source with the target's. Raises StoreError."""
         session_id = seen.session_id
         try:
-            ours, theirs = await asyncio.gather(
-                read_whole(self.source, session_id), read_whole(self.target, session_id)
-            )
+            ours, theirs = await asyncio.gather(self._read_source(session_id), read_whole(self.target, session_id))
         except Unmovable as restless:
             self.differences[session_id] = str(restless)
             return
@@ -128,7 +134,7 @@ class Migration:
             self.tally.verified += 1
 
     async def _copy(self, seen: Session) -> None:
-        ours = await read_whole(self.source, seen.session_id, seen)
+        ours = await self._read_source(seen.session_id, seen)
         if ours is None:
             return  # it died since it was seen
         theirs = await read_whole(self.target, seen.session_id)
@@ -145,12 +151,22 @@ class Migration:
             await _finish(self._replace(ours))
             self.tally.replaced += 1
         self.tally.messages += len(ours.history)
+        self.tally.messages_dropped += ours.dropped
+
+    async def _read_source(self, session_id: str, seen: Session | None = None) -> Whole | None:
+        """The session as the target is to have it."""
+        ours = await read_whole(self.source, session_id, seen)
+        surplus = len(ours.history) - self._bound if ours else 0
+        if ours is None or surplus <= 0 or not self._trim:
+            return ours
+        return ours._replace(history=ours.history[surplus:], dropped=surplus)
 
     def _check(self, ours: Whole) -> None:
         """Raise what restore_session would, and more, before anything is deleted or stored."""
-        held, bound = len(ours.history), self.target.settings.max_message_history
-        if held > bound:
-            raise Unmovable(f"holds {held} messages, over MAX_MESSAGE_HISTORY={bound}; raise it and run again")
+        held = len(ours.history)
+        if held > self._bound:
+            reason = f"holds {held} messages, but MAX_MESSAGE_HISTORY is {self._bound}."
+            raise Unmovable(f"{reason} Raise it, or pass --trim to drop the oldest messages")
         Session.from_dict(ours.session.to_dict())
         check_ttl(ours.deadline.left())
         if ours.history:
@@ -263,6 +279,7 @@ def _summarize(migration: Migration, seconds: float, output: Output) -> None:
         "equal already": tally["unchanged"],
         "not copied": tally["kept"],
         "messages copied": tally["messages"],
+        "messages dropped": tally["messagesDropped"],
         "equal at the end": tally["verified"],
         "different at the end": len(differences),
         "seconds": speed["seconds"],

@@ -17,7 +17,7 @@ from chat_session.cli.failures import PARTLY, say_bad_line
 from chat_session.cli.importing import Importer
 from chat_session.cli.lines import Line, Source, read_lines
 from chat_session.cli.opening import run_on_store
-from chat_session.cli.options import Json, Ttl, Url, read_ttl
+from chat_session.cli.options import Json, Trim, Ttl, Url, read_ttl
 from chat_session.cli.output import ERR, Output
 from chat_session.cli.tables import facts_table
 from chat_session.errors import StoreError
@@ -28,6 +28,7 @@ def import_(
     file: Annotated[str, typer.Argument(metavar="FILE", help="JSON Lines, plain or gzip; - is standard input.")],
     user: Annotated[str | None, typer.Option(metavar="USER", help="Whose sessions, where a line does not say.")] = None,
     ttl: Ttl = None,
+    trim: Trim = False,
     url: Url = None,
     json: Json = False,
 ) -> int:
@@ -40,12 +41,16 @@ def import_(
     Other fields become metadata. --ttl is for sessions that do not bring their own. A bad line is
     reported by its number and the others are imported (exit code 1). Run twice, or again after it
     was stopped, it stores no message twice.
+
+    A line whose session would hold more than MAX_MESSAGE_HISTORY messages is such a bad line, unless --trim
+    is given.
     """
     seconds: int | EllipsisType | None = ... if ttl is None else read_ttl(ttl)
 
     async def work(manager: SessionManager) -> int:
+        importer = Importer(manager, user=user, ttl=seconds, trim=trim, report=report)
         with Source(file) as source:
-            return await _import(Importer(manager, user=user, ttl=seconds, report=report), source, Output(json))
+            return await _import(importer, source, Output(json))
 
     def report(number: int, reason: str) -> None:
         say_bad_line(number, reason, json=json)
@@ -119,6 +124,7 @@ def _summarize(importer: Importer, seconds: float, output: Output) -> None:
         "sessionsExisting": "sessions that existed",
         "messagesStored": "messages stored",
         "duplicates": "messages stored before",
+        "messagesDropped": "messages dropped",
         "badLines": "bad lines",
         "seconds": "seconds",
         "messagesPerSecond": "messages per second",
