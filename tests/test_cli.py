@@ -151,7 +151,8 @@ def test_what_cannot_be_created_is_refused_with_exit_code_2(cli, words):
     assert (refused.code, refused.out) == (2, "")
     assert refused.err.startswith("error: ")
     assert refused.err.count("\n") == 2
-    assert cli("count", "--json").json == {"activeSessions": 0}
+    cli("create", "u")
+    assert cli("count", "--json").json == {"activeSessions": 1}
 
 
 def test_metadata_nested_beyond_reading_is_text(cli):
@@ -238,12 +239,44 @@ def test_a_ttl_is_shown_set_and_slid(cli):
     ],
 )
 def test_a_session_that_is_not_there_is_exit_code_3(cli, words):
+    cli("create", "u")
     missing = cli(*words)
     assert (missing.code, missing.out) == (3, "")
     assert missing.err.splitlines()[1] == "code: session_not_found"
     told = cli(*words, "--json")
     assert (told.code, told.out, told.error["code"]) == (3, "", "session_not_found")
     assert told.error.keys() == {"code", "message", "retryable"}
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        ("list", "u"),
+        ("show", "s1"),
+        ("count",),
+        ("history", "s1"),
+        ("export",),
+        ("export", "out.jsonl"),
+        ("doctor",),
+        ("doctor", "--repair"),
+        ("say", "s1", "text"),
+        ("switch", "s1", "ai"),
+        ("ttl", "s1"),
+        ("extend", "s1"),
+        ("delete", "s1"),
+    ],
+)
+def test_a_command_for_stored_sessions_makes_no_file(cli, tmp_path, words):
+    missing = cli(*words, "--json")
+    assert (missing.code, missing.out) == (5, "")
+    assert f"There is no file {tmp_path}/chat.db" in missing.error["message"]
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("url", ["sqlite:///chat.db?mode=rw", "sqlite:///chat.db?mode=ro"])
+def test_a_url_may_say_that_the_file_must_exist(cli, tmp_path, url):
+    assert cli("create", "u", "--url", url).code == 5
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_deleting_tells_what_was_not_there(cli):
@@ -380,7 +413,7 @@ def test_ctrl_c_while_the_program_is_still_loading_is_exit_code_130(monkeypatch)
 
 
 def test_a_store_that_fails_is_exit_code_5(cli, tmp_path):
-    failed = cli("count", "--url", f"sqlite:///{tmp_path}/no/such/folder.db")
+    failed = cli("create", "u", "--url", f"sqlite:///{tmp_path}/no/such/folder.db")
     assert (failed.code, failed.out) == (5, "")
     assert failed.err.splitlines()[1] == "code: store_denied"
 
@@ -448,6 +481,7 @@ def test_json_after_two_dashes_is_a_word_and_no_option(cli):
 
 
 def test_an_argument_that_is_no_utf8_is_told_as_json_all_the_same(cli):
+    cli("create", "u")
     refused = cli("list", "\udcff", "--json")
     assert (refused.code, refused.error["code"]) == (2, "invalid_input")
     refused = cli("history", "s1", "--\udcff", "--json")

@@ -569,6 +569,7 @@ def test_one_cluster_under_two_names_is_refused_and_a_plain_target_of_a_cluster_
     ],
 )
 def test_what_cannot_be_opened_ends_it_with_the_code_of_the_error(capfd, monkeypatch, words, code, text):
+    Side("sqlite:///a.db").ask(build_sessions)
     monkeypatch.setenv("REDIS_MAX_RETRIES", "0")
     assert main(["migrate", *words, "--json"]) == code
     out, err = capfd.readouterr()
@@ -602,6 +603,13 @@ def test_the_progress_is_shown_on_a_terminal(file, other_file):
     os.close(theirs)
     for text in (b"copying", b"comparing", b"4/4", b"/s"):
         assert text in shown
+
+
+def test_a_source_that_does_not_exist_is_an_error_and_neither_file_is_made(capfd, tmp_path):
+    assert main(["migrate", "--from", "sqlite:///typo.db", "--to", "sqlite:///new.db", "--json"]) == 5
+    out, err = capfd.readouterr()
+    assert (out, "There is no file typo.db" in json.loads(err)["error"]["message"]) == ("", True)
+    assert list(tmp_path.iterdir()) == []
 
 
 # What import shares with it

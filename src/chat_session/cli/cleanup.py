@@ -27,9 +27,9 @@ def cleanup(
     """
     output = Output(json)
     if every is None:
-        return run_on_store(url, lambda manager: _clean_once(manager, output))
+        return run_on_store(url, lambda manager: _clean_once(manager, output), create=True)
     runs = _Runs()
-    return run_on_store(url, lambda manager: _clean_on(manager, every, runs, output), [runs])
+    return run_on_store(url, lambda manager: _clean_on(manager, every, runs, output), [runs], create=True)
 
 
 async def _clean_once(manager: SessionManager, output: Output) -> int:

@@ -38,7 +38,7 @@ def demo(url: Url = None, json: Json = False) -> int:
             output.answer({"url": describe_store(manager.settings), "steps": story.steps}, "")
         return 0
 
-    return run_on_store(url, work)
+    return run_on_store(url, work, create=True)
 
 
 class _Story:

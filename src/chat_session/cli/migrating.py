@@ -14,7 +14,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from chat_session.cli.comparing import TOLERANCE, Unmovable, Whole, compare, find_progress, read_whole
 from chat_session.cli.exporting import each_once
 from chat_session.cli.failures import PARTLY
-from chat_session.cli.opening import describe_store
+from chat_session.cli.opening import describe_store, open_manager
 from chat_session.cli.options import Json, Layout, Prefix, Trim
 from chat_session.cli.output import ERR, Output, visible
 from chat_session.cli.runner import run, task_group
@@ -54,11 +54,12 @@ def migrate(
 
     async def work() -> int:
         async with (
-            SessionManager.from_url(source, **read_with) as origin,
+            open_manager(chat_session_url=source, must_exist=True, **read_with) as origin,
             SessionManager.from_url(target, **write_with, max_message_bytes=_ANY_TEXT) as goal,
         ):
+            total = await origin.get_active_sessions_count()  # before anything is written to the target
             await _refuse_one_store(source, _names(from_prefix, to_layout), goal)
-            return await _migrate(Migration(origin, goal, trim=trim), Output(json))
+            return await _migrate(Migration(origin, goal, trim=trim), total, Output(json))
 
     return run(work())
 
@@ -192,7 +193,7 @@ async def _refuse_one_store(source: str, names: Mapping[str, Any], target: Sessi
     one = False
     try:
         with suppress(SettingsError):  # a plain layout on a cluster: then the target is another store
-            async with SessionManager.from_url(source, **names) as mirror:
+            async with open_manager(chat_session_url=source, must_exist=True, **names) as mirror:
                 one = await mirror.is_session_active(probe.session_id)
     finally:
         await target.delete_session(probe.session_id)
@@ -201,11 +202,10 @@ async def _refuse_one_store(source: str, names: Mapping[str, Any], target: Sessi
         raise InvalidInput("--to", allowed, describe_store(target.settings))
 
 
-async def _migrate(migration: Migration, output: Output) -> int:
+async def _migrate(migration: Migration, total: int, output: Output) -> int:
     started = time.perf_counter()
     try:
         with _progress() as progress:
-            total = await migration.source.get_active_sessions_count()
             for name, work in (("copying", migration.copy), ("comparing", migration.verify)):
                 await _for_each_session(migration.source, _counted(work, progress, name, total))
     except (StoreError, asyncio.CancelledError):

@@ -39,7 +39,7 @@ def create(
         Output(json).answer(session.to_dict(), session_table(session, left))
         return 0
 
-    return run_on_store(url, work)
+    return run_on_store(url, work, create=True)
 
 
 def show(session: SessionId, url: Url = None, json: Json = False) -> int:

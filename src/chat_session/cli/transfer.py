@@ -55,7 +55,7 @@ def import_(
     def report(number: int, reason: str) -> None:
         say_bad_line(number, reason, json=json)
 
-    return run_on_store(url, work)
+    return run_on_store(url, work, create=True)
 
 
 def export(
