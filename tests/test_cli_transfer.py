@@ -568,7 +568,7 @@ def test_an_export_that_fails_leaves_the_old_file_and_no_half_one(store, tmp_pat
     for i in range(40):
         store.run("create", "u", "--session-id", f"s{i}")
     with sqlite3.connect(store.path) as db:
-        db.execute("UPDATE sessions SET created_at = 'broken' WHERE session_id = 's9'")
+        db.execute("ALTER TABLE messages RENAME TO hidden")
     db.close()
     folder = tmp_path / "exports"
     folder.mkdir()

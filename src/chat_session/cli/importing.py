@@ -9,7 +9,7 @@ import msgspec
 from chat_session.cli.lines import DamagedFile, Line
 from chat_session.cli.runner import task_group
 from chat_session.cli.transcripts import Entry, Transcript, read_transcript
-from chat_session.errors import Conflict, InvalidInput, MessageConflict, SessionExists, SessionNotFound
+from chat_session.errors import Conflict, InvalidInput, MessageConflict, SessionExists, SessionNotFound, StoreCorrupt
 from chat_session.manager import SessionManager
 from chat_session.message import MAX_LIMIT, Message
 from chat_session.session import Session
@@ -120,7 +120,7 @@ class Importer:
         try:
             fitting = self._fit(transcript)
             await self._append(transcript.session_id, await self._open(fitting))
-        except (InvalidInput, Conflict, SessionNotFound, TooMany) as error:
+        except (InvalidInput, Conflict, SessionNotFound, StoreCorrupt, TooMany) as error:
             self._refuse(number, str(error))
         else:
             self.tally.duplicates += transcript.repeated

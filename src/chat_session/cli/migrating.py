@@ -13,13 +13,13 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 
 from chat_session.cli.comparing import TOLERANCE, Unmovable, Whole, compare, find_progress, read_whole
 from chat_session.cli.exporting import each_once
-from chat_session.cli.failures import PARTLY
+from chat_session.cli.failures import PARTLY, report
 from chat_session.cli.opening import describe_store, open_manager
 from chat_session.cli.options import Json, Layout, Prefix, Trim
 from chat_session.cli.output import ERR, Output, visible
 from chat_session.cli.runner import run, task_group
 from chat_session.cli.tables import facts_table, make_table
-from chat_session.errors import InvalidInput, SessionExists, SettingsError, StoreError
+from chat_session.errors import InvalidInput, SessionExists, SettingsError, StoreCorrupt, StoreError
 from chat_session.manager import SessionManager
 from chat_session.message import check_messages
 from chat_session.session import Session, check_ttl
@@ -27,7 +27,7 @@ from chat_session.session import Session, check_ttl
 SLOTS = 16  # sessions under way: their round trips are shared, and no more than 16 histories are held
 _ANY_TEXT = 64 * 1024 * 1024  # a text that stands in one store is not too long for the other
 
-Work = Callable[[Session], Awaitable[None]]
+Work = Callable[[Session | StoreCorrupt], Awaitable[None]]
 
 
 def migrate(
@@ -47,8 +47,8 @@ def migrate(
 
     Run again, also after it was stopped or killed, it leaves what is equal, replaces what has changed
     in the source since, and leaves and reports what has changed in the target. At the end each session
-    of the source is compared with the target's: exit code 1 if any differs. A session that holds more than
-    MAX_MESSAGE_HISTORY messages is not copied and counts as different, unless --trim is given.
+    of the source is compared with the target's: exit code 1 if any differs or cannot be read. A session
+    that holds more than MAX_MESSAGE_HISTORY messages is not copied, unless --trim is given.
     """
     read_with, write_with = _names(from_prefix, from_layout), _names(to_prefix, to_layout)
 
@@ -96,30 +96,44 @@ class Migration:
     What has changed is told by last activity, message count and epoch, which only ever grow: where
     the source's are ahead, or only metadata and lifetime differ, the source's session replaces the
     target's; where the target's are ahead in anything, it stays.
+
+    A session that cannot be read on either side is left as it is, and its error kept in ``damaged``.
     """
 
     def __init__(self, source: SessionManager, target: SessionManager, *, trim: bool = False) -> None:
         self.tally = Tally()
+        self.damaged: dict[str, StoreCorrupt] = {}
         self._bound = target.settings.max_message_history
         self._trim = trim
         self.differences: dict[str, str] = {}
         self.source, self.target = source, target
         self._kept: dict[str, str] = {}
 
-    async def copy(self, seen: Session) -> None:
+    async def copy(self, seen: Session | StoreCorrupt) -> None:
         """Bring one session of the source to the target, if it is to be brought. Raises StoreError."""
         self.tally.sessions += 1
+        if isinstance(seen, StoreCorrupt):
+            self.damaged[seen.key] = seen
+            return
         try:
             await self._copy(seen)
+        except StoreCorrupt as damage:
+            self.damaged[damage.key] = damage.with_traceback(None)
         except (Unmovable, InvalidInput, SessionExists) as refusal:
             self.tally.kept += 1
             self._kept[seen.session_id] = str(refusal)
 
-    async def verify(self, seen: Session) -> None:
+    async def verify(self, seen: Session | StoreCorrupt) -> None:
         """Compare one session of the source with the target's. Raises StoreError."""
+        if isinstance(seen, StoreCorrupt):
+            self.damaged[seen.key] = seen
+            return
         session_id = seen.session_id
         try:
             ours, theirs = await asyncio.gather(self._read_source(session_id), read_whole(self.target, session_id))
+        except StoreCorrupt as damage:
+            self.damaged[damage.key] = damage.with_traceback(None)
+            return
         except Unmovable as restless:
             self.differences[session_id] = str(restless)
             return
@@ -213,14 +227,14 @@ async def _migrate(migration: Migration, total: int, output: Output) -> int:
         output.note(f"stopped after {migration.tally.sessions} sessions; run it again: what is equal is left")
         raise
     _summarize(migration, time.perf_counter() - started, output)
-    return PARTLY if migration.differences else 0
+    return PARTLY if migration.differences or migration.damaged else 0
 
 
 async def _for_each_session(manager: SessionManager, work: Work) -> None:
     """Do ``work`` on every living session, several side by side. Raises what the first to fail raises."""
     slots = asyncio.Semaphore(SLOTS)
 
-    async def work_on(session: Session) -> None:
+    async def work_on(session: Session | StoreCorrupt) -> None:
         try:
             await work(session)
         finally:
@@ -251,7 +265,7 @@ def _names(prefix: str | None, layout: str | None) -> dict[str, Any]:
 def _counted(work: Work, progress: Progress, name: str, total: int) -> Work:
     task = progress.add_task(name, total=total, facts="")
 
-    async def counted(session: Session) -> None:
+    async def counted(session: Session | StoreCorrupt) -> None:
         await work(session)
         shown = progress.tasks[task]
         rate = f"{(shown.completed + 1) / shown.elapsed:.0f}/s" if shown.elapsed else ""
@@ -278,6 +292,7 @@ def _summarize(migration: Migration, seconds: float, output: Output) -> None:
         "replaced, changed in the source": tally["replaced"],
         "equal already": tally["unchanged"],
         "not copied": tally["kept"],
+        "cannot be read": len(migration.damaged),
         "messages copied": tally["messages"],
         "messages dropped": tally["messagesDropped"],
         "equal at the end": tally["verified"],
@@ -291,4 +306,7 @@ def _summarize(migration: Migration, seconds: float, output: Output) -> None:
         for difference in differences:
             table.add_row(visible(difference.session_id), visible(difference.reason))
         shown = Group(shown, table)
-    output.answer(sides | tally | {"differences": differences} | speed, shown)
+    damaged = [{"key": error.key, "problem": error.problem} for error in migration.damaged.values()]
+    for error in migration.damaged.values():
+        report(error, json=output.json)
+    output.answer(sides | tally | {"differences": differences, "damaged": damaged} | speed, shown)
