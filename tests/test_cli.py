@@ -300,15 +300,67 @@ def test_nothing_is_deleted_when_one_of_the_ids_is_no_id(cli):
     assert cli("show", "s1").code == 0
 
 
-def test_a_list_has_the_last_active_first(cli):
-    for name in ("s1", "s2", "s3"):
-        cli("create", "u", "--session-id", name)
-    cli("say", "s1", "back again")
-    assert [session["sessionId"] for session in cli("list", "u", "--limit", "1", "--json").json] == ["s1"]
-    assert len(cli("list", "u", "--json").json) == 3
-    assert "s3" in cli("list", "u").out
-    assert cli("list", "other", "--json").json == []
-    assert cli("list", "other").out == "user 'other' has no sessions\n"
+def names(listed: Ran) -> list[str]:
+    return [session["sessionId"] for session in listed.json["sessions"]]
+
+
+def test_a_user_s_sessions_come_in_pages_the_newest_first(cli):
+    for i in range(5):
+        cli("create", "u", "--session-id", f"s{i}")
+    cli("create", "other")
+    first = cli("list", "u", "--limit", "3", "--json")
+    assert (first.code, names(first), first.json["damaged"]) == (0, ["s4", "s3", "s2"], [])
+    last = cli("list", "u", "--limit", "3", "--cursor", first.json["cursor"], "--json")
+    assert (names(last), last.json["cursor"]) == (["s1", "s0"], None)
+    assert len(names(cli("list", "u", "--json"))) == 5
+    assert cli("list", "nobody", "--json").json == {"sessions": [], "cursor": None, "damaged": []}
+    assert cli("list", "nobody").out == "user 'nobody' has no sessions\n"
+
+
+def test_all_sessions_come_in_pages_also_those_of_one_agent(cli):
+    assert cli("create", "u0", "--session-id", "gone").code == cli("delete", "gone").code == 0
+    assert cli("list").out == "no sessions\n"
+    for i in range(7):
+        cli("create", f"u{i % 2}", "--session-id", f"s{i}", "--agent", "human" if i % 3 == 0 else "ai")
+    for words, expected in (((), set(range(7))), (("--agent", "human"), {0, 3, 6})):
+        found: list[str] = []
+        cursor: list[str] = []
+        while True:
+            page = cli("list", "--limit", "2", *words, *cursor, "--json")
+            found += names(page)
+            if page.json["cursor"] is None:
+                break
+            cursor = ["--cursor", page.json["cursor"]]
+        assert sorted(found) == [f"s{i}" for i in sorted(expected)]
+
+
+def test_the_text_of_a_list_says_how_to_get_the_next_page(cli, monkeypatch):
+    monkeypatch.setattr(OUT, "width", 70)
+    for i in range(3):
+        cli("create", "u", "--session-id", f"page-{i}")
+    shown = cli("list", "--limit", "2").out
+    *_, advice = shown.splitlines()
+    sentence, _, cursor = advice.rpartition(" ")
+    assert sentence == "There are more. For the next page add: --cursor"
+    following = cli("list", "--limit", "2", "--cursor", cursor)
+    assert sum(f"page-{i}" in shown + following.out for i in range(3)) == 3
+    assert "There are more" not in following.out
+
+
+@pytest.mark.parametrize(
+    ("words", "code"),
+    [
+        (("--cursor", "x"), "invalid_input"),
+        (("u", "--cursor", ""), "invalid_input"),
+        (("--limit", "0"), "invalid_input"),
+        (("--agent", "robot"), "invalid_input"),
+        (("u", "--agent", "ai"), "usage"),
+    ],
+)
+def test_a_page_that_cannot_be_is_refused(cli, words, code):
+    cli("create", "u")
+    refused = cli("list", *words, "--json")
+    assert (refused.code, refused.out, refused.error["code"]) == (2, "", code)
 
 
 def test_cleanup_removes_what_dead_sessions_left(cli, tmp_path):

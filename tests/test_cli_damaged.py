@@ -105,6 +105,15 @@ def test_an_export_of_one_user_names_that_user_s_damaged_sessions(run, damaged):
     assert damaged.named_in(done.err) == owned
 
 
+def test_a_list_has_all_other_sessions_and_names_the_damaged_ones(run, damaged):
+    for user in ((), ("u",)):
+        listed = run("list", *user, "--limit", "1000", "--url", damaged.url)
+        here = [key for key, problem in damaged.unlisted.items() if not user or problem != "user_id"]
+        assert (listed.code, len(listed.json["sessions"])) == (1, SESSIONS - len(damaged.unlisted))
+        assert sorted(each["key"] for each in listed.json["damaged"]) == here
+        assert sorted(damaged.named_in(listed.err)) == here
+
+
 def test_a_migration_brings_all_other_sessions_and_names_the_damaged_ones(run, damaged, tmp_path):
     target = f"sqlite:///{tmp_path}/target.db"
     done = run("migrate", "--from", damaged.url, "--to", target)

@@ -116,7 +116,7 @@ def test_the_sample_is_imported_with_what_its_lines_say(store):
     )
     assert store.history("refund-zh")[0].text == "你好，我上周退的鞋子，钱还没有到账。"
     assert store.history("cancel-subscription")[0].to_dict()["timestamp"] == "2026-04-18T17:30:00.000Z"
-    assert len(store.run("list", "guest", "--json").json) == 5
+    assert len(store.run("list", "guest", "--json").json["sessions"]) == 5
 
 
 def test_an_import_run_twice_stores_no_message_twice(store):
@@ -184,7 +184,7 @@ def test_a_bad_line_is_reported_by_number_and_reason_and_the_others_are_imported
     assert done.err.startswith("error: line 3: ")
     assert reason in done.err
     assert done.err.count("\n") == 1
-    assert len(store.run("list", "u", "--json").json) == 2
+    assert len(store.run("list", "u", "--json").json["sessions"]) == 2
     told = store.run("import", file, "--json")
     assert json.loads(told.err)["error"].keys() == {"code", "message", "retryable"}
     assert (told.json["badLines"], told.json["lines"]) == (1, 3)
@@ -208,7 +208,7 @@ def test_a_line_longer_than_the_limit_is_skipped_without_being_held(store, tmp_p
             packed.write(b"x" * MIB)
     done = store.run("import", str(file))
     assert (done.code, done.err) == (1, "error: line 2: longer than 64 MiB\nerror: line 4: longer than 64 MiB\n")
-    assert len(store.run("list", "u", "--json").json) == 2
+    assert len(store.run("list", "u", "--json").json["sessions"]) == 2
 
 
 def test_a_gzip_that_is_cut_off_is_imported_as_far_as_it_goes(store, tmp_path):

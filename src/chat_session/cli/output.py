@@ -38,7 +38,7 @@ class Output(NamedTuple):
     def tell(self, shown: RenderableType) -> None:
         """Say something to people on stdout; a program is told nothing."""
         if not self.json:
-            OUT.print(shown)
+            OUT.print(shown, soft_wrap=isinstance(shown, Text))  # what is to be copied must not be broken up
 
     def note(self, text: str) -> None:
         """Say something on the side to people; a program is told nothing."""

@@ -6,12 +6,13 @@ from typing import Annotated, Any, cast
 import msgspec
 import typer
 
-from chat_session.cli.failures import PARTLY
+from chat_session.cli.failures import PARTLY, report
 from chat_session.cli.opening import run_on_store
 from chat_session.cli.options import Json, SessionId, Ttl, Url, UserId, read_ttl
 from chat_session.cli.output import Output, visible
 from chat_session.cli.tables import duration, facts_table, make_table, session_table, sessions_table
 from chat_session.errors import SessionNotFound
+from chat_session.inspector import Inspector
 from chat_session.manager import SessionManager
 from chat_session.session import Agent, check_session_id
 
@@ -57,18 +58,44 @@ def show(session: SessionId, url: Url = None, json: Json = False) -> int:
 
 
 def list_sessions(
-    user: UserId,
-    limit: Annotated[int | None, typer.Option(metavar="N", help="At most so many.", show_default="all")] = None,
+    user: Annotated[
+        str | None, typer.Argument(metavar="USER", help="Whose sessions. Left out: all users'.", show_default=False)
+    ] = None,
+    agent: Annotated[
+        str | None, typer.Option(metavar="ai|human", help="Of all users' sessions only those where this one answers.")
+    ] = None,
+    limit: Annotated[int, typer.Option(metavar="N", help="The size of a page.")] = 100,
+    cursor: Annotated[
+        str | None, typer.Option(metavar="CURSOR", help="The next page, as the page before names it.")
+    ] = None,
     url: Url = None,
     json: Json = False,
 ) -> int:
-    """List a user's sessions, last active first."""
+    """List sessions, page by page.
+
+    A user's come with the newest first; those of all users in no order, and with --agent a page may be
+    short, even empty, and still have a next one. A session that cannot be read is named on stderr
+    (exit code 1).
+
+    With --json: `{"sessions": [...], "cursor": CURSOR, "damaged": [...]}`; the cursor of the last page is null.
+    """
+    if user is not None and agent is not None:
+        raise typer.BadParameter("it is for the list of all users; leave USER out", param_hint="--agent")
 
     async def work(manager: SessionManager) -> int:
-        sessions = await manager.get_user_sessions(user, limit=limit)
-        shown = sessions_table(sessions) if sessions else visible(f"user '{user}' has no sessions")
-        Output(json).answer([session.to_dict() for session in sessions], shown)
-        return 0
+        if user is None:
+            page = await Inspector(manager).list_sessions(cursor, limit, agent=cast("Agent | None", agent))
+        else:
+            page = await manager.list_user_sessions(user, limit=limit, cursor=cursor)
+        output = Output(json)
+        nothing = "no sessions" if user is None else f"user '{user}' has no sessions"
+        found = page.sessions or page.damaged or page.cursor
+        output.answer(page.to_dict(), sessions_table(page.sessions, user) if found else visible(nothing))
+        if page.cursor is not None:
+            output.tell(visible(f"There are more. For the next page add: --cursor {page.cursor}"))
+        for damage in page.damaged:
+            report(damage, json=json)
+        return PARTLY if page.damaged else 0
 
     return run_on_store(url, work)
 
