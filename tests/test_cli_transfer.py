@@ -190,6 +190,18 @@ def test_a_bad_line_is_reported_by_number_and_reason_and_the_others_are_imported
     assert (told.json["badLines"], told.json["lines"]) == (1, 3)
 
 
+def test_of_many_bad_lines_the_first_twenty_are_shown_and_the_others_counted(store, tmp_path):
+    file = write(tmp_path / "in.jsonl", *[b"{"] * 1000, GOOD % b"good")
+    done = store.run("import", file)
+    shown = done.err.splitlines()
+    assert (done.code, len(shown)) == (1, 22)
+    assert shown[19].startswith("error: line 20: ")
+    assert shown[20:] == ["error: 980 more lines are bad, like those above", "code: bad_line"]
+    told = store.run("import", file, "--json")
+    assert (told.json["badLines"], len(told.err.splitlines())) == (1000, 21)
+    assert json.loads(told.err.splitlines()[-1])["error"]["message"] == "980 more lines are bad, like those above"
+
+
 def test_nothing_of_a_line_is_stored_when_its_last_message_is_bad(store, tmp_path):
     line = long_line(500)
     line["messages"].append({"from": "nobody", "text": "x"})

@@ -17,6 +17,7 @@ from chat_session.session import Session
 SLOTS = 16  # sessions under way: a round trip to Redis is then shared by 16 scripts
 _SLOT_BYTES = 4 * 1024 * 1024  # a longer line takes a slot for each: at most 64 MiB of lines are held
 _CALL_MESSAGES = 1000
+SHOWN_LINES = 20  # bad lines that are reported one by one
 
 Report = Callable[[int, str], None]
 
@@ -130,7 +131,8 @@ class Importer:
     def _refuse(self, number: int, reason: str) -> None:
         self.tally.lines += 1
         self.tally.bad_lines += 1
-        self._report(number, reason)
+        if self.tally.bad_lines <= SHOWN_LINES:
+            self._report(number, reason)
 
     def _fit(self, transcript: Transcript) -> Transcript:
         """The line as it can be stored. Raises TooMany."""

@@ -90,8 +90,9 @@ class Tally(msgspec.Struct, rename="camel"):
 class Migration:
     """Copies a session in one atomic step, so that a stop at any moment leaves whole sessions.
 
-    To replace one takes two steps. Between them the target lacks it; a signal waits for the second,
-    and after kill -9 the next run copies it. Nobody else should write to the target meanwhile.
+    To replace one takes two steps. Between them the target lacks it. A signal waits for the second where the
+    target answers at once; otherwise, as after kill -9, the next run copies it. Nobody else should write to
+    the target meanwhile.
 
     What has changed is told by last activity, message count and epoch, which only ever grow: where
     the source's are ahead, or only metadata and lifetime differ, the source's session replaces the

@@ -1,4 +1,4 @@
-"""The commands about sessions: create, show, list, count, ttl, extend, delete."""
+"""The commands about sessions: create, show, list, update, count, ttl, extend, delete."""
 
 from types import EllipsisType
 from typing import Annotated, Any, cast
@@ -30,7 +30,7 @@ def create(
     json: Json = False,
 ) -> int:
     """Start a session."""
-    metadata = _read_metadata(meta or [])
+    metadata = _read_metadata(meta or [], "--meta")
     seconds: int | EllipsisType | None = ... if ttl is None else read_ttl(ttl)
     first = cast("Agent", agent)  # the manager refuses other words
 
@@ -96,6 +96,38 @@ def list_sessions(
         for damage in page.damaged:
             report(damage, json=json)
         return PARTLY if page.damaged else 0
+
+    return run_on_store(url, work)
+
+
+def update(
+    session: SessionId,
+    entries: Annotated[
+        list[str] | None,
+        typer.Argument(
+            metavar="[KEY=VALUE...]", help="VALUE is JSON if it reads as JSON, else text.", show_default=False
+        ),
+    ] = None,
+    remove: Annotated[list[str] | None, typer.Option(metavar="KEY", help="Remove this entry. Repeatable.")] = None,
+    url: Url = None,
+    json: Json = False,
+) -> int:
+    """Change a session's metadata: set some entries, remove others, leave the rest.
+
+    Its deadline does not move. An entry that is set to null is removed, too.
+    """
+    changes = _read_metadata(entries or [], "KEY=VALUE")
+    for key in remove or []:
+        if changes.setdefault(key) is not None:
+            raise typer.BadParameter(f"{key[:60]!r} is set as well", param_hint="--remove")
+    if not changes:
+        raise typer.BadParameter("name what to set or, with --remove, what to remove", param_hint="KEY=VALUE")
+
+    async def work(manager: SessionManager) -> int:
+        changed = await manager.update_session(session, changes)
+        left = await manager.get_session_ttl(session)
+        Output(json).answer(changed.to_dict(), session_table(changed, left))
+        return 0
 
     return run_on_store(url, work)
 
@@ -173,14 +205,14 @@ async def _show_left(manager: SessionManager, session_id: str, output: Output) -
     return 0
 
 
-def _read_metadata(words: list[str]) -> dict[str, Any]:
+def _read_metadata(words: list[str], where: str) -> dict[str, Any]:
     metadata: dict[str, Any] = {}
     for word in words:
         key, equals, value = word.partition("=")
         if not equals:
-            raise typer.BadParameter(f"metadata is KEY=VALUE, not {word[:60]!r}", param_hint="--meta")
+            raise typer.BadParameter(f"metadata is KEY=VALUE, not {word[:60]!r}", param_hint=where)
         if key in metadata:
-            raise typer.BadParameter(f"{key[:60]!r} is given twice", param_hint="--meta")
+            raise typer.BadParameter(f"{key[:60]!r} is given twice", param_hint=where)
         metadata[key] = _read_value(value)
     return metadata
 

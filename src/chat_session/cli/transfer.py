@@ -13,9 +13,9 @@ import typer
 from rich.progress import BarColumn, DownloadColumn, Progress, TaskID, TextColumn, TimeElapsedColumn
 
 from chat_session.cli.exporting import Exported, export_lines, replacing, write_to_stdout
-from chat_session.cli.failures import PARTLY, say_bad_line
+from chat_session.cli.failures import PARTLY, say_bad_line, say_failure
 from chat_session.cli.failures import report as report_error
-from chat_session.cli.importing import Importer
+from chat_session.cli.importing import SHOWN_LINES, Importer
 from chat_session.cli.lines import Line, Source, read_lines
 from chat_session.cli.opening import run_on_store
 from chat_session.cli.options import Json, Trim, Ttl, Url, read_ttl
@@ -117,6 +117,8 @@ async def _watched(
 
 
 def _summarize(importer: Importer, seconds: float, output: Output) -> None:
+    if (more := importer.tally.bad_lines - SHOWN_LINES) > 0:
+        say_failure(f"{more} more lines are bad, like those above", "bad_line", json=output.json)
     summary: dict[str, Any] = msgspec.to_builtins(importer.tally)
     summary["seconds"] = round(seconds, 3)
     summary["messagesPerSecond"] = round(importer.tally.messages_stored / seconds)
