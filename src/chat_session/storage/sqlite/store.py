@@ -52,12 +52,12 @@ class SqliteStore:
         self._reader = self._writer if file.in_memory else Worker(file, "BEGIN", call_timeout)
 
     @classmethod
-    def from_settings(cls, settings: Settings) -> "SqliteStore":
+    def from_settings(cls, settings: Settings, *, must_exist: bool = False) -> "SqliteStore":
         """``sqlite:///file.db``, with ``?mode=rw`` for a file that must exist and ``?mode=ro`` to read only."""
         url = (settings.chat_session_url or "").partition(":")[2]
         rest, _, query = url.partition("?")
         netloc, slash, path = rest.removeprefix("//").partition("/")
-        mode = {"": "rwc", "mode=rw": "rw", "mode=ro": "ro"}.get(query)
+        mode = {"": "rw" if must_exist else "rwc", "mode=rw": "rw", "mode=ro": "ro"}.get(query)
         if netloc or not slash or not path or mode is None:
             allowed = "sqlite:///relative.db, sqlite:////absolute.db or sqlite:///:memory:"
             text = f"An SQLite URL is {allowed}. It may end in ?mode=rw or ?mode=ro; write a ? in a name as %3F."
