@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, ParamSpec, Self, TypeVar
 import msgspec
 
 from chat_session.clock import now
-from chat_session.connect import open_store
+from chat_session.connect import name_store, open_store
 from chat_session.errors import (
     ChatSessionError,
     InvalidInput,
@@ -80,7 +80,7 @@ class SessionManager:
         """
         loaded = Settings.load(**settings)
         self._settings = loaded
-        self._hooks = combine([LoggingHooks(), *hooks])
+        self._hooks = combine([LoggingHooks(name_store(client_or_store, loaded)), *hooks])
         self._store = open_store(client_or_store, loaded, self._hooks)
         self._pid = os.getpid()
         self._loop: asyncio.AbstractEventLoop | None = None

@@ -73,9 +73,8 @@ class RedisStore:
             raise SettingsError("KEY_LAYOUT", "cannot be plain on a cluster: a session's keys must share a slot")
         link = Link(topology, patience, hooks, warn_of_settings)
         index = ClusterIndex(link, keys) if on_cluster else ServerIndex(link, keys)
-        return cls(
-            link, keys, index, default_ttl=settings.default_session_ttl, max_history=settings.max_message_history
-        )
+        default_ttl = encode_ttl(settings.default_session_ttl)
+        return cls(link, keys, index, default_ttl=default_ttl, max_history=settings.max_message_history)
 
     async def create_session(self, session: Session, history: Sequence[Draft] = (), left: Left = ...) -> Session:
         reply = await self._index.create(
