@@ -27,7 +27,7 @@ from chat_session import SessionManager
 T = TypeVar("T")
 
 PATIENCE = {"redis_max_retries": 100, "redis_retry_delay": 20}  # so that what fails is seen, and not the limit of tries
-MOST_CONNECTIONS = 4  # of one manager to one server: it uses one at a time; a leak would show as hundreds
+MOST_CONNECTIONS = 2  # of one manager to one server: it uses one, and another while that one closes
 CLOSING = 300.0  # seconds that a soak may take beyond its load
 
 
