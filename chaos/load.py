@@ -65,7 +65,7 @@ class Caller:
     async def append(self, session: str, *, epoch: int | None = None, give_up: float = 0.0) -> Call:
         """Write a message, and after a fault that may pass the very same again, until it is answered.
 
-        With the chance ``give_up`` a message of unknown outcome is left at that.
+        With the chance ``give_up`` it is not sent again, whatever has become of it.
         """
         self._sent += 1
         message_id = f"{self.name}-{self._sent}"
@@ -79,8 +79,8 @@ class Caller:
                         call.strange = f"with message {result.message_id} {result.message.text[:60]!r}"
                 return call
             except (StoreUnavailable, StoreReadOnly) as error:
-                if error.outcome_unknown and self.dice.random() < give_up:
-                    call.abandoned = True
+                if self.dice.random() < give_up:
+                    call.abandoned = error.outcome_unknown
                     return call
                 [message] = error.messages
             except REFUSALS:

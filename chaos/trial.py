@@ -63,7 +63,7 @@ class Trial:
         self.over = False
         self._stack = stack
         self._managers: list[SessionManager] = []
-        self._violations: list[Violation] = []
+        self.violations: list[Violation] = []
         self._settings: dict[str, list[str]] = {}
 
     def pick(self, full: T, short: T) -> T:
@@ -113,7 +113,7 @@ class Trial:
 
     def break_rule(self, text: str, session: str = "") -> None:
         """Note a promise that is this proof's alone."""
-        self._violations.append(Violation(self.outcome.proof, session, text))
+        self.violations.append(Violation(self.outcome.proof, session, text))
 
     def note(self, text: str) -> None:
         self.outcome.notes.append(text)
@@ -159,7 +159,7 @@ class Trial:
         users = {call.user for call in self.recorder.calls if call.user}
         await look_through(manager, users, look)
         verdict = check(self.recorder.calls, look, terms, leaks=self.recorder.leaks, unheard=self.recorder.unheard)
-        self._violations += verdict.violations
+        self.violations += verdict.violations
         self.recorder.leaks.clear()
         self.recorder.unheard.clear()
         self.outcome.lost += len(verdict.lost)
@@ -185,8 +185,8 @@ class Trial:
         outcome.faults = dict(+self.faults)
         outage = recorder.longest_outage()
         outcome.longest_outage = None if outage is None else round(outage, 3)
-        self._violations += check((), Look(), leaks=recorder.leaks, unheard=recorder.unheard).violations
-        outcome.violations = [str(violation) for violation in self._violations]
+        self.violations += check((), Look(), leaks=recorder.leaks, unheard=recorder.unheard).violations
+        outcome.violations = [str(violation) for violation in self.violations]
 
 
 async def run_proof(
