@@ -53,6 +53,7 @@ async def _round(trial: Trial, managers: list[SessionManager], number: int, deat
             creating = (callers[i % SWEEPERS].create(s, f"u{i % 50}", ttl=SHORT_LIFE) for i, s in enumerate(batch))
             if not all(await together(creating)):
                 trial.break_rule("a session could not be created")
+            await together(callers[0].append(session) for session in batch[:: BATCH // 10])
         if number % 2:
             calm.set()
         await asyncio.sleep(SHORT_LIFE + CALM)  # now all of them have died
