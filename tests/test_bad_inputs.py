@@ -264,3 +264,38 @@ def test_a_bad_cleanup_interval_is_a_settings_error(interval: Any) -> None:
     with pytest.raises(SettingsError) as refused:
         SessionCleanup(manager, interval)
     assert refused.value.variable == "CLEANUP_INTERVAL"
+
+
+TEXT = "a text that nobody else may read"
+TEXTS_IN_WRONG_PLACES: list[Callable[[SessionManager], Awaitable[Any]]] = [
+    *(lambda m, bad=bad: m.add_message("s", bad) for bad in (TEXT, TEXT.encode(), [TEXT], {TEXT}, 1, None)),
+    *(lambda m, bad=bad: m.add_messages("s", bad) for bad in (TEXT, {"from": "user", "text": TEXT}, [TEXT], {TEXT})),
+    *(lambda m, bad=bad: m.switch_agent("s", "human", note=bad) for bad in ([TEXT], TEXT + "\ud800", {"text": TEXT})),
+    lambda m: m.add_message("s", {"from": TEXT, "text": "user"}),
+    lambda m: m.add_message("s", {"from": "user", "text": [TEXT]}),
+    lambda m: m.add_message("s", {"role": "user", "content": TEXT}),
+    lambda m: m.add_message("s", text_message(text=TEXT, extra=2**60)),
+    lambda m: m.add_message("s", Message(sender="user", text="x", extra=TEXT)),  # type: ignore[arg-type]
+    lambda m: m.add_message("s", text_message(text=TEXT * 100_000)),
+]
+
+
+@pytest.mark.parametrize("call", TEXTS_IN_WRONG_PLACES)
+async def test_no_refusal_shows_the_text_of_a_message(stored: SessionManager, call) -> None:
+    error = await refuse("", lambda: call(stored))
+    assert TEXT[:8] not in f"{error} {error!r} {vars(error)} {error.__cause__!r} {error.__context__!r}"
+
+
+@pytest.mark.parametrize(
+    ("message", "names"),
+    [
+        ({"role": "user", "content": "x"}, "'role' and 'content'"),
+        ({"role": "user", "text": "x"}, "'role'"),
+        ({"from": "user", "content": "x"}, "'content'"),
+    ],
+)
+async def test_a_message_with_the_names_of_other_programs_is_refused_with_ours(
+    stored: SessionManager, message: dict[str, Any], names: str
+) -> None:
+    error = await refuse("message", lambda: stored.add_message("s", message))
+    assert f"one with {names}: rename 'role' to 'from', 'content' to 'text'" in str(error)

@@ -716,7 +716,7 @@ def test_the_doctor_finds_and_mends_what_is_torn(cli, tmp_path):
         ),
         ({"redis_tls": True}, "rediss://localhost:6379/0"),
         ({"chat_session_url": "redis://me:secret@h:1/2"}, "redis://me@h:1/2"),
-        ({"chat_session_url": "redis://:secret@h"}, "redis://@h"),
+        ({"chat_session_url": "redis://:secret@h"}, "redis://h"),
         ({"chat_session_url": "rediss://h/0?password=secret&timeout=5"}, "rediss://h/0?timeout=5"),
         ({"chat_session_url": "unix:///run/r.sock?db=1&password=secret"}, "unix:///run/r.sock?db=1"),
         ({"chat_session_url": "sqlite:///:memory:"}, "sqlite:///:memory:"),

@@ -328,7 +328,7 @@ async def test_whoever_is_cancelled_takes_nobody_elses_answer_along(connect, red
 async def test_calls_to_a_far_server_do_not_wait_for_each_other(connect, redis_place: RedisPlace) -> None:
     async with FaultProxy(redis_place.server.port, delay=0.002) as proxy:
         proxy.fault = lambda: "delay"
-        manager = connect(f"redis://127.0.0.1:{proxy.port}", store_timeout=60.0)
+        manager = connect(f"redis://127.0.0.1:{proxy.port}", store_timeout=59.0)
         for i in range(10):  # after some of them it is known how far the server is
             await manager.create_session("u", session_id=f"s{i}", ttl=600)
         await manager.add_message("s9", TEXT)  # the server knows the script
@@ -433,7 +433,7 @@ async def test_a_connection_that_could_not_take_all_does_not_break_the_next(conn
 
 
 async def test_the_moment_to_give_up_is_kept_by_every_call(connect, own_server: Server) -> None:
-    manager = connect(own_server.url, store_timeout=60.0)
+    manager = connect(own_server.url, store_timeout=59.0)
     await create_sessions(manager, 1)
     [lane] = manager._store._link._topology.lanes()
     ask = Packed(pack_words((b"PING",)), writes=False)

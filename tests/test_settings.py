@@ -6,6 +6,7 @@ from typing import Any
 import pytest
 
 from chat_session import SessionManager, Settings, SettingsError
+from chat_session.cli.app import run_command
 
 
 def test_the_specifications_variables_are_read(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -40,13 +41,13 @@ def test_a_dotenv_file_is_read_and_the_environment_wins(monkeypatch: pytest.Monk
 BAD = [
     *(("REDIS_PORT", value) for value in (0, 70_000, "abc")),
     *(("REDIS_DB", value) for value in (-1, "x")),
-    *(("DEFAULT_SESSION_TTL", value) for value in (-5, 0, 1.5, "x", 315_360_001)),
+    *(("DEFAULT_SESSION_TTL", value) for value in (-5, 0, 1.5, "x", 315_360_001, "nevermore")),
     *(("MAX_MESSAGE_HISTORY", value) for value in (0, -1, 10_001, "x")),
     *(("MAX_MESSAGE_BYTES", value) for value in (0, -1)),
     *(("CLEANUP_INTERVAL", value) for value in (0, -1, "nan", "inf", "x")),
     *(("REDIS_MAX_RETRIES", value) for value in (-1, "x")),
     *(("REDIS_RETRY_DELAY", value) for value in (-1, "x")),
-    *(("STORE_TIMEOUT", value) for value in (0, "nan", "x")),
+    *(("STORE_TIMEOUT", value) for value in (0, "nan", "x", 60, 60.0, 3600)),
     *(("KEY_PREFIX", value) for value in ("a{", "a b", "a*", "a?", "[", "a\n", "x" * 65)),
     ("KEY_LAYOUT", "flat"),
 ]
@@ -67,7 +68,7 @@ def test_a_bad_value_names_its_variable(monkeypatch: pytest.MonkeyPatch, variabl
 def test_an_unknown_setting_is_refused_with_the_nearest_name() -> None:
     with pytest.raises(SettingsError) as refused:
         SessionManager.from_url("sqlite:///:memory:", defualt_session_ttl=5)
-    assert "did you mean default_session_ttl" in str(refused.value)
+    assert "Did you mean default_session_ttl?" in str(refused.value)
 
 
 def test_a_store_named_twice_in_one_call_is_refused_but_in_the_environment_the_url_wins(
@@ -106,3 +107,105 @@ async def test_redis_host_port_and_password_make_a_connection(redis_place) -> No
         with redis_place.server.client() as client:
             client.select(1)
             assert client.exists("session:s:meta")
+
+
+@pytest.mark.parametrize("value", ["never", "Never", " never "])
+def test_the_environment_can_say_that_new_sessions_never_expire(monkeypatch: pytest.MonkeyPatch, value: str) -> None:
+    monkeypatch.setenv("DEFAULT_SESSION_TTL", value)
+    assert Settings.load().default_session_ttl is None
+
+
+def test_a_store_timeout_that_outlives_the_memory_of_repeated_writes_is_refused_with_the_reason() -> None:
+    assert Settings.load(store_timeout=59.9).store_timeout == 59.9
+    with pytest.raises(SettingsError, match=r"below 60.*repeated write.*twice"):
+        Settings.load(store_timeout=60)
+
+
+async def test_never_as_the_default_holds_for_a_session_that_another_program_wrote_without_a_ttl(redis_place) -> None:
+    with redis_place.server.client() as client:
+        stamps = dict.fromkeys(("createdAt", "lastActiveAt"), "2026-01-31T08:00:00.000Z")
+        client.hset("session:js:meta", mapping={"userId": "u", "sessionId": "js", "currentAgent": "ai", **stamps})
+        client.set("session:js:agent", "ai")
+        client.expire("session:js:meta", 60)
+    async with redis_place.open(default_session_ttl=None) as manager:
+        assert (await manager.get_session("js")).ttl is None
+        await manager.add_message("js", {"from": "user", "text": "x"})
+        assert await manager.get_session_ttl("js") == -1
+        await manager.delete_session("js")
+
+
+@pytest.fixture
+def protected(redis_place):
+    """A server with a user "app" beside the default one, each with a password."""
+    with redis_place.server.client() as client:
+        client.execute_command("ACL", "SETUSER", "app", "on", ">app-password", "~*", "+@all")
+        client.execute_command("ACL", "SETUSER", "default", ">default-password", "resetpass", ">default-password")
+        yield f"redis://{{}}127.0.0.1:{redis_place.server.port}/0"
+        client.execute_command("ACL", "SETUSER", "default", "nopass")
+        client.execute_command("ACL", "DELUSER", "app")
+
+
+@pytest.mark.parametrize(
+    ("login", "environment", "user"),
+    [
+        ("", {"REDIS_PASSWORD": "default-password"}, "default"),
+        ("", {"REDIS_USERNAME": "app", "REDIS_PASSWORD": "app-password"}, "app"),
+        ("app@", {"REDIS_PASSWORD": "app-password"}, "app"),
+        ("app@", {"REDIS_USERNAME": "nobody", "REDIS_PASSWORD": "app-password"}, "app"),
+        ("app:app-password@", {"REDIS_USERNAME": "nobody", "REDIS_PASSWORD": "wrong"}, "app"),
+        (":default-password@", {"REDIS_USERNAME": "nobody", "REDIS_PASSWORD": "wrong"}, "default"),
+    ],
+)
+async def test_the_environments_password_completes_a_url_that_has_none(
+    protected: str, monkeypatch: pytest.MonkeyPatch, login: str, environment: dict[str, str], user: str
+) -> None:
+    for name, value in environment.items():
+        monkeypatch.setenv(name, value)
+    monkeypatch.setenv("CHAT_SESSION_URL", protected.format(login))
+    for manager in (SessionManager(redis_max_retries=0), SessionManager.from_url(protected.format(login))):
+        async with manager:
+            assert await manager.get_session("s") is None
+            [lane] = manager._store._link._topology.lanes()
+            assert (lane._connections._pool.connection_kwargs.get("username") or "default") == user
+
+
+async def test_a_password_given_in_code_completes_a_url_and_contradicts_one_that_has_a_password(protected: str) -> None:
+    async with SessionManager.from_url(protected.format(""), redis_password="default-password") as manager:
+        assert await manager.get_session("s") is None
+    for url in (protected.format(":other@"), "sqlite:///:memory:"):
+        with pytest.raises(SettingsError) as refused:
+            SessionManager.from_url(url, redis_password="default-password")
+        assert refused.value.variable == "REDIS_PASSWORD"
+
+
+@pytest.mark.parametrize("scheme", ["redis+cluster", "redis+sentinel"])
+def test_the_environments_password_completes_urls_of_several_servers(
+    monkeypatch: pytest.MonkeyPatch, scheme: str
+) -> None:
+    monkeypatch.setenv("REDIS_PASSWORD", "secret")
+    manager = SessionManager.from_url(f"{scheme}://localhost:1/{'chat' if 'sentinel' in scheme else ''}")
+    [lane] = manager._store._link._topology.lanes() or manager._store._link._topology._nodes.values()
+    assert lane._connections._pool.connection_kwargs["password"] == "secret"
+
+
+@pytest.mark.parametrize("encoding", ["gbk", "utf-16", "utf-16-le", "latin-1"])
+def test_a_dotenv_file_in_another_encoding_is_refused_by_its_name(
+    encoding: str, capfd: pytest.CaptureFixture[str]
+) -> None:
+    text = "# 会话\n" if encoding != "latin-1" else "# é\n"
+    Path(".env").write_bytes(f"{text}REDIS_PASSWORD=top-secret\n".encode(encoding))
+    with pytest.raises(SettingsError) as refused:
+        Settings.load()
+    assert refused.value.variable == ".env"
+    assert str(Path(".env").absolute()) in str(refused.value)
+    assert "UTF-8" in str(refused.value)
+    assert refused.value.__context__ is None  # the decoder's error would hold the whole file
+    assert run_command(["count"]) == 2
+    shown = capfd.readouterr().err
+    assert "UTF-8" in shown
+    assert "Traceback" not in shown
+
+
+def test_a_dotenv_file_with_a_byte_order_mark_is_read() -> None:
+    Path(".env").write_text("REDIS_DB=3\n", encoding="utf-8-sig")
+    assert Settings.load().redis_db == 3

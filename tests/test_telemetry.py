@@ -5,6 +5,7 @@ import logging
 
 import pytest
 from prometheus_client import CollectorRegistry
+from redis.asyncio import Redis
 
 from chat_session import Hooks, SessionManager, StoreUnavailable
 from chat_session.telemetry.prometheus import PrometheusHooks
@@ -89,3 +90,20 @@ async def test_settings_that_break_a_promise_are_told_when_the_store_is_reached(
     async with redis_place.open(hooks=[Listening()]) as manager:
         await manager.is_session_active("s")
         assert await asyncio.wait_for(told.get(), 5) == "persistence"
+
+
+@pytest.mark.parametrize(
+    ("url", "shown"),
+    [("redis://app:secret@127.0.0.1:1/0", "redis://app@127.0.0.1:1/0"), (None, "127.0.0.1:1")],
+)
+async def test_the_log_names_the_store_that_is_down(caplog, url: str | None, shown: str) -> None:
+    client = Redis(host="127.0.0.1", port=1, password="secret")
+    manager = SessionManager(None if url else client, redis_max_retries=0, **({"chat_session_url": url} if url else {}))
+    async with manager:
+        with pytest.raises(StoreUnavailable) as down:
+            await manager.is_session_active("s")
+    assert "127.0.0.1:1 " in str(down.value)
+    [record] = [record for record in caplog.records if getattr(record, "action", "") == "store_down"]
+    assert record.getMessage() == f"the store {shown} is down"
+    assert record.store == shown
+    await client.aclose()

@@ -31,6 +31,11 @@ def brief(value: object) -> str:
         return f"a {type(value).__name__}"
 
 
+def kind_of(value: object) -> str:
+    """What a refused value is, where showing the value could show the text of a message."""
+    return f"a value of type {type(value).__name__}"
+
+
 def check_text(argument: str, value: object, allowed: str) -> str:
     """Give ``value`` as a plain string that UTF-8 can hold. A subclass counts by its characters."""
     if not isinstance(value, str):
@@ -40,9 +45,10 @@ def check_text(argument: str, value: object, allowed: str) -> str:
         try:
             text.encode()
         except UnicodeEncodeError as error:
-            raise InvalidInput(
-                argument, allowed + ", without lone surrogates", f"a surrogate at {error.start}"
-            ) from None
+            refused = InvalidInput(argument, allowed + ", without lone surrogates", f"a surrogate at {error.start}")
+        else:
+            return text
+        raise refused  # not while the error is handled: it holds the whole text
     return text
 
 
@@ -78,6 +84,8 @@ def _reads_as_json(raw: bytes) -> bool:
 
 def check_metadata_size(metadata: Mapping[str, Any]) -> None:
     """At most 64 entries, and 64 KiB of names and of values as they are stored. Raises InvalidInput."""
+    if len(metadata) <= MAX_METADATA_ENTRIES and len(msgspec.json.encode(metadata)) <= MAX_JSON_BYTES:
+        return  # as it is stored it has fewer quotes, and never more bytes
     size = sum(len(name.encode()) + len(encode_value(value)) for name, value in metadata.items())
     refuse_large_metadata(len(metadata), size)
 

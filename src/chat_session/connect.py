@@ -2,14 +2,11 @@
 
 from typing import Any
 
+from chat_session.addresses import SCHEMES
 from chat_session.errors import SettingsError
 from chat_session.settings import Settings
 from chat_session.storage.contract import SessionStore
 from chat_session.telemetry.hooks import Hooks
-
-SCHEMES = (
-    "redis:// rediss:// unix:// redis+sentinel:// rediss+sentinel:// redis+cluster:// rediss+cluster:// sqlite:///"
-)
 
 
 def open_store(client_or_store: Any, settings: Settings, hooks: Hooks, *, must_exist: bool = False) -> SessionStore:
@@ -25,10 +22,21 @@ def open_store(client_or_store: Any, settings: Settings, hooks: Hooks, *, must_e
         from chat_session.storage.sqlite import SqliteStore  # noqa: PLC0415 - a store is loaded when it is used
 
         return SqliteStore.from_settings(settings, must_exist=must_exist)
-    if client_or_store is None and f"{scheme}://" not in SCHEMES.split():
-        raise SettingsError("CHAT_SESSION_URL", f"must begin with one of {SCHEMES}")
+    if client_or_store is None and f"{scheme}://" not in SCHEMES:
+        raise SettingsError("CHAT_SESSION_URL", f"The URL must begin with one of {' '.join(SCHEMES)}")
     from chat_session.storage.redis import RedisStore  # noqa: PLC0415 - as above
 
     if client_or_store is None:
         return RedisStore.from_settings(settings, hooks)
     return RedisStore.from_client(client_or_store, settings, hooks)
+
+
+def name_store(client_or_store: Any, settings: Settings) -> str:
+    """Where the store of ``open_store`` is, without a password."""
+    if client_or_store is None:
+        return settings.address
+    if (pool := getattr(client_or_store, "connection_pool", None)) is not None:
+        from chat_session.storage.redis.topology import address_of  # noqa: PLC0415 - as above
+
+        return address_of(pool)
+    return f"of the given {type(client_or_store).__name__}"

@@ -22,7 +22,8 @@
         └── UsedAfterFork       from a child of the process that made it
 
 ``code`` is stable and fit for programs; ``retryable`` says that the same call may succeed later
-without a change. No error carries a password; none shows a message's text.
+without a change. No error carries a password; none shows a message's text. Errors can be copied and
+pickled with all their facts, so they pass through process pools and task queues.
 """
 
 from collections.abc import Sequence
@@ -38,6 +39,15 @@ class ChatSessionError(Exception):
     def __init__(self, text: str, *, session_id: str | None = None) -> None:
         super().__init__(text)
         self.session_id = session_id
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        """Copy and pickle by the finished text and the facts. Exception would call ``__init__`` with the text alone."""
+        return _restore, (type(self), self.args), vars(self)
+
+
+def _restore(kind: type[ChatSessionError], args: tuple[Any, ...]) -> ChatSessionError:
+    """An error as it was, without its ``__init__``: subclasses may take any parameters."""
+    return kind.__new__(kind, *args)
 
 
 class InvalidInput(ChatSessionError, ValueError):

@@ -14,6 +14,7 @@ from chat_session.checks import (
     check_json_size,
     check_text,
     has_control_characters,
+    kind_of,
 )
 from chat_session.clock import now, to_iso
 from chat_session.errors import InvalidInput, MessageTooLarge
@@ -27,6 +28,8 @@ MAX_LIMIT = 10_000
 _MAX_MESSAGE_ID = 128
 _MAX_TYPE = 64
 _MAX_CURSOR = 2048
+_MAX_SHOWN_SENDER = 16  # a longer one may be a text in the wrong place
+_ALLOWED = "a Message or a mapping with 'from' (or 'sender') and 'text'"
 _OWN_NAMES = frozenset(("id", "from", "text", "timestamp", "type", "seq"))
 
 
@@ -80,11 +83,16 @@ def check_message(value: object, max_bytes: int, argument: str = "message") -> D
         extra: object = value.extra
     elif isinstance(value, (dict, Mapping)):  # dict first: the abstract class takes its time
         sender_name = "sender" if "from" not in value and "sender" in value else "from"
+        if ("role" in value and sender_name not in value) or ("content" in value and "text" not in value):
+            given_names = " and ".join(repr(name) for name in ("role", "content") if name in value)
+            raise InvalidInput(
+                argument, _ALLOWED, f"one with {given_names}: rename 'role' to 'from', 'content' to 'text'"
+            )
         get = value.get
         given = (get("id"), get(sender_name), get("text"), get("timestamp"), get("type"))
         extra = {name: entry for name, entry in value.items() if name not in _OWN_NAMES and name != sender_name}
     else:
-        raise InvalidInput(argument, "a Message or a mapping with 'from' and 'text'", brief(value))
+        raise InvalidInput(argument, _ALLOWED, kind_of(value))
     message_id, sender, text, moment, kind = given
     message = Message(
         id=os.urandom(16).hex() if message_id is None else check_message_id(f"{argument}.id", message_id),
@@ -101,7 +109,7 @@ def check_messages(values: object, max_bytes: int) -> list[Draft]:
     """Check a batch of 1 to 10,000. Two of one id must be equal."""
     allowed = f"a sequence of 1 to {MAX_LIMIT:,} messages"
     if not isinstance(values, Sequence) or isinstance(values, (str, bytes)):
-        raise InvalidInput("messages", allowed, brief(values))
+        raise InvalidInput("messages", allowed, kind_of(values))
     if not 1 <= len(values) <= MAX_LIMIT:
         raise InvalidInput("messages", allowed, f"{len(values):,}")
     drafts = [check_message(value, max_bytes, f"messages[{i}]") for i, value in enumerate(values)]
@@ -133,7 +141,9 @@ def check_message_id(argument: str, value: object) -> str:
 
 def check_sender(argument: str, value: object) -> Sender:
     if not isinstance(value, str) or value not in SENDERS:
-        raise InvalidInput(f"{argument}.from", "one of " + ", ".join(SENDERS), brief(value))
+        is_long = isinstance(value, str) and len(value) > _MAX_SHOWN_SENDER
+        got = f"{len(value):,} characters" if is_long else brief(value)  # type: ignore[arg-type]
+        raise InvalidInput(f"{argument}.from", "one of " + ", ".join(SENDERS), got)
     return cast(Sender, str.__str__(value))
 
 
@@ -187,7 +197,7 @@ def _check_type(argument: str, value: object) -> str:
 
 def _check_extra(argument: str, value: object) -> dict[str, Any]:
     if not isinstance(value, Mapping):
-        raise InvalidInput(argument, "a mapping", brief(value))
+        raise InvalidInput(argument, "a mapping", kind_of(value))
     if taken := _OWN_NAMES.intersection(value):
         raise InvalidInput(argument, "named by other words than the message's own fields", min(taken))
     copied: dict[str, Any] = JsonCopy(argument).copy(value, argument)

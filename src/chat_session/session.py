@@ -136,7 +136,7 @@ def check_ttl(value: object) -> int | None:
     return check_integer("ttl", value, 1, MAX_TTL, allowed)
 
 
-def choose_ttl(value: int | EllipsisType | None, default: int) -> int | None:
+def choose_ttl(value: int | EllipsisType | None, default: int | None) -> int | None:
     """``...`` stands for the default of the settings, since None has a meaning of its own."""
     return default if value is ... else check_ttl(value)
 

@@ -2,7 +2,6 @@
 
 from collections.abc import Awaitable, Callable, Sequence
 from typing import Any
-from urllib.parse import parse_qsl, urlencode, urlsplit
 
 from chat_session.cli.runner import run
 from chat_session.connect import open_store
@@ -44,13 +43,4 @@ def is_store_named() -> bool:
 
 def describe_store(settings: Settings) -> str:
     """The URL of the store without its password."""
-    if settings.chat_session_url is None:
-        scheme = "rediss" if settings.redis_tls else "redis"
-        user = f"{settings.redis_username}@" if settings.redis_username else ""
-        return f"{scheme}://{user}{settings.redis_host}:{settings.redis_port}/{settings.redis_db}"
-    url = urlsplit(settings.chat_session_url)
-    login, at, host = url.netloc.rpartition("@")
-    options = [(name, value) for name, value in parse_qsl(url.query) if name != "password"]
-    netloc = login.partition(":")[0] + at + host
-    shown = url._replace(netloc=netloc, query=urlencode(options)).geturl()
-    return shown if url.netloc else shown.replace(f"{url.scheme}:/", f"{url.scheme}:///", 1)
+    return settings.address

@@ -13,7 +13,7 @@ from typing import Any
 
 import msgspec
 
-from chat_session.checks import brief
+from chat_session.checks import brief, kind_of
 from chat_session.clock import to_iso
 from chat_session.errors import InvalidInput
 from chat_session.message import UNREADABLE, Draft, Message, check_message
@@ -103,7 +103,7 @@ def _read_object(raw: bytearray) -> dict[str, Any]:
     except (msgspec.MsgspecError, UnicodeError, RecursionError) as error:
         raise InvalidInput("the line", "a JSON object", f"no JSON ({error})") from None
     if not isinstance(value, dict):
-        raise InvalidInput("the line", "a JSON object", brief(value))
+        raise InvalidInput("the line", "a JSON object", kind_of(value))
     return value
 
 
@@ -125,12 +125,12 @@ def _merge_metadata(fields: dict[str, Any]) -> dict[str, Any]:
 def _read_messages(value: object, max_bytes: int) -> tuple[list[Entry], int]:
     """The messages by their ids, and how many were there twice. Two unequal ones of one id are refused."""
     if not isinstance(value, list):
-        raise InvalidInput("messages", "a list of messages", brief(value))
+        raise InvalidInput("messages", "a list of messages", kind_of(value))
     entries: dict[str, Entry] = {}
     for i, message in enumerate(value):
         argument = f"messages[{i}]"
         if not isinstance(message, dict):
-            raise InvalidInput(argument, "an object with 'from' and 'text'", brief(message))
+            raise InvalidInput(argument, "an object with 'from' and 'text'", kind_of(message))
         message_id = message.get("id")
         named = {**message, "id": f"import-{i + 1}" if message_id is None else message_id}
         entry = _read_entry(named, max_bytes, argument)
@@ -154,7 +154,7 @@ def _read_entry(message: dict[str, Any], max_bytes: int, argument: str) -> Entry
 
 def _read_session(value: object) -> dict[str, Any]:
     if not isinstance(value, dict):
-        raise InvalidInput("session", "an object as export writes it", brief(value))
+        raise InvalidInput("session", "an object as export writes it", kind_of(value))
     if unknown := value.keys() - _SESSION_FIELDS:
         raise InvalidInput("session", "of the fields " + ", ".join(sorted(_SESSION_FIELDS)), brief(min(unknown)))
     return value

@@ -14,9 +14,10 @@ _log = logging.getLogger("chat_session")
 
 
 class LoggingHooks(Hooks):
-    """The default of every manager; silent where logging is not configured."""
+    """The default of every manager; silent where logging is not configured. ``store``: its printable address."""
 
-    def __init__(self) -> None:
+    def __init__(self, store: str) -> None:
+        self._store = store
         self._up: bool | None = None
 
     def operation(self, name: str, session_id: str | None, seconds: float, outcome: str) -> None:
@@ -42,8 +43,9 @@ class LoggingHooks(Hooks):
 
     def store_up(self, up: bool) -> None:
         if up is not self._up:
-            level = logging.INFO if up else logging.ERROR
-            _log.log(level, "store %s", "up" if up else "down", extra={"action": "store_up" if up else "store_down"})
+            level, state = (logging.INFO, "up") if up else (logging.ERROR, "down")
+            facts = {"action": f"store_{state}", "store": self._store}
+            _log.log(level, "the store %s is %s", self._store, state, extra=facts)
             self._up = up
 
     def endangered(self, setting: str, text: str) -> None:

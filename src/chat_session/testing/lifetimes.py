@@ -25,6 +25,21 @@ class LifetimeContract:
         assert session.ttl == 77
         assert 76 <= await manager.get_session_ttl(session.session_id) <= 77
 
+    async def test_never_may_be_the_default(self, open_manager: Callable[..., SessionManager]) -> None:
+        manager = open_manager(default_session_ttl=None)
+        session = await manager.create_session("u")
+        session_id = session.session_id
+        assert session.ttl is None
+        await manager.add_message(session_id, {"from": "user", "text": "x"})
+        await manager.switch_agent(session_id, "human", note="x")
+        await manager.extend_session(session_id)
+        assert await manager.get_session_ttl(session_id) == -1
+        assert await manager.get_active_sessions_count() == 1
+        limited = await manager.create_session("u", ttl=100)
+        assert limited.ttl == 100
+        assert 99 <= await manager.get_session_ttl(limited.session_id) <= 100
+        await manager.delete_session(session_id)
+
     async def test_a_session_may_live_for_ever(self, manager: SessionManager) -> None:
         session = await manager.create_session("u", ttl=None)
         session_id = session.session_id

@@ -1,17 +1,18 @@
 """From settings, or from a client that was handed in, to the servers behind them. Nothing connects yet."""
 
-import re
 from collections.abc import Sequence
 from functools import partial
+from inspect import signature
 from typing import Any
-from urllib.parse import unquote, urlsplit
+from urllib.parse import unquote, urlencode
 
 from redis.asyncio import ConnectionPool, Redis, RedisCluster, Sentinel
-from redis.asyncio.connection import Connection, SSLConnection
+from redis.asyncio.connection import AbstractConnection, Connection, SSLConnection
 from redis.asyncio.retry import Retry
 from redis.backoff import NoBackoff
 from redis.exceptions import RedisError
 
+from chat_session.addresses import StoreUrl, parse_url
 from chat_session.errors import InvalidInput, SettingsError
 from chat_session.settings import Settings
 from chat_session.storage.redis.batching import Confirmation, Lane
@@ -33,25 +34,14 @@ class Opener:
 
     def open(self) -> Topology:
         """The servers that CHAT_SESSION_URL or REDIS_* name. Raises SettingsError."""
-        url = self._settings.chat_session_url
-        if url is None:
-            scheme = "rediss" if self._settings.redis_tls else "redis"
-            host = f"[{self._settings.redis_host}]" if ":" in self._settings.redis_host else self._settings.redis_host
-            return self._open_server(f"{scheme}://{host}:{self._settings.redis_port}", own_user=True)
+        url = parse_url(self._settings.server_url)
+        tls = self._settings.redis_tls or url.scheme.startswith("rediss")
+        openers = {"redis+sentinel": self._open_sentinel, "redis+cluster": self._open_cluster}
         try:
-            scheme = urlsplit(url).scheme.replace("rediss", "redis")
-            tls = self._settings.redis_tls or url.startswith("rediss")
-            if scheme == "redis+sentinel":
-                return self._open_sentinel(url, tls=tls)
-            if scheme == "redis+cluster":
-                return self._open_cluster(url, tls=tls)
-            if tls and scheme == "redis":
-                url = "rediss" + url[url.index(":") :]
-            return self._open_server(url, own_user=False)
-        except (ValueError, TypeError, RedisError) as error:
-            if isinstance(error, SettingsError):
-                raise
-            raise SettingsError("CHAT_SESSION_URL", f"is not a URL that can be connected to: {error}") from None
+            return openers.get(url.topology, self._open_server)(url, tls=tls)
+        except (ValueError, TypeError, RedisError):
+            problem = _explain_options(url)
+        raise problem  # not while the error is handled: it may hold a value of the URL
 
     def adopt(self, client: object) -> Topology:
         """The servers of a client, whatever its decoding, protocol and retries; it stays its owner's to close."""
@@ -70,44 +60,42 @@ class Opener:
         allowed = "a redis.asyncio client (Redis or RedisCluster), a SessionStore or None (for a URL: from_url)"
         raise InvalidInput("client_or_store", allowed, f"a {type(client).__module__}.{type(client).__name__}")
 
-    def _open_server(self, url: str, *, own_user: bool) -> Topology:
-        options = self._connecting(tls=url.startswith("rediss:"))
-        if own_user:
-            options |= {"username": self._settings.redis_username, "password": self._settings.redis_password}
-            options["db"] = self._settings.redis_db
-        elif not url.startswith("unix:"):
-            _check_database(urlsplit(url).path)
-        pool = ConnectionPool.from_url(url, **options)
+    def _open_server(self, url: StoreUrl, *, tls: bool) -> Topology:
+        scheme = "rediss" if tls and url.scheme == "redis" else url.scheme
+        address = f"{scheme}://{url.hosts if scheme != 'unix' else ''}{url.path}?{urlencode(url.options)}"
+        pool = ConnectionPool.from_url(address, **self._connecting(tls=scheme == "rediss"), **self._login(url))
         pool.make_connection()  # type: ignore[no-untyped-call]  # unknown options in the URL show only here
         return OneServer(pool, self._own_lane, pool)
 
-    def _open_sentinel(self, url: str, *, tls: bool) -> Topology:
+    def _open_sentinel(self, url: StoreUrl, *, tls: bool) -> Topology:
         """``redis+sentinel://user:password@host1:26379,host2/service/db``; the user is the data servers'."""
-        user, password, addresses = _split_hosts(url, SENTINEL_PORT)
-        service, _, database = urlsplit(url).path.lstrip("/").partition("/")
-        if not service:
-            raise SettingsError("CHAT_SESSION_URL", "of Sentinel ends in /SERVICE or /SERVICE/DATABASE")
-        options = self._connecting(tls=tls) | {"db": int(_check_database(database) or 0)}
+        _refuse_options(url)
+        service, _, database = url.path.lstrip("/").partition("/")
+        options = self._connecting(tls=tls) | {"db": int(database or 0)}
         if tls:
             options["ssl"] = True
         asking = {k: v for k, v in options.items() if k.startswith("ssl")}
         asking |= {"socket_timeout": 1.0, "socket_connect_timeout": 1.0, "retry": Retry(NoBackoff(), 0)}
-        sentinel = Sentinel(addresses, sentinel_kwargs=asking)  # type: ignore[no-untyped-call]
-        client = sentinel.master_for(unquote(service), username=user, password=password, **options)
+        sentinel = Sentinel(url.addresses(SENTINEL_PORT), sentinel_kwargs=asking)  # type: ignore[no-untyped-call]
+        client = sentinel.master_for(unquote(service), **self._login(url), **options)
         return OneServer(client.connection_pool, self._own_lane, client.connection_pool, *sentinel.sentinels)
 
-    def _open_cluster(self, url: str, *, tls: bool) -> Topology:
+    def _open_cluster(self, url: StoreUrl, *, tls: bool) -> Topology:
         """``redis+cluster://user:password@host1:7000,host2:7000``; it has no numbered databases."""
-        user, password, addresses = _split_hosts(url, CLUSTER_PORT)
-        if urlsplit(url).path not in ("", "/", "/0"):
-            raise SettingsError("CHAT_SESSION_URL", "of a cluster names no database")
-        options = self._connecting(tls=tls) | {"username": user, "password": password}
+        _refuse_options(url)
+        options = self._connecting(tls=tls) | self._login(url)
         kind = SSLConnection if tls else Connection
 
         def make_pool(address: Address) -> ConnectionPool:
             return ConnectionPool(kind, host=address[0], port=address[1], **options)
 
-        return self._cluster(addresses, make_pool)
+        return self._cluster(url.addresses(CLUSTER_PORT), make_pool)
+
+    def _login(self, url: StoreUrl) -> dict[str, Any]:
+        """The URL's; REDIS_USERNAME and REDIS_PASSWORD where it has no password."""
+        if url.password is not None:
+            return {"username": url.user, "password": url.password}
+        return {"username": url.user or self._settings.redis_username, "password": self._settings.redis_password}
 
     def _cluster(self, addresses: Sequence[Address], make_pool: Any) -> Cluster:
         return Cluster(addresses, make_pool, self._own_lane, timeout=min(1.0, self.patience.round_trip_timeout))
@@ -137,21 +125,20 @@ class Opener:
         return Lane(address_of(pool), borrow(pool), self.patience.round_trip_timeout, confirmation, self._hooks)
 
 
-def _split_hosts(url: str, default_port: int) -> tuple[str | None, str | None, list[Address]]:
-    """User, password and addresses of a URL that names several hosts."""
-    credentials, _, hosts = urlsplit(url).netloc.rpartition("@")
-    user, _, password = credentials.partition(":")
-    addresses = []
-    for host in hosts.split(","):
-        parts = urlsplit(f"//{host}")
-        if not parts.hostname:
-            raise SettingsError("CHAT_SESSION_URL", "names no host")
-        addresses.append((parts.hostname, parts.port or default_port))
-    return unquote(user) or None, unquote(password) or None, addresses
+def _explain_options(url: StoreUrl) -> SettingsError:
+    """Names only options that exist: what looks like another one may be a part of a password."""
+    kinds = (AbstractConnection, Connection, SSLConnection, ConnectionPool)
+    known = {name for kind in kinds for name in signature(kind).parameters}
+    if url.options.keys() <= known:
+        given = ", ".join(sorted(url.options))
+        return SettingsError(
+            "CHAT_SESSION_URL", f"One of these options of the URL has a value it cannot have: {given}."
+        )
+    text = "The URL has an option after the question mark that redis-py does not know. Remove or correct it."
+    return SettingsError("CHAT_SESSION_URL", text)
 
 
-def _check_database(text: str) -> str:
-    number = text.strip("/")
-    if not re.fullmatch(r"\d*", number):
-        raise SettingsError("CHAT_SESSION_URL", "ends in /NUMBER of the database, or in nothing")
-    return number
+def _refuse_options(url: StoreUrl) -> None:
+    if url.options:
+        text = "A URL for Sentinel or a cluster takes no options after the question mark, except username and password."
+        raise SettingsError("CHAT_SESSION_URL", text)

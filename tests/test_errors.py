@@ -1,0 +1,89 @@
+"""Errors as values: they pass between processes and keep what they know."""
+
+import copy
+import importlib
+import inspect
+import multiprocessing
+import pickle
+import pkgutil
+from collections.abc import Iterator
+from concurrent.futures import ProcessPoolExecutor
+from datetime import UTC, datetime
+
+import pytest
+
+import chat_session
+from chat_session.errors import AgentConflict, ChatSessionError, SessionNotFound, StoreUnavailable
+from chat_session.message import Message
+
+MESSAGES = (Message(sender="user", text="hello", id="m1", timestamp=datetime(2026, 1, 31, tzinfo=UTC), extra={"a": 1}),)
+
+
+class QuotaExceeded(ChatSessionError):
+    """As an application may derive it: other parameters than its parent, and a fact of its own."""
+
+    def __init__(self, user_id: str, *, limit: int) -> None:
+        super().__init__(f"user {user_id!r} has {limit} sessions")
+        self.limit = limit
+
+
+def error_classes() -> list[type[ChatSessionError]]:
+    """Every class of errors that a module of the package defines."""
+    found = set()
+    for module in pkgutil.walk_packages(chat_session.__path__, "chat_session."):
+        if not module.name.endswith("__main__"):
+            found |= {c for _, c in inspect.getmembers(importlib.import_module(module.name), inspect.isclass)}
+    return sorted((c for c in found if issubclass(c, ChatSessionError)), key=lambda kind: kind.__qualname__)
+
+
+EXAMPLES = {"str": "text", "str | None": "text", "int": 7, "int | str": 7, "float": 1.5, "bool": True}
+
+
+def make(kind: type[ChatSessionError]) -> ChatSessionError:
+    """An error of this class with a value for every parameter, and facts added later as the manager does."""
+    parameters = inspect.signature(kind).parameters.values()
+    values = {p.name: EXAMPLES[inspect.formatannotation(p.annotation)] for p in parameters}
+    positional = [values.pop(p.name) for p in parameters if p.kind is not p.KEYWORD_ONLY]
+    error = kind(*positional, **values)
+    error.session_id = "s1"
+    error.messages = MESSAGES
+    error.add_note("seen in a test")
+    return error
+
+
+def copies(error: ChatSessionError) -> Iterator[ChatSessionError]:
+    for protocol in range(pickle.HIGHEST_PROTOCOL + 1):
+        yield pickle.loads(pickle.dumps(error, protocol))
+    yield copy.copy(error)
+    yield copy.deepcopy(error)
+
+
+@pytest.mark.parametrize("kind", [*error_classes(), QuotaExceeded], ids=lambda kind: kind.__name__)
+def test_an_error_survives_pickling_and_copying_with_all_its_facts(kind: type[ChatSessionError]) -> None:
+    error = make(kind)
+    for copied in copies(error):
+        assert type(copied) is kind
+        assert (str(copied), repr(copied), copied.args) == (str(error), repr(error), error.args)
+        assert vars(copied) == vars(error)
+
+
+def fail_with(error: Exception) -> None:
+    raise error
+
+
+@pytest.mark.parametrize(
+    "error", [AgentConflict("s1", 3, 4, "human"), StoreUnavailable("away", attempts=4), QuotaExceeded("u", limit=5)]
+)
+def test_an_error_leaves_a_process_pool_as_it_was_raised(error: ChatSessionError) -> None:
+    with ProcessPoolExecutor(1, mp_context=multiprocessing.get_context("spawn")) as pool:
+        future = pool.submit(fail_with, error)
+        with pytest.raises(type(error)) as raised:
+            future.result(timeout=60)
+    assert str(raised.value) == str(error)
+    assert vars(raised.value) == vars(error)
+
+
+def test_an_error_leaves_a_multiprocessing_pool_as_it_was_raised() -> None:
+    with multiprocessing.get_context("spawn").Pool(1) as pool, pytest.raises(SessionNotFound) as raised:
+        pool.apply_async(fail_with, [SessionNotFound("s1")]).get(timeout=60)
+    assert raised.value.session_id == "s1"
