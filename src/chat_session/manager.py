@@ -27,6 +27,7 @@ from chat_session.message import (
     Draft,
     Message,
     check_cursor,
+    check_history,
     check_limit,
     check_message,
     check_messages,
@@ -377,7 +378,7 @@ class SessionManager:
         ever; left out, its ttl starts now. Raises SessionExists.
         """
         session = Session.from_dict(session.to_dict())
-        checked = check_messages(messages, self._settings.max_message_bytes) if messages else []
+        checked = check_history(messages, self._settings.max_message_bytes) if messages else []
         drafts = list({draft.message.id: draft for draft in checked}.values())
         if len(drafts) > session.message_count:
             allowed = f"at most {session.message_count}, the session's message_count"

@@ -9,6 +9,7 @@ import msgspec
 
 from chat_session.checks import (
     JsonCopy,
+    ValueBudget,
     brief,
     check_integer,
     check_json_size,
@@ -76,7 +77,7 @@ class Draft(msgspec.Struct, frozen=True):
         return self == other
 
 
-def check_message(value: object, max_bytes: int, argument: str = "message") -> Draft:
+def check_message(value: object, max_bytes: int, argument: str = "message", budget: ValueBudget | None = None) -> Draft:
     """Check one message and fill in its id and timestamp. Raises InvalidInput, MessageTooLarge."""
     if isinstance(value, Message):
         given: tuple[object, ...] = (value.id, value.sender, value.text, value.timestamp, value.type)
@@ -100,19 +101,28 @@ def check_message(value: object, max_bytes: int, argument: str = "message") -> D
         text=_check_message_text(argument, text, max_bytes),
         timestamp=now() if moment is None else check_moment(f"{argument}.timestamp", moment),
         type=None if kind is None else _check_type(f"{argument}.type", kind),
-        extra=_check_extra(f"{argument}.extra", extra) if extra != {} else {},
+        extra=_check_extra(f"{argument}.extra", extra, budget) if extra != {} else {},
     )
     return Draft(message, moment is None)
 
 
 def check_messages(values: object, max_bytes: int) -> list[Draft]:
     """Check a batch of 1 to 10,000. Two of one id must be equal."""
+    return _check_batch(values, max_bytes, ValueBudget())
+
+
+def check_history(values: object, max_bytes: int) -> list[Draft]:
+    """As ``check_messages``, and whatever several calls may have stored: it may take seconds of the event loop."""
+    return _check_batch(values, max_bytes, None)
+
+
+def _check_batch(values: object, max_bytes: int, budget: ValueBudget | None) -> list[Draft]:
     allowed = f"a sequence of 1 to {MAX_LIMIT:,} messages"
     if not isinstance(values, Sequence) or isinstance(values, (str, bytes)):
         raise InvalidInput("messages", allowed, kind_of(values))
     if not 1 <= len(values) <= MAX_LIMIT:
         raise InvalidInput("messages", allowed, f"{len(values):,}")
-    drafts = [check_message(value, max_bytes, f"messages[{i}]") for i, value in enumerate(values)]
+    drafts = [check_message(value, max_bytes, f"messages[{i}]", budget) for i, value in enumerate(values)]
     first_of_id: dict[str | None, Draft] = {}
     for i, draft in enumerate(drafts):
         if not draft.is_same(first_of_id.setdefault(draft.message.id, draft)):
@@ -195,11 +205,11 @@ def _check_type(argument: str, value: object) -> str:
     return text
 
 
-def _check_extra(argument: str, value: object) -> dict[str, Any]:
+def _check_extra(argument: str, value: object, budget: ValueBudget | None) -> dict[str, Any]:
     if not isinstance(value, Mapping):
         raise InvalidInput(argument, "a mapping", kind_of(value))
     if taken := _OWN_NAMES.intersection(value):
         raise InvalidInput(argument, "named by other words than the message's own fields", min(taken))
-    copied: dict[str, Any] = JsonCopy(argument).copy(value, argument)
+    copied: dict[str, Any] = JsonCopy(argument, budget).copy(value, argument)
     check_json_size(argument, copied)
     return copied
