@@ -9,7 +9,7 @@ from datetime import datetime, timedelta
 from typing import Self
 
 from chat_session.clock import now
-from chat_session.errors import ChatSessionError, SettingsError
+from chat_session.errors import ChatSessionError, NoEventLoop, SettingsError
 from chat_session.manager import SessionManager
 from chat_session.results import CleanupResult, CleanupStatus
 
@@ -35,14 +35,18 @@ class SessionCleanup:
     def start(self) -> Awaitable[None]:
         """Begin; the first run comes after one interval. A second start changes nothing.
 
-        It has begun when this returns: awaiting the answer is allowed, not needed.
+        It has begun when this returns: awaiting the answer is allowed, not needed. Raises NoEventLoop.
         """
+        try:
+            loop = asyncio.get_running_loop()
+        except RuntimeError:
+            raise NoEventLoop from None
         if self._loop_task is None or self._loop_task.done():
             self._stopping.clear()
             self._plan()
-            self._loop_task = asyncio.create_task(self._run(), name="chat-session cleanup")
+            self._loop_task = loop.create_task(self._run(), name="chat-session cleanup")
             self._manager.before_close.add(self.stop)
-        begun = asyncio.get_running_loop().create_future()
+        begun = loop.create_future()
         begun.set_result(None)
         return begun
 

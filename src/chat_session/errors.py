@@ -18,6 +18,7 @@
     │   └── StoreCorrupt        stored data is not of the shape it must have
     └── UsageError              the manager is used in a way it cannot work          (RuntimeError)
         ├── ManagerClosed       after close()
+        ├── NoEventLoop         from code that runs in no event loop
         ├── WrongEventLoop      from another event loop than its first call
         └── UsedAfterFork       from a child of the process that made it
 
@@ -223,6 +224,18 @@ class ManagerClosed(UsageError):
 
     def __init__(self) -> None:
         super().__init__("this SessionManager is closed; make a new one")
+
+
+class NoEventLoop(UsageError):
+    """What was called works in the background of an event loop, and none runs here."""
+
+    code = "no_event_loop"
+
+    def __init__(self) -> None:
+        super().__init__(
+            "SessionCleanup.start() was called where no event loop runs. Call it from a coroutine, "
+            "or use chat_session.blocking.SessionCleanup in synchronous code."
+        )
 
 
 class WrongEventLoop(UsageError):

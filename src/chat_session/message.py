@@ -1,6 +1,7 @@
 """A message as a value, and what is valid of it."""
 
 import os
+import sys
 from collections.abc import Mapping, Sequence
 from datetime import datetime
 from typing import Any, Literal, cast, get_args
@@ -62,6 +63,20 @@ class Message(msgspec.Struct, frozen=True, kw_only=True):
         if self.seq is not None:
             fields["seq"] = self.seq
         return {**self.extra, **fields}
+
+    @classmethod
+    def from_dict(cls, fields: Mapping[str, Any]) -> "Message":
+        """Read the shape ``to_dict`` gives; what it lacks stays None. Raises InvalidInput."""
+        if not isinstance(fields, Mapping):
+            raise InvalidInput("message", "a mapping with 'from' (or 'sender') and 'text'", kind_of(fields))
+        read = check_message(fields, sys.maxsize).message
+        seq = fields.get("seq")
+        return msgspec.structs.replace(
+            read,
+            id=None if fields.get("id") is None else read.id,
+            timestamp=None if fields.get("timestamp") is None else read.timestamp,
+            seq=None if seq is None else check_integer("message.seq", seq, 1, 2**53 - 1, "a whole number from 1"),
+        )
 
 
 class Draft(msgspec.Struct, frozen=True):
