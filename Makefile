@@ -9,6 +9,7 @@ BIN := $(VENV)/bin
 BENCH := $(VENV)/bench
 READY := $(VENV)/.ready
 LOWEST := $(VENV)/lowest-redis-py
+PYTHONS := $(VENV)/pythons
 STORE := sqlite:///var/run.db
 CLI := $(BIN)/chat-session
 WORKERS ?= 3
@@ -23,7 +24,7 @@ run: $(READY)
 	$(CLI) count --url $(STORE)
 	$(CLI) list visitor --url $(STORE)
 
-test: $(READY) server check tests
+test: $(READY) $(PYTHONS)/.ready server check tests
 
 check: $(READY)
 	$(BIN)/ruff check .
@@ -51,6 +52,11 @@ $(READY): pyproject.toml constraints.txt
 	$(BIN)/python -m pip install --quiet --upgrade 'pip>=25.1'
 	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[cli,metrics]' --group dev
 	$(BIN)/python -m pip install --quiet --no-deps --target $(LOWEST) --upgrade 'redis==6.4.0'
+	@touch $@
+
+# The other releases of Python on this machine: the tests of how a process exits run on each.
+$(PYTHONS)/.ready: $(READY)
+	$(BIN)/python tests/pythons.py $(PYTHONS)
 	@touch $@
 
 # The peers need an older redis-py than the tests: an environment of their own.

@@ -20,7 +20,16 @@ PER_USER = 5
 TASKS = 256
 SAMPLES = 500
 SLOWLOG = 4096  # commands that it keeps
-SCRIPTS = ("append_messages", "create_session", "delete_session", "get_history", "read_hints", "set_ttl", "settle_hint")
+SCRIPTS = (
+    "append_messages",
+    "create_session",
+    "delete_session",
+    "get_history",
+    "list_entries",
+    "read_entries",
+    "reconcile_entry",
+    "set_ttl",
+)
 SLOW = 1000  # microseconds from which the server's SLOWLOG keeps a command
 
 
@@ -31,7 +40,7 @@ async def measure_scale(server: Server, sessions: int) -> dict[str, Any]:
         raw.config_set("slowlog-max-len", SLOWLOG)
         raw.config_set("slowlog-log-slower-than", SLOW)
         async with SessionManager.from_url(
-            server.url(), max_message_history=HISTORY, default_session_ttl=TTL, store_timeout=60
+            server.url(), max_message_history=HISTORY, default_session_ttl=TTL, store_timeout=50
         ) as manager:
             run = _Run(manager, raw, progress)
             await manager.get_active_sessions_count()  # connects, and brings the scripts

@@ -9,7 +9,7 @@ from chaos.look import Kept, Look, Seen
 from chaos.recorder import Call, text_of
 
 PARTS = frozenset(("meta", "agent"))  # a whole session has these, and two more once it has a message
-TOUCHED = 60_000  # milliseconds: on a cluster a hint stays so long when its caller was cut off in mid-change
+TOUCHED = 60_000  # milliseconds: an entry that a writer began is left to him so long
 _GROUNDLESS = ("StoreCorrupt", "StoreDenied", "StoreIncompatible", "InvalidInput")  # no fault here is one of these
 
 
@@ -193,35 +193,39 @@ def _one_deadline(case: Case) -> Iterator[Violation]:
 
 
 def _living_in_both_indexes(case: Case) -> Iterator[Violation]:
-    """I7. A hint that was touched a moment ago waits for a change that may still come."""
+    """I7. On a cluster, an entry that a writer has begun a moment ago waits for a change that may still come."""
     look = case.look
     living = {(session, kept.user) for session, kept in look.kept.items() if kept.user is not None}
+    begun = {entry for entry, score in look.due.items() if score % 1 != 0 and look.now - score < TOUCHED}
     for session, user in living:
-        yield from _hints_tell_the_truth(look, session, user or "")
-        if session not in look.listed.get(user or "", ()):
-            yield Violation("I7", session, f"lives, and is not in the list of {user}")
+        yield from _due_entry_tells_the_truth(look, session, user or "")
         if session not in look.scanned:
             yield Violation("I7", session, "lives, and a scan does not show it")
-    for index, hints in (("due", look.due), ("user", look.by_user)):
-        for (session, user), score in hints.items():
-            touched = score % 1 != 0 and look.now - score < TOUCHED
-            if (session, user) not in living and not touched:
-                text = f"is dead and swept, and has a hint at {score:.1f} in the {index} index of {user}"
-                yield Violation("I7", session, text)
+        if (session, user) in begun and session not in case.created:
+            continue  # its creator was cut off; whoever counts or sweeps after the minute enters it
+        if session not in look.listed.get(user or "", ()):
+            yield Violation("I7", session, f"lives, and is not in the list of {user}")
+        if look.by_user.get((session, user or ""), 0) <= 0:
+            yield Violation("I7", session, "lives, and has no entry in the user index")
+    for index, entries in (("due", look.due), ("user", look.by_user)):
+        for session, user in entries.keys() - living - begun:
+            text = f"is dead and swept, and has an entry at {entries[session, user]:.1f} in the {index} index of {user}"
+            yield Violation("I7", session, text)
+    for stray in look.strays:
+        yield Violation("I7", "", f"an index entry that nobody looks for: {stray}")
 
 
-def _hints_tell_the_truth(look: Look, session: str, user: str) -> Iterator[Violation]:
-    """A hint must not be later than the deadline; a user's may be, since lists look at every session."""
+def _due_entry_tells_the_truth(look: Look, session: str, user: str) -> Iterator[Violation]:
+    """An entry must not be later than the deadline."""
     deadline = look.kept[session].deadlines.get("meta")
     limit = float("inf") if deadline is None else deadline
-    for index, hints in (("due", look.due), ("user", look.by_user)):
-        score = hints.get((session, user))
-        if score is None:
-            yield Violation("I7", session, f"lives, and has no hint in the {index} index")
-        elif score <= 0:
-            yield Violation("I7", session, f"lives, and its hint in the {index} index says that it is dead")
-        elif index == "due" and score > limit:
-            yield Violation("I7", session, f"its hint is {score - limit:.0f} ms later than its deadline")
+    score = look.due.get((session, user))
+    if score is None:
+        yield Violation("I7", session, "lives, and has no entry in the due index")
+    elif score <= 0:
+        yield Violation("I7", session, "lives, and its entry in the due index says that it is dead")
+    elif score > limit:
+        yield Violation("I7", session, f"its entry is {score - limit:.0f} ms later than its deadline")
 
 
 def _count_is_exact(case: Case) -> Iterator[Violation]:

@@ -10,7 +10,7 @@ import redis
 
 from chat_session import SessionManager
 from chat_session.storage.redis.codec import NEVER
-from chat_session.storage.redis.keys import Keys, SessionKeys, parse_due_member
+from chat_session.storage.redis.keys import Keys, SessionKeys, due_member, parse_due_member
 
 BATCH = 500
 LIMIT = 10_000  # the most messages that one call gives
@@ -52,7 +52,11 @@ class Kept:
 
 @dataclass(slots=True)
 class Look:
-    """The whole store at rest. ``due`` and ``by_user`` are the scores of the hints."""
+    """The whole store at rest.
+
+    ``due`` and ``by_user`` are the scores of the index entries: a deadline in milliseconds, a creation in microseconds.
+    ``strays`` are entries that name no session or are in a bucket where nobody looks for them.
+    """
 
     sessions: dict[str, Seen] = field(default_factory=dict)
     listed: dict[str, set[str]] = field(default_factory=dict)
@@ -61,6 +65,7 @@ class Look:
     kept: dict[str, Kept] = field(default_factory=dict)
     due: dict[tuple[str, str], float] = field(default_factory=dict)
     by_user: dict[tuple[str, str], float] = field(default_factory=dict)
+    strays: list[str] = field(default_factory=list)
     now: float = 0.0  # milliseconds of the server's clock
 
 
@@ -157,8 +162,12 @@ def _read_hints(client: redis.Redis, keys: Keys, key: bytes, look: Look) -> None
     name = key.decode().removeprefix(keys.prefix)
     if name.startswith("sessions:due:"):
         for member, score in client.zscan_iter(key, count=1000):
-            look.due[parse_due_member(member)] = score
-    elif user := re.fullmatch(r"user:(.*):sessions", name):
+            named = parse_due_member(member)
+            if named is None or keys.due(named[0]) != key or due_member(*named) != member:
+                look.strays.append(f"{member!r} in {name}")
+            else:
+                look.due[named] = score
+    elif (user := re.fullmatch(r"user:(.*):sessions", name)) and keys.user(user[1]) == key:
         for member, score in client.zscan_iter(key, count=1000):
             look.by_user[member.decode(), user[1]] = score
     else:

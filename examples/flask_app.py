@@ -9,7 +9,6 @@ before the fork raises UsedAfterFork. The store is CHAT_SESSION_URL, or memory w
 several workers name a server or a file, since each process has a memory of its own.
 """
 
-import atexit
 import logging
 import os
 from threading import Lock
@@ -30,9 +29,7 @@ def get_manager() -> SessionManager:
     """The one manager of this process, for all its threads; their calls share round trips."""
     with _making:
         if not _made:
-            manager = SessionManager.from_url(os.environ.get("CHAT_SESSION_URL") or "sqlite:///:memory:")
-            atexit.register(manager.close)
-            _made.append(manager)
+            _made.append(SessionManager.from_url(os.environ.get("CHAT_SESSION_URL") or "sqlite:///:memory:"))
     return _made[0]
 
 

@@ -1,13 +1,16 @@
 """The manager for synchronous code."""
 
 import inspect
+import sqlite3
 import threading
 from concurrent.futures import ThreadPoolExecutor
 
+import msgspec
 import pytest
+import redis
 
 import chat_session
-from chat_session import ManagerClosed, SessionNotFound, blocking
+from chat_session import Hooks, InvalidInput, ManagerClosed, SessionNotFound, StoreCorrupt, blocking
 from places import SqlitePlace
 
 
@@ -31,12 +34,85 @@ def test_the_calls_are_those_of_the_asynchronous_manager(connect) -> None:
         assert manager.delete_session(session.session_id).success
 
 
-def test_every_public_call_of_the_manager_is_offered() -> None:
-    def calls(cls: type) -> set[str]:
-        return {name for name, value in vars(cls).items() if inspect.isfunction(value) and not name.startswith("_")}
+@pytest.mark.parametrize("name", ["SessionManager", "Inspector", "SessionCleanup"])
+def test_everything_public_is_offered_with_the_same_parameters(name: str) -> None:
+    def offered(cls: type) -> dict[str, object]:
+        public = {name: value for name, value in inspect.getmembers_static(cls) if not name.startswith("_")}
+        return {
+            name: list(inspect.signature(value).parameters) if inspect.isfunction(value) else type(value)
+            for name, value in public.items()
+        }
 
-    for_operators = {"scan_sessions", "restore_session", "diagnose"}
-    assert calls(chat_session.SessionManager) - for_operators == calls(blocking.SessionManager)
+    assert offered(getattr(blocking, name)) == offered(getattr(chat_session, name))
+
+
+def test_iterators_and_operators_calls_are_those_of_the_asynchronous_manager(connect) -> None:
+    with connect(max_message_history=2000) as manager:
+        assert manager.settings.max_message_history == 2000
+        manager.create_session("u", session_id="a")
+        manager.add_messages("a", [{"from": "user", "text": str(i)} for i in range(1200)])
+        assert [message.text for message in manager.iter_history("a")] == [str(i) for i in range(1200)]
+        assert [message.seq for message in manager.iter_history("a", after=1100)] == list(range(1101, 1201))
+        assert next(manager.iter_history("a")).text == "0"
+        assert [session.session_id for session in manager.scan_sessions()] == ["a"]
+        manager.create_session("u", session_id="b")
+        restored = msgspec.structs.replace(manager.get_session("b"), session_id="c", message_count=7)
+        assert manager.restore_session(restored).message_count == 7
+        assert [session.session_id for session in manager.list_user_sessions("u", limit=2).sessions] == ["c", "b"]
+        inspector = blocking.Inspector(manager)
+        assert len(inspector.list_sessions(limit=10, agent="ai").sessions) == 3
+        assert len(list(inspector.scan_sessions())) == 3
+        assert manager.diagnose()
+
+
+def test_an_iterator_gives_what_came_before_the_error(tmp_path) -> None:
+    with blocking.SessionManager.from_url(f"sqlite:///{tmp_path}/chat.db") as manager:
+        for i in range(3):
+            manager.create_session("u", session_id=f"s{i}")
+        with sqlite3.connect(tmp_path / "chat.db") as file:
+            file.execute("UPDATE sessions SET created_at = 'yesterday' WHERE session_id = 's1'")
+        found = []
+        with pytest.raises(StoreCorrupt, match="s1"):
+            found.extend(session.session_id for session in manager.scan_sessions())
+        assert found == ["s0", "s2"]
+
+
+@pytest.mark.parametrize("make", [redis.Redis, redis.asyncio.Redis], ids=["sync", "async"])
+def test_a_redis_client_is_refused_with_the_reason(make) -> None:
+    before = threading.active_count()
+    with pytest.raises(InvalidInput, match=r"event loop that made them.*from_url; got a redis\.") as caught:
+        blocking.SessionManager(make())
+    assert caught.value.argument == "store"
+    assert threading.active_count() == before
+
+
+def test_a_manager_that_is_dropped_without_being_closed_warns_and_is_closed() -> None:
+    before = threading.active_count()
+    dropped = [blocking.SessionManager.from_url("sqlite:///:memory:")]
+    dropped[0].create_session("u")
+    with pytest.warns(ResourceWarning, match="unclosed <chat_session.blocking.SessionManager"):
+        dropped.clear()
+    for thread in threading.enumerate():
+        if thread.name.startswith("chat-session"):
+            thread.join(10)
+    assert threading.active_count() == before
+
+
+def test_a_call_from_its_own_event_loop_is_refused_instead_of_waiting_for_ever() -> None:
+    class Asks(Hooks):
+        error: RuntimeError | None = None
+
+        def appended(self, session_id, senders) -> None:
+            try:
+                manager.get_session(session_id)
+            except RuntimeError as error:
+                self.error = error
+
+    asks = Asks()
+    with blocking.SessionManager.from_url("sqlite:///:memory:", hooks=[asks]) as manager:
+        manager.create_session("u", session_id="s")
+        manager.add_message("s", {"from": "user", "text": "x"})
+    assert "own event loop" in str(asks.error)
 
 
 def test_several_threads_share_one_manager(connect) -> None:

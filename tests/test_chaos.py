@@ -17,14 +17,17 @@ from chaos.eavesdrop import listen
 from chaos.look import Kept, Look, Seen, Stored
 from chaos.proofs import PROOFS
 from chaos.recorder import MARK, Call, Recorder, read_history, text_of
+from chaos.stores import opened
 from chaos.trial import Proof, Trial, run_proof
 from chaos.workers import Workers
 
 from chat_session import SessionManager, StoreUnavailable
+from chat_session.storage.redis.keys import Keys
 from places import chosen_places, missing
 from servers import find_server
 
 DEADLINE = 2_000_000
+CREATED = 900_000_000  # in microseconds, as the index of a user has it
 SHORT = [proof for proof in PROOFS.values() if proof.in_short and proof.stores[0] != "sqlite"]
 FILE = [proof for proof in PROOFS.values() if proof.in_short and proof.stores[0] == "sqlite"]
 
@@ -68,7 +71,8 @@ class Case:
         parts = dict.fromkeys(("meta", "agent", "history", "ids"), DEADLINE)
         self.kept = Kept(parts, "u", 3600, 2, 2, "ai", "ai", {"w-1": 1, "w-2": 2})
         self.look = Look({"s": self.seen}, {"u": {"s"}}, {"s"}, 1, {"s": self.kept}, now=1_000_000.0)
-        self.look.due["s", "u"] = self.look.by_user["s", "u"] = DEADLINE
+        self.look.due["s", "u"] = DEADLINE
+        self.look.by_user["s", "u"] = CREATED
 
     def call(self, kind: str, outcome: str = "ok", **facts: object) -> Call:
         call = self.recorder.begin(kind, "s", "w", **facts)
@@ -274,7 +278,7 @@ def test_a_session_that_never_expires_has_no_deadline(case: Case) -> None:
     case.kept.ttl = None
     assert case.broken() == {"I6"}
     case.kept.deadlines = dict.fromkeys(case.kept.deadlines, None)
-    case.look.due["s", "u"] = case.look.by_user["s", "u"] = float("inf")
+    case.look.due["s", "u"] = float("inf")
     assert case.broken() == set()
 
 
@@ -283,11 +287,42 @@ def test_a_dead_hint_is_seen(case: Case) -> None:
     assert case.broken() == {"I7"}
 
 
-def test_a_hint_that_was_touched_a_moment_ago_may_wait_for_its_session(case: Case) -> None:
+def test_an_entry_that_was_begun_a_moment_ago_may_wait_for_its_session(case: Case) -> None:
+    case.look.by_user["coming", "u"] = CREATED
     case.look.due["coming", "u"] = 990_000.5
     assert case.broken() == set()
     case.look.due["coming", "u"] = 900_000.5
     assert case.broken() == {"I7"}
+
+
+def test_a_session_whose_creator_was_cut_off_may_wait_a_minute_for_its_users_list(case: Case) -> None:
+    case.look.due["s", "u"] = 990_000.5
+    case.look.listed["u"].clear()
+    case.look.by_user.clear()
+    assert case.broken() == {"I7"}
+    case.create.outcome = "unknown"
+    assert case.broken() == set()
+    case.look.due["s", "u"] = 900_000.5
+    assert case.broken() == {"I7"}
+
+
+def test_an_entry_in_a_wrong_bucket_is_seen(case: Case) -> None:
+    case.look.strays.append("b's/u' in sessions:due:3")
+    assert case.broken() == {"I7"}
+
+
+async def test_the_snapshot_of_a_server_tells_entries_in_wrong_buckets_from_others(tmp_path: Path) -> None:
+    if find_server() is None:
+        missing("redis-server or valkey-server")
+    async with opened("standalone", tmp_path) as store:
+        async with SessionManager.from_url(store.url) as manager:
+            await manager.create_session("u", session_id="s")
+        keys = Keys()
+        wrong = next(bucket for bucket in keys.due_buckets() if bucket != keys.due("s"))
+        store.on_all("ZADD", wrong.decode(), 1, "s/u")
+        store.on_all("ZADD", keys.due("s").decode(), 1, "s:u")
+        look = store.look()
+    assert (list(look.due), list(look.by_user), len(look.strays)) == ([("s", "u")], [("s", "u")], 2)
 
 
 @pytest.mark.parametrize("index", ["due", "by_user"])

@@ -1,12 +1,18 @@
 """The command line, but for import and export: what it prints, and with which exit code it ends."""
 
 import asyncio
+import fcntl
 import json
 import logging
+import os
 import signal
+import socket
 import sqlite3
 import subprocess
 import sys
+import termios
+import time
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -21,7 +27,8 @@ from chat_session.settings import Settings
 from ran import Ran
 
 COMMANDS = (
-    "demo create show history say switch ttl extend delete list count cleanup import export doctor".split()  # noqa: SIM905 - read as a sentence
+    *("demo", "create", "show", "history", "say", "switch", "ttl", "extend", "update", "delete", "list", "count"),
+    *("cleanup", "import", "export", "migrate", "doctor"),
 )
 
 
@@ -47,7 +54,7 @@ def cli(capfd, tmp_path):
 def start(*arguments: str, **options: Any) -> subprocess.Popen[str]:
     command = [sys.executable, "-m", "chat_session.cli", *arguments]
     pipes = {"stdin": subprocess.DEVNULL, "stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
-    return subprocess.Popen(command, text=True, **(pipes | options))
+    return subprocess.Popen(command, **({"text": True} | pipes | options))
 
 
 def age_sessions(folder: Path) -> None:
@@ -70,7 +77,13 @@ def test_the_help_lists_every_command_and_every_exit_code(cli):
         assert text in shown.out
 
 
-@pytest.mark.parametrize("command", COMMANDS)
+def test_the_package_itself_runs_the_command():
+    command = [sys.executable, "-m", "chat_session", "--version"]
+    shown = subprocess.run(command, capture_output=True, check=True, text=True)
+    assert shown.stdout == f"chat-session {chat_session.__version__}\n"
+
+
+@pytest.mark.parametrize("command", [command for command in COMMANDS if command != "migrate"])
 def test_every_command_has_help_and_takes_a_url_and_json(cli, command):
     shown = cli(command, "--help", "--url", "never opened")
     assert (shown.code, shown.err) == (0, "")
@@ -151,7 +164,8 @@ def test_what_cannot_be_created_is_refused_with_exit_code_2(cli, words):
     assert (refused.code, refused.out) == (2, "")
     assert refused.err.startswith("error: ")
     assert refused.err.count("\n") == 2
-    assert cli("count", "--json").json == {"activeSessions": 0}
+    cli("create", "u")
+    assert cli("count", "--json").json == {"activeSessions": 1}
 
 
 def test_metadata_nested_beyond_reading_is_text(cli):
@@ -173,6 +187,73 @@ def test_a_message_said_twice_with_one_id_is_stored_once(cli):
     assert "it was stored before" in cli("say", "s1", "你好", "--id", "m1").out
     conflict = cli("say", "s1", "other", "--id", "m1", "--json")
     assert (conflict.code, conflict.out, conflict.error["code"]) == (4, "", "message_conflict")
+
+
+@pytest.mark.parametrize(
+    "typed", ["first line\nsecond 你好", "first line\nsecond 你好\n", "first line\nsecond 你好\r\n"]
+)
+def test_a_dash_says_what_standard_input_has(cli, tmp_path, typed):
+    cli("create", "u", "--session-id", "s1")
+    process = start("say", "s1", "-", "--url", f"sqlite:///{tmp_path}/chat.db", stdin=subprocess.PIPE)
+    process.communicate(typed, timeout=10)
+    assert process.returncode == 0
+    assert cli("history", "s1", "--json").json[0]["text"] == "first line\nsecond 你好"
+
+
+@pytest.mark.parametrize(("typed", "code"), [(b"\xff", "invalid_input"), (b"x" * 300_000, "message_too_large")])
+def test_what_cannot_be_said_on_standard_input_is_refused(cli, tmp_path, typed, code):
+    cli("create", "u", "--session-id", "s1")
+    words = ("say", "s1", "-", "--json", "--url", f"sqlite:///{tmp_path}/chat.db")
+    process = start(*words, stdin=subprocess.PIPE, text=False)
+    _, err = process.communicate(typed, timeout=10)
+    assert (process.returncode, json.loads(err)["error"]["code"]) == (2, code)
+    assert cli("history", "s1", "--json").json == []
+
+
+def test_a_say_that_waits_for_its_text_ends_on_ctrl_c(cli, tmp_path):
+    cli("create", "u", "--session-id", "s1")
+    ours, theirs = os.pipe()
+    process = start("say", "s1", "-", "--url", f"sqlite:///{tmp_path}/chat.db", stdin=ours)
+    os.close(ours)
+    os.write(theirs, b"begun")
+    while not is_read(theirs):
+        assert process.poll() is None
+    process.send_signal(signal.SIGINT)
+    assert process.wait(timeout=10) == 130
+    os.close(theirs)
+    process.communicate()
+
+
+def is_read(pipe: int) -> bool:
+    """Whether what was written into a pipe has been read."""
+    return fcntl.ioctl(pipe, termios.FIONREAD, b"\0" * 4) == b"\0" * 4
+
+
+def test_metadata_is_changed_entry_by_entry(cli):
+    cli("create", "u", "--session-id", "s1", "--meta", "a=1", "--meta", "b=2", "--meta", "c=3", "--ttl", "60")
+    changed = cli("update", "s1", "a=one", 'd={"x": [1]}', "c=null", "--remove", "b", "--remove", "gone", "--json")
+    assert changed.code == 0
+    assert changed.json == cli("show", "s1", "--json").json
+    assert {"a": "one", "d": {"x": [1]}, "ttl": 60}.items() <= changed.json.items()
+    assert not {"b", "c", "gone"} & changed.json.keys()
+    assert "metadata a    one" in cli("update", "s1", "--remove", "d").out
+
+
+@pytest.mark.parametrize(
+    ("words", "code"),
+    [
+        (("s1",), 2),
+        (("s1", "a"), 2),
+        (("s1", "a=1", "a=2"), 2),
+        (("s1", "a=1", "--remove", "a"), 2),
+        (("s1", "userId=x"), 2),
+        (("s1", "--remove", "ttl"), 2),
+        (("nope", "a=1"), 3),
+    ],
+)
+def test_a_change_of_metadata_that_cannot_be_is_refused(cli, words, code):
+    cli("create", "u", "--session-id", "s1", "--meta", "a=0")
+    assert (cli("update", *words).code, cli("show", "s1", "--json").json["a"]) == (code, 0)
 
 
 def test_history_gives_a_window_of_messages_oldest_first(cli):
@@ -238,12 +319,44 @@ def test_a_ttl_is_shown_set_and_slid(cli):
     ],
 )
 def test_a_session_that_is_not_there_is_exit_code_3(cli, words):
+    cli("create", "u")
     missing = cli(*words)
     assert (missing.code, missing.out) == (3, "")
     assert missing.err.splitlines()[1] == "code: session_not_found"
     told = cli(*words, "--json")
     assert (told.code, told.out, told.error["code"]) == (3, "", "session_not_found")
     assert told.error.keys() == {"code", "message", "retryable"}
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        ("list", "u"),
+        ("show", "s1"),
+        ("count",),
+        ("history", "s1"),
+        ("export",),
+        ("export", "out.jsonl"),
+        ("doctor",),
+        ("doctor", "--repair"),
+        ("say", "s1", "text"),
+        ("switch", "s1", "ai"),
+        ("ttl", "s1"),
+        ("extend", "s1"),
+        ("delete", "s1"),
+    ],
+)
+def test_a_command_for_stored_sessions_makes_no_file(cli, tmp_path, words):
+    missing = cli(*words, "--json")
+    assert (missing.code, missing.out) == (5, "")
+    assert f"There is no file {tmp_path}/chat.db" in missing.error["message"]
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("url", ["sqlite:///chat.db?mode=rw", "sqlite:///chat.db?mode=ro"])
+def test_a_url_may_say_that_the_file_must_exist(cli, tmp_path, url):
+    assert cli("create", "u", "--url", url).code == 5
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_deleting_tells_what_was_not_there(cli):
@@ -267,15 +380,67 @@ def test_nothing_is_deleted_when_one_of_the_ids_is_no_id(cli):
     assert cli("show", "s1").code == 0
 
 
-def test_a_list_has_the_last_active_first(cli):
-    for name in ("s1", "s2", "s3"):
-        cli("create", "u", "--session-id", name)
-    cli("say", "s1", "back again")
-    assert [session["sessionId"] for session in cli("list", "u", "--limit", "1", "--json").json] == ["s1"]
-    assert len(cli("list", "u", "--json").json) == 3
-    assert "s3" in cli("list", "u").out
-    assert cli("list", "other", "--json").json == []
-    assert cli("list", "other").out == "user 'other' has no sessions\n"
+def names(listed: Ran) -> list[str]:
+    return [session["sessionId"] for session in listed.json["sessions"]]
+
+
+def test_a_user_s_sessions_come_in_pages_the_newest_first(cli):
+    for i in range(5):
+        cli("create", "u", "--session-id", f"s{i}")
+    cli("create", "other")
+    first = cli("list", "u", "--limit", "3", "--json")
+    assert (first.code, names(first), first.json["damaged"]) == (0, ["s4", "s3", "s2"], [])
+    last = cli("list", "u", "--limit", "3", "--cursor", first.json["cursor"], "--json")
+    assert (names(last), last.json["cursor"]) == (["s1", "s0"], None)
+    assert len(names(cli("list", "u", "--json"))) == 5
+    assert cli("list", "nobody", "--json").json == {"sessions": [], "cursor": None, "damaged": []}
+    assert cli("list", "nobody").out == "user 'nobody' has no sessions\n"
+
+
+def test_all_sessions_come_in_pages_also_those_of_one_agent(cli):
+    assert cli("create", "u0", "--session-id", "gone").code == cli("delete", "gone").code == 0
+    assert cli("list").out == "no sessions\n"
+    for i in range(7):
+        cli("create", f"u{i % 2}", "--session-id", f"s{i}", "--agent", "human" if i % 3 == 0 else "ai")
+    for words, expected in (((), set(range(7))), (("--agent", "human"), {0, 3, 6})):
+        found: list[str] = []
+        cursor: list[str] = []
+        while True:
+            page = cli("list", "--limit", "2", *words, *cursor, "--json")
+            found += names(page)
+            if page.json["cursor"] is None:
+                break
+            cursor = ["--cursor", page.json["cursor"]]
+        assert sorted(found) == [f"s{i}" for i in sorted(expected)]
+
+
+def test_the_text_of_a_list_says_how_to_get_the_next_page(cli, monkeypatch):
+    monkeypatch.setattr(OUT, "width", 70)
+    for i in range(3):
+        cli("create", "u", "--session-id", f"page-{i}")
+    shown = cli("list", "--limit", "2").out
+    *_, advice = shown.splitlines()
+    sentence, _, cursor = advice.rpartition(" ")
+    assert sentence == "There are more. For the next page add: --cursor"
+    following = cli("list", "--limit", "2", "--cursor", cursor)
+    assert sum(f"page-{i}" in shown + following.out for i in range(3)) == 3
+    assert "There are more" not in following.out
+
+
+@pytest.mark.parametrize(
+    ("words", "code"),
+    [
+        (("--cursor", "x"), "invalid_input"),
+        (("u", "--cursor", ""), "invalid_input"),
+        (("--limit", "0"), "invalid_input"),
+        (("--agent", "robot"), "invalid_input"),
+        (("u", "--agent", "ai"), "usage"),
+    ],
+)
+def test_a_page_that_cannot_be_is_refused(cli, words, code):
+    cli("create", "u")
+    refused = cli("list", *words, "--json")
+    assert (refused.code, refused.out, refused.error["code"]) == (2, "", code)
 
 
 def test_cleanup_removes_what_dead_sessions_left(cli, tmp_path):
@@ -292,17 +457,12 @@ def test_a_cleanup_interval_must_be_a_positive_number(cli, seconds):
     assert cli("cleanup", "--every", seconds).code == 2
 
 
-@pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
+@pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 0)])
 def test_a_running_cleanup_ends_on_a_signal_without_a_word(tmp_path, number, code):
     process = start("cleanup", "--every", "0.01", "--json", "--url", f"sqlite:///{tmp_path}/chat.db")
     documents = []
-    while len(documents) < 3:  # each of them is one run
-        text = process.stdout.readline()
-        while not text.endswith("}\n"):
-            more = process.stdout.readline()
-            assert more, process.communicate()
-            text += more
-        documents.append(json.loads(text))
+    while len(documents) < 3:  # each line is one run
+        documents.append(json.loads(process.stdout.readline()))
     process.send_signal(number)
     _, errors = process.communicate(timeout=10)
     assert (process.returncode, errors) == (code, "")
@@ -312,7 +472,7 @@ def test_a_running_cleanup_ends_on_a_signal_without_a_word(tmp_path, number, cod
 
 def test_a_running_cleanup_ends_when_nobody_reads_it_any_more(tmp_path):
     process = start("cleanup", "--every", "0.01", "--json", "--url", f"sqlite:///{tmp_path}/chat.db")
-    assert process.stdout.readline() == "{\n"
+    assert process.stdout.readline().endswith("}\n")
     process.stdout.close()
     assert process.wait(timeout=10) == 1
     assert process.stderr.read() == ""
@@ -334,8 +494,53 @@ def test_a_running_cleanup_shows_a_failed_run_and_goes_on(tmp_path):
         pass
     process.terminate()
     _, errors = process.communicate(timeout=10)
-    assert process.returncode == 143
+    assert process.returncode == 0
     assert errors.startswith("error: cleanup failed (store")
+
+
+@pytest.fixture
+def silent_server() -> Iterator[socket.socket]:
+    """It accepts connections and never says a word."""
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        listener.settimeout(20)
+        yield listener
+
+
+@pytest.mark.parametrize("scheme", ["redis", "rediss", "redis+sentinel", "redis+cluster"])
+@pytest.mark.parametrize(
+    "words",
+    [("count",), ("demo",), ("cleanup", "--every", "1"), ("import", "in.jsonl"), ("doctor",), ("migrate",)],
+)
+def test_ctrl_c_ends_a_command_within_a_second_while_a_server_does_not_answer(silent_server, tmp_path, scheme, words):
+    url = f"{scheme}://127.0.0.1:{silent_server.getsockname()[1]}/{'name' if scheme.endswith('sentinel') else ''}"
+    (tmp_path / "in.jsonl").write_text('{"conversation": "s", "user": "u", "messages": []}')
+    stores = ("--from", url, "--to", "sqlite:///new.db") if words == ("migrate",) else ("--url", url)
+    process = start(*words, *stores)
+    connection, _ = silent_server.accept()
+    with connection:
+        assert connection.recv(1)  # it has been asked, and would have to answer
+        process.send_signal(signal.SIGINT)
+        sent = time.monotonic()
+        assert process.wait(timeout=10) == 130
+        assert time.monotonic() - sent < 1
+    process.communicate()
+
+
+def test_ctrl_c_does_not_wait_for_a_thread_that_waits():
+    code = """if True:
+        import asyncio, threading
+        from chat_session.cli.runner import run
+        def wait():
+            print("begun", flush=True)
+            threading.Event().wait()
+        run(asyncio.to_thread(wait))
+    """
+    process = subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    assert process.stdout.readline() == "begun\n"
+    process.send_signal(signal.SIGINT)
+    sent = time.monotonic()
+    assert process.communicate(timeout=10) == ("", "")
+    assert (process.returncode, time.monotonic() - sent < 1) == (130, True)
 
 
 def test_a_second_signal_ends_at_once_what_does_not_want_to_end():
@@ -380,7 +585,7 @@ def test_ctrl_c_while_the_program_is_still_loading_is_exit_code_130(monkeypatch)
 
 
 def test_a_store_that_fails_is_exit_code_5(cli, tmp_path):
-    failed = cli("count", "--url", f"sqlite:///{tmp_path}/no/such/folder.db")
+    failed = cli("create", "u", "--url", f"sqlite:///{tmp_path}/no/such/folder.db")
     assert (failed.code, failed.out) == (5, "")
     assert failed.err.splitlines()[1] == "code: store_denied"
 
@@ -448,6 +653,7 @@ def test_json_after_two_dashes_is_a_word_and_no_option(cli):
 
 
 def test_an_argument_that_is_no_utf8_is_told_as_json_all_the_same(cli):
+    cli("create", "u")
     refused = cli("list", "\udcff", "--json")
     assert (refused.code, refused.error["code"]) == (2, "invalid_input")
     refused = cli("history", "s1", "--\udcff", "--json")

@@ -217,7 +217,7 @@ def test_what_another_program_wrote_is_copied_as_far_as_it_can_be_read(migrate, 
         client.rpush("session:large:history", b"\xff" * 30_000)
         client.rpush("session:twins:history", *[b'{"id":"d","from":"user","text":"twice"}'] * 2)
         client.hset("session:odd-user:meta", "userId", "u\n")
-        client.execute_command("ZADD", Keys().due("odd-user"), "+inf", "odd-user:u\n")
+        client.execute_command("ZADD", Keys().due("odd-user"), "+inf", "odd-user/u\n")
         for key in client.scan_iter("session:*"):
             client.expire(key, 600)
     done = migrate(source, file)
@@ -484,12 +484,26 @@ def test_a_session_that_holds_more_than_the_bound_is_not_cut_but_reported(migrat
     file.ask(lambda manager: manager.add_message("trimmed", {"from": "user", "text": "one more"}))
     monkeypatch.setenv("MAX_MESSAGE_HISTORY", "99")
     done = migrate(file, other_file)
-    reason = "holds 100 messages, over MAX_MESSAGE_HISTORY=99; raise it and run again"
+    reason = "holds 100 messages, but MAX_MESSAGE_HISTORY is 99. Raise it, or pass --trim to drop the oldest messages"
     assert (done.code, done.differences) == (1, {"trimmed": reason})
     assert other_file.read("trimmed") == before
     monkeypatch.delenv("MAX_MESSAGE_HISTORY")
     assert migrate(file, other_file).code == 0
     assert file.read("trimmed") == other_file.read("trimmed")
+
+
+def test_trim_copies_the_newest_messages_and_counts_those_it_drops_once(file, other_file, monkeypatch, capfd):
+    file.ask(build_sessions)
+    monkeypatch.setenv("MAX_MESSAGE_HISTORY", "90")
+    words = ["migrate", *file.words("from"), *other_file.words("to"), "--trim", "--json"]
+    assert main(words) == 0
+    done = json.loads(capfd.readouterr().out)
+    assert (done["copied"], done["messagesDropped"], done["verified"], done["differences"]) == (4, 10, 4, [])
+    session, history = file.read("trimmed")
+    assert other_file.read("trimmed") == (session, history[-90:])
+    assert main(words) == 0
+    again = json.loads(capfd.readouterr().out)
+    assert (again["unchanged"], again["messagesDropped"], again["verified"]) == (4, 0, 4)
 
 
 async def test_a_session_that_never_rests_is_reported(tmp_path):
@@ -555,6 +569,7 @@ def test_one_cluster_under_two_names_is_refused_and_a_plain_target_of_a_cluster_
     ],
 )
 def test_what_cannot_be_opened_ends_it_with_the_code_of_the_error(capfd, monkeypatch, words, code, text):
+    Side("sqlite:///a.db").ask(build_sessions)
     monkeypatch.setenv("REDIS_MAX_RETRIES", "0")
     assert main(["migrate", *words, "--json"]) == code
     out, err = capfd.readouterr()
@@ -590,6 +605,13 @@ def test_the_progress_is_shown_on_a_terminal(file, other_file):
         assert text in shown
 
 
+def test_a_source_that_does_not_exist_is_an_error_and_neither_file_is_made(capfd, tmp_path):
+    assert main(["migrate", "--from", "sqlite:///typo.db", "--to", "sqlite:///new.db", "--json"]) == 5
+    out, err = capfd.readouterr()
+    assert (out, "There is no file typo.db" in json.loads(err)["error"]["message"]) == ("", True)
+    assert list(tmp_path.iterdir()) == []
+
+
 # What import shares with it
 
 
@@ -599,7 +621,7 @@ def test_an_import_brings_back_the_last_activity_and_the_newest_of_too_many_mess
     lines = str(tmp_path / "out.jsonl")
     assert main(["export", lines, "--url", source.url]) == 0
     monkeypatch.setenv("MAX_MESSAGE_HISTORY", "60")
-    assert main(["import", lines, "--url", file.url]) == 0
+    assert main(["import", lines, "--url", file.url, "--trim"]) == 0
     for session_id in IDS:
         session, history = source.read(session_id)
         assert file.read(session_id) == (session, history[-60:])

@@ -116,7 +116,7 @@ def test_the_sample_is_imported_with_what_its_lines_say(store):
     )
     assert store.history("refund-zh")[0].text == "你好，我上周退的鞋子，钱还没有到账。"
     assert store.history("cancel-subscription")[0].to_dict()["timestamp"] == "2026-04-18T17:30:00.000Z"
-    assert len(store.run("list", "guest", "--json").json) == 5
+    assert len(store.run("list", "guest", "--json").json["sessions"]) == 5
 
 
 def test_an_import_run_twice_stores_no_message_twice(store):
@@ -162,7 +162,7 @@ def test_an_import_run_twice_stores_no_message_twice(store):
             b'{"conversation":"a","user":"u","messages":[{"from":"user","text":"x","more":"' + b"x" * 70_000 + b'"}]}',
             "messages[0].extra must be at most",
         ),
-        (b'{"conversation":"a","user":"u","messages":[],"userId":"v"}', "metadata must be named by other words"),
+        (b'{"conversation":"a","user":"u","messages":[],"userId":"v"}', "metadata must be named"),
         (b'{"conversation":"a","user":"u","messages":[],"metadata":[]}', "metadata must be a mapping"),
         (b'{"conversation":"a","user":"u","messages":[],"n":1,"metadata":{"n":2}}', "metadata must be named once"),
         (b'{"conversation":"a","user":"u","messages":[],"session":7}', "session must be an object"),
@@ -184,10 +184,22 @@ def test_a_bad_line_is_reported_by_number_and_reason_and_the_others_are_imported
     assert done.err.startswith("error: line 3: ")
     assert reason in done.err
     assert done.err.count("\n") == 1
-    assert len(store.run("list", "u", "--json").json) == 2
+    assert len(store.run("list", "u", "--json").json["sessions"]) == 2
     told = store.run("import", file, "--json")
     assert json.loads(told.err)["error"].keys() == {"code", "message", "retryable"}
     assert (told.json["badLines"], told.json["lines"]) == (1, 3)
+
+
+def test_of_many_bad_lines_the_first_twenty_are_shown_and_the_others_counted(store, tmp_path):
+    file = write(tmp_path / "in.jsonl", *[b"{"] * 1000, GOOD % b"good")
+    done = store.run("import", file)
+    shown = done.err.splitlines()
+    assert (done.code, len(shown)) == (1, 22)
+    assert shown[19].startswith("error: line 20: ")
+    assert shown[20:] == ["error: 980 more lines are bad, like those above", "code: bad_line"]
+    told = store.run("import", file, "--json")
+    assert (told.json["badLines"], len(told.err.splitlines())) == (1000, 21)
+    assert json.loads(told.err.splitlines()[-1])["error"]["message"] == "980 more lines are bad, like those above"
 
 
 def test_nothing_of_a_line_is_stored_when_its_last_message_is_bad(store, tmp_path):
@@ -208,7 +220,7 @@ def test_a_line_longer_than_the_limit_is_skipped_without_being_held(store, tmp_p
             packed.write(b"x" * MIB)
     done = store.run("import", str(file))
     assert (done.code, done.err) == (1, "error: line 2: longer than 64 MiB\nerror: line 4: longer than 64 MiB\n")
-    assert len(store.run("list", "u", "--json").json) == 2
+    assert len(store.run("list", "u", "--json").json["sessions"]) == 2
 
 
 def test_a_gzip_that_is_cut_off_is_imported_as_far_as_it_goes(store, tmp_path):
@@ -319,19 +331,63 @@ def test_equal_messages_of_one_id_in_a_line_are_one_message(store, tmp_path):
     assert (done["messagesStored"], done["duplicates"], done["badLines"]) == (1, 1, 0)
 
 
-def test_a_conversation_longer_than_the_history_is_stored_once_however_often_it_is_imported(store, tmp_path):
-    file = write(tmp_path / "in.jsonl", long_line(350))
-    assert store.run("import", file, "--json").json["messagesStored"] == 350
-    again = store.run("import", file, "--json").json
-    assert (again["messagesStored"], again["duplicates"]) == (0, 350)
+def test_a_conversation_longer_than_the_history_is_refused_and_nothing_of_it_is_stored(store, tmp_path):
+    file = write(tmp_path / "in.jsonl", long_line(150), GOOD % b"s1")
+    refused = store.run("import", file, "--json")
+    assert (refused.code, refused.json["messagesStored"], refused.json["badLines"]) == (1, 1, 1)
+    assert "line 1: the session would hold 150 messages, but MAX_MESSAGE_HISTORY is 100." in refused.error["message"]
+    assert "--trim" in refused.error["message"]
+    assert store.count_messages("long") == -1
+
+
+def test_trim_keeps_the_newest_messages_of_a_longer_conversation_and_counts_what_it_drops(store, tmp_path):
+    file = write(tmp_path / "in.jsonl", long_line(150))
+    facts = ("messagesStored", "duplicates", "messagesDropped")
+    done = store.run("import", file, "--trim", "--json")
+    assert (done.code, *(done.json[name] for name in facts)) == (0, 100, 0, 50)
+    assert [message.text for message in store.history("long")] == [f"message {i}" for i in range(51, 151)]
+    again = store.run("import", file, "--trim", "--json")
+    assert (again.code, *(again.json[name] for name in facts)) == (0, 0, 100, 50)
     store.run("say", "long", "said since")
-    again = store.run("import", file, "--json").json
-    assert (again["messagesStored"], again["duplicates"]) == (0, 350)
-    assert store.count_messages("long") == 351
+    assert "messages dropped         50" in store.run("import", file, "--trim").out
+    assert store.count_messages("long") == 101
+
+
+@pytest.mark.parametrize("trim", [False, True])
+def test_a_stored_session_that_would_grow_beyond_the_history_loses_nothing_without_trim(store, tmp_path, trim):
+    store.run("import", write(tmp_path / "first.jsonl", long_line(100)))
+    line = {"conversation": "long", "user": "u", "messages": [{"id": "new", "from": "user", "text": "new"}]}
+    half = long_line(60) | {"conversation": "half"}
+    rest = {
+        "conversation": "half",
+        "user": "u",
+        "messages": [{"from": "user", "id": f"r{i}", "text": "x"} for i in range(60)],
+    }
+    store.ask(lambda manager: manager.create_session("u", session_id="half"))
+    file = write(tmp_path / "in.jsonl", half, rest)
+    done = store.run("import", file, "--json", *(["--trim"] if trim else []))
+    assert done.code == (0 if trim else 1)
+    assert (done.json["messagesStored"], done.json["messagesDropped"]) == ((120, 20) if trim else (60, 0))
+    assert store.count_messages("half") == (120 if trim else 60)
+    assert store.run("import", write(tmp_path / "new.jsonl", line)).code == 1
+
+
+def test_an_export_of_a_store_with_a_larger_bound_is_not_cut_silently(store, other, tmp_path, monkeypatch):
+    monkeypatch.setenv("MAX_MESSAGE_HISTORY", "300")
+    build_sessions(store)
+    file = str(tmp_path / "out.jsonl")
+    store.run("export", file)
+    monkeypatch.delenv("MAX_MESSAGE_HISTORY")
+    refused = other.run("import", file, "--json")
+    assert (refused.code, refused.json["sessionsCreated"], refused.json["messagesStored"]) == (1, 2, 2)
+    trimmed = other.run("import", file, "--trim", "--json").json
+    assert (trimmed["messagesStored"], trimmed["messagesDropped"], trimmed["duplicates"]) == (100, 150, 2)
+    assert [message.seq for message in other.history("trimmed")] == list(range(151, 251))
 
 
 def test_a_line_whose_messages_may_all_be_trimmed_is_reported_and_not_guessed_about(store, tmp_path):
-    store.run("import", write(tmp_path / "in.jsonl", long_line(150)))
+    store.run("create", "u", "--session-id", "long")
+    store.ask(lambda manager: manager.add_messages("long", long_line(150)["messages"]))
     file = write(tmp_path / "other.jsonl", GOOD % b"long")
     done = store.run("import", file)
     assert done.code == 1
@@ -346,18 +402,19 @@ def test_a_line_whose_messages_may_all_be_trimmed_is_reported_and_not_guessed_ab
     assert store.count_messages("long") == 150
 
 
-def test_an_import_that_was_killed_goes_on_where_it_was_killed(store, tmp_path):
-    file = write(tmp_path / "in.jsonl", *(GOOD % b"s%d" % i for i in range(20)), long_line(20_000))
+def test_an_import_that_was_killed_goes_on_where_it_was_killed(store, tmp_path, monkeypatch):
+    monkeypatch.setenv("MAX_MESSAGE_HISTORY", "10000")
+    file = write(tmp_path / "in.jsonl", *(GOOD % b"s%d" % i for i in range(20)), long_line(10_000))
     process = store.start("import", file)
     store.wait_for_messages("long", 1000)
     process.kill()
     process.communicate()
     before = store.count_messages("long")
-    assert 1000 <= before < 20_000
+    assert 1000 <= before < 10_000
     again = store.run("import", file, "--json").json
-    assert store.count_messages("long") == 20_000
+    assert store.count_messages("long") == 10_000
     assert again["duplicates"] == before + 20
-    assert [message.text for message in store.history("long")] == [f"message {i}" for i in range(19_901, 20_001)]
+    assert [message.text for message in store.history("long")] == [f"message {i}" for i in range(1, 10_001)]
 
 
 @pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
@@ -396,17 +453,18 @@ def test_an_import_from_a_named_pipe_waits_for_its_writer(store, tmp_path):
     assert (process.returncode, json.loads(out)["sessionsCreated"]) == (0, 1)
 
 
-def test_a_store_that_fails_stops_the_import_and_says_how_far_it_came(store, tmp_path):
+def test_a_store_that_fails_stops_the_import_and_says_how_far_it_came(store, tmp_path, monkeypatch):
+    monkeypatch.setenv("MAX_MESSAGE_HISTORY", "2000")
     store.run("create", "u", "--session-id", "s1")
     with sqlite3.connect(store.path) as db:
         db.execute(
-            "CREATE TRIGGER full BEFORE INSERT ON messages WHEN NEW.seq > 300 BEGIN SELECT RAISE(ABORT, 'full'); END"
+            "CREATE TRIGGER full BEFORE INSERT ON messages WHEN NEW.seq > 1200 BEGIN SELECT RAISE(ABORT, 'full'); END"
         )
     db.close()
-    file = write(tmp_path / "in.jsonl", GOOD % b"s1", b"{", long_line(1000))
+    file = write(tmp_path / "in.jsonl", GOOD % b"s1", b"{", long_line(1500))
     failed = store.run("import", file)
     assert failed.code == 5
-    assert "messages stored          301" in failed.out
+    assert "messages stored          1001" in failed.out
     bad, stopped, error, _ = failed.err.splitlines()
     assert bad.startswith("error: line 2: ")
     assert stopped == "stopped after 2 lines; run it again: nothing is stored twice"
@@ -522,7 +580,7 @@ def test_an_export_that_fails_leaves_the_old_file_and_no_half_one(store, tmp_pat
     for i in range(40):
         store.run("create", "u", "--session-id", f"s{i}")
     with sqlite3.connect(store.path) as db:
-        db.execute("UPDATE sessions SET created_at = 'broken' WHERE session_id = 's9'")
+        db.execute("ALTER TABLE messages RENAME TO hidden")
     db.close()
     folder = tmp_path / "exports"
     folder.mkdir()
@@ -545,7 +603,7 @@ def test_an_export_to_what_is_no_file_is_an_error_that_names_it(store, tmp_path,
 
 def test_an_export_into_a_pipe_ends_when_its_reader_does(store, tmp_path):
     line = long_line(100)
-    line["messages"] = [{"from": "user", "text": "x" * 10_000}] * 1 + line["messages"]
+    line["messages"][0]["text"] = "x" * 10_000
     store.run("import", write(tmp_path / "in.jsonl", *(line | {"conversation": f"s{i}"} for i in range(50))))
     process = store.start("export")
     assert process.stdout.read(10) == b'{"conversa'

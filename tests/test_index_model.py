@@ -13,7 +13,7 @@ from typing import Any
 
 import pytest
 
-from chat_session.errors import SessionExists, SessionNotFound
+from chat_session.errors import SessionExists, SessionNotFound, StoreCorrupt
 from chat_session.session import Session
 from chat_session.storage.redis.cluster_index import ClusterIndex
 from chat_session.storage.redis.keys import Keys, due_member
@@ -353,3 +353,20 @@ TRIPLES = [(*writers, looker) for writers in itertools.combinations(WRITERS, 2) 
 @pytest.mark.parametrize("names", TRIPLES, ids="-".join)
 def test_three_calls_in_every_order_leave_exact_counts(names: tuple[str, ...]) -> None:
     assert search(("create",), names) > 0
+
+
+class DeafNodes(Nodes):
+    """They say yes to whatever changes an index, and do nothing."""
+
+    def _execute_on_set(self, name: bytes, key: bytes, rest: list[bytes]) -> Any:
+        return 1 if name in (b"ZADD", b"ZREM") else super()._execute_on_set(name, key, rest)
+
+
+@pytest.mark.parametrize("look", ["count", "sweep"])
+def test_a_look_at_entries_that_changes_nothing_ends_with_an_error_that_names_the_entry(look: str) -> None:
+    store, nodes = make_store(), DeafNodes()
+    run_alone(nodes, OPERATIONS["create"](store, FIRST))
+    nodes.sets[DUE] = {MEMBER: float(START - 1)}
+    with pytest.raises(StoreCorrupt, match=r"sessions:due:11 has the entry b's/u', which stays due") as caught:
+        run_alone(nodes, OPERATIONS[look](store, FIRST))
+    assert "doctor" in str(caught.value)

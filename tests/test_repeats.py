@@ -5,6 +5,7 @@ import pytest
 from chat_session import StoreUnavailable
 from chat_session.storage.redis import scripts
 from chat_session.storage.redis.keys import Keys
+from chat_session.storage.redis.tokens import Tokens
 
 NOW = "2026-01-31T08:00:00.000Z"
 
@@ -12,7 +13,7 @@ NOW = "2026-01-31T08:00:00.000Z"
 def switch(token: str) -> scripts.Call:
     keys = Keys().session("s")
     agent, facts = "human", {"now": NOW, "default_ttl": 600, "max_history": 100, "expect": None, "elements": []}
-    return scripts.switch_agent(keys, agent=agent, token=token, **facts)
+    return scripts.switch_agent(keys, agent=agent, token=token, settled=0, **facts)
 
 
 @pytest.mark.parametrize("calls", [40, 256])
@@ -23,7 +24,7 @@ async def test_switches_that_share_a_round_trip_and_are_repeated_together_count_
             for _ in range(2):
                 batch = client.pipeline(transaction=False)
                 for i in range(calls):
-                    batch.execute_command(*switch(f"token{i:03}").by_text())
+                    batch.execute_command(*switch(f"manager.{i}").by_text())
                 assert [reply[1] for reply in batch.execute()] == list(range(1, calls + 1))
         assert (await manager.get_session("s")).agent_epoch == calls
 
@@ -33,8 +34,30 @@ async def test_a_session_that_is_changed_too_often_says_so_and_nothing_is_writte
         await manager.create_session("u", session_id="s", ttl=600)
         with redis_place.server.client() as client:
             for i in range(256):
-                client.execute_command(*switch(f"token{i:03}").by_text())
+                client.execute_command(*switch(f"manager.{i}").by_text())
             before = client.hgetall("session:s:meta")
-            with pytest.raises(StoreUnavailable, match="256 times"):
+            with pytest.raises(StoreUnavailable, match="256 changes"):
                 await manager.switch_agent("s", "ai")
             assert client.hgetall("session:s:meta") == before
+
+
+async def test_a_manager_that_got_its_answers_may_switch_as_often_as_it_likes(redis_place) -> None:
+    async with redis_place.open() as manager:
+        await manager.create_session("u", session_id="s", ttl=600)
+        for i in range(600):
+            await manager.switch_agent("s", "human" if i % 2 else "ai")
+        with redis_place.server.client() as client:
+            assert client.hget("session:s:meta", "cs:done").count(b";") == 1
+        assert (await manager.get_session("s")).agent_epoch == 600
+
+
+async def test_calls_that_may_still_be_under_way_are_remembered_although_later_ones_were_answered() -> None:
+    tokens = Tokens()
+    first, second = tokens.take(), tokens.take()
+    tokens.settle(second)
+    assert tokens.take().settled == first.number
+    tokens.lose()
+    later = tokens.take()
+    assert later.text.partition(".")[0] != first.text.partition(".")[0]
+    tokens.settle(first)
+    assert tokens.take().settled == later.number

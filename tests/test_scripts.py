@@ -58,7 +58,7 @@ def test_a_script_touches_only_the_keys_it_declares_and_every_one_of_them(name: 
     for call in re.findall(r"(?:redis\.)?\bcall\(([^)]*)", body):
         command, *rest = (part.strip() for part in call.split(","))
         assert command == "'TIME'" or rest[0].startswith("KEYS[") or rest[0] == "key"  # a function's, given KEYS[…]
-    for arguments in re.findall(r"(?<!function )\b(?:set|expire|enter)\((.*)\)", body):
+    for arguments in re.findall(r"(?<!function )\b(?:set|expire|apply|find_place)\((.*)\)", body):
         assert "KEYS" in arguments
 
 

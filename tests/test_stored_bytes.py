@@ -122,7 +122,7 @@ async def test_what_stands_in_redis(redis_place) -> None:
             assert re.fullmatch(rb"2:[0-9a-f]{24}", ids[b"m1"])
             meta = client.hgetall("session:s:meta")
             assert re.fullmatch(rb"[A-Za-z0-9_-]{8}", meta[b"cs:created"])
-            assert re.fullmatch(rb"[A-Za-z0-9_-]{8} \d{13} 1 0;", meta[b"cs:done"])
+            assert re.fullmatch(rb"[A-Za-z0-9_-]{8}\.1 \d{13} 1 0;", meta[b"cs:done"])
             assert (meta[b"messageCount"], meta[b"agentEpoch"], meta[b"a"]) == (b"3", b"1", b"1")
             deadlines = {client.execute_command("PEXPIRETIME", key) for key in keys - {"user:u:sessions"}}
             assert len(deadlines) == 1
@@ -137,34 +137,21 @@ async def test_what_stands_in_redis(redis_place) -> None:
 async def test_the_remembered_calls_are_dropped_after_a_minute_and_only_then(redis_place) -> None:
     async with redis_place.open() as manager:
         await manager.create_session("u", session_id="s", ttl=600)
-        for i in range(60):
-            await manager.switch_agent("s", "human" if i % 2 else "ai")
         with redis_place.server.client() as client:
-            entries = client.hget("session:s:meta", "cs:done").decode().split(";")[:-1]
-            assert len(entries) == 60
-            aged = [f"{token} {int(at) - 60_000} {rest}" for token, at, rest in (e.split(" ", 2) for e in entries[:59])]
-            client.hset("session:s:meta", "cs:done", "".join(f"{entry};" for entry in [*aged, entries[59]]))
-            await manager.switch_agent("s", "ai")
-            assert client.hget("session:s:meta", "cs:done").decode().split(";")[0] == entries[59]
-            assert client.hget("session:s:meta", "cs:done").count(b";") == 2
+            seconds, microseconds = client.time()
+            now = seconds * 1000 + microseconds // 1000
+            aged = [f"anothers.{i} {now - 60_001} {i} 0;" for i in range(59)]
+            client.hset("session:s:meta", "cs:done", "".join([*aged, f"anothers.59 {now} 59 0;"]))
+            await manager.switch_agent("s", "human")
+            kept = client.hget("session:s:meta", "cs:done").decode().split(";")
+            assert kept[0] == f"anothers.59 {now} 59 0"
+            assert len(kept) == 3
 
 
 _ODD_VALUES = st.sampled_from(
     [
-        *(
-            b"null",
-            b"true",
-            b"0",
-            b"-1",
-            b"1e999",
-            b"1" * 5000,
-            b"[]",
-            b"{}",
-            b'""',
-            b'"\\ud800"',
-            b'"\xff"',
-            b'"user"',
-        ),
+        *(b"null", b"true", b"0", b"-1", b"1e999", b"1" * 5000, b"[]", b"{}"),
+        *(b'""', b'"\\ud800"', b'"\xff"', b'"user"'),
         *(b'"0001-01-01T00:00:00+05:00"', b'"9999-12-31T23:59:59-05:00"', b'"2026-01-31T08:00:00+24:00"', b'"x"'),
         *(b'"2026-01-31T08:00:00"', b'"2026-01-31"', b'"2026-W05-6"', b'"0000-00-00T00:00:00Z"', b"[" * 2000),
     ]

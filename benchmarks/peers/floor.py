@@ -56,8 +56,9 @@ class Floor(Peer):
                 (b"sessions:due:0", b"user:someone:sessions"),  # type: ignore[arg-type]
                 token=(token := uuid.uuid4().hex[:8]),
                 ttl=TTL,
-                member=f"{session}:someone".encode(),
+                member=f"{session}/someone".encode(),
                 session_id=session,
+                created_ms=1_800_000_000_000,
                 agent="ai",
                 fields={
                     "userId": b"someone",
@@ -68,7 +69,7 @@ class Floor(Peer):
                     "ttl": b"%d" % TTL,
                     "agentEpoch": b"0",
                     "messageCount": b"0",
-                    "epochTokens": token.encode(),
+                    "cs:created": token.encode(),
                     "name": b"Order 4711",
                 },
                 first_seq=1,

@@ -4,46 +4,92 @@
         session = manager.create_session("user123")
 
 One background thread runs one event loop, and every call goes through it to the one implementation.
-A manager may be used from any number of threads; their calls share round trips.
+A manager may be used from any number of threads; their calls share round trips. One that is still open when the
+interpreter exits is closed then.
 """
 
+import asyncio
+import atexit
 import os
-from collections.abc import Callable, Coroutine, Sequence
-from contextlib import ExitStack
+import threading
+import warnings
+from collections.abc import AsyncIterator, Callable, Coroutine, Iterator, Sequence
+from contextlib import suppress
 from functools import wraps
 from typing import Any, Concatenate, ParamSpec, Self, TypeVar
+from weakref import WeakSet
 
-from anyio.from_thread import BlockingPortal, start_blocking_portal
-
-from chat_session import cleanup, manager
-from chat_session.errors import ManagerClosed, UsedAfterFork
+from chat_session import cleanup, inspector, manager
+from chat_session.errors import InvalidInput, ManagerClosed, UsedAfterFork
 from chat_session.results import CleanupStatus
+from chat_session.settings import Settings
 from chat_session.storage.contract import SessionStore
 from chat_session.telemetry.hooks import Hooks
 
 P = ParamSpec("P")
 T = TypeVar("T")
 
+CHUNK = 500  # what an iterator takes from the event loop at a time
 
-class _Portal:
-    """An event loop in a thread of its own, and the one object that lives there."""
+
+class _LoopThread:
+    """An event loop in a thread of its own. A daemon, so that it does not keep the process alive."""
 
     def __init__(self) -> None:
         self._pid = os.getpid()
-        self._stack: ExitStack | None = ExitStack()
-        self._portal: BlockingPortal = self._stack.enter_context(start_blocking_portal("asyncio"))
+        self._loop = asyncio.new_event_loop()
+        self._ended = False
+        self._thread = threading.Thread(target=self._serve, name="chat-session", daemon=True)
+        self._thread.start()
 
-    def call(self, function: Callable[..., Any], *args: Any) -> Any:
-        if self._stack is None:
-            raise ManagerClosed
+    def _serve(self) -> None:
+        try:
+            self._loop.run_forever()
+        finally:
+            self._loop.close()
+
+    @property
+    def is_usable(self) -> bool:
+        return not self._ended and self._pid == os.getpid()
+
+    def call(self, function: Callable[..., Coroutine[Any, Any, T]], *args: Any) -> T:
+        """Run a coroutine function there; its answer. If the wait is interrupted, it is cancelled.
+
+        Raises ManagerClosed, UsedAfterFork.
+        """
         if self._pid != os.getpid():  # the thread did not come along
             raise UsedAfterFork
-        return self._portal.call(function, *args)
+        if threading.current_thread() is self._thread:
+            raise RuntimeError("a blocking manager cannot be called from its own event loop, as in a hook")
+        if self._ended:
+            raise ManagerClosed
+        answer = asyncio.run_coroutine_threadsafe(function(*args), self._loop)
+        try:
+            return answer.result()
+        except BaseException:
+            answer.cancel()
+            raise
 
-    def close(self) -> None:
-        if self._stack is not None:
-            stack, self._stack = self._stack, None
-            stack.close()
+    def end(self) -> None:
+        """Leave the loop; the thread ends."""
+        if not self._ended:
+            self._ended = True
+            self._loop.call_soon_threadsafe(self._loop.stop)
+
+    def join(self) -> None:
+        self._thread.join()
+
+    def end_after(self, last: Callable[[], Coroutine[Any, Any, None]]) -> None:
+        """Run this, then leave the loop. Nobody waits for it."""
+
+        async def run() -> None:
+            with suppress(Exception):
+                await last()
+            self._loop.stop()
+
+        if not self._ended:
+            self._ended = True
+            asyncio.run_coroutine_threadsafe(run(), self._loop)
 
 
 def _blocking(
@@ -56,45 +102,94 @@ def _blocking(
         async def run() -> T:
             return await method(self._inner, *args, **kwargs)
 
-        answer: T = self._portal.call(run)
-        return answer
+        return self._thread.call(run)  # type: ignore[no-any-return]  # of T
 
     return call
+
+
+def _iterating(method: Callable[Concatenate[Any, P], AsyncIterator[T]]) -> Callable[Concatenate[Any, P], Iterator[T]]:
+    """The same method as an iterator, which takes up to 500 items at a time."""
+
+    @wraps(method)
+    def iterate(self: Any, /, *args: P.args, **kwargs: P.kwargs) -> Iterator[T]:
+        items = method(self._inner, *args, **kwargs)
+
+        async def take() -> tuple[list[T], BaseException | None]:
+            taken: list[T] = []
+            try:
+                while len(taken) < CHUNK:
+                    taken.append(await anext(items))
+            except Exception as end:  # raised when the caller has had what came before
+                return taken, end
+            return taken, None
+
+        end = None
+        while end is None:
+            taken, end = self._thread.call(take)
+            yield from taken
+        if not isinstance(end, StopAsyncIteration):
+            raise end
+
+    return iterate
 
 
 class SessionManager:
     """``chat_session.SessionManager`` for synchronous code; each method promises what its namesake does."""
 
     def __init__(self, store: SessionStore | None = None, *, hooks: Sequence[Hooks] = (), **settings: Any) -> None:
-        """None: the store that the settings name. A redis client cannot be handed in: its loop is another."""
+        """None: the store that the settings name. Raises SettingsError; InvalidInput for a redis client."""
+        if store is not None and not isinstance(store, SessionStore):
+            allowed = (
+                "None or a SessionStore. A redis client cannot be used, because its connections belong to the event "
+                "loop that made them: give the address of its server to from_url"
+            )
+            raise InvalidInput("store", allowed, f"a {type(store).__module__}.{type(store).__qualname__}")
 
         async def make() -> manager.SessionManager:
             return manager.SessionManager(store, hooks=hooks, **settings)
 
-        self._portal = _Portal()
+        self._thread = _LoopThread()
         try:
-            self._inner: manager.SessionManager = self._portal.call(make)
+            self._inner = self._thread.call(make)
         except BaseException:
-            self._portal.close()
+            self._thread.end()
+            self._thread.join()
             raise
+        _open.add(self)
 
     @classmethod
     def from_url(cls, url: str, *, hooks: Sequence[Hooks] = (), **settings: Any) -> Self:
         return cls(hooks=hooks, chat_session_url=url, **settings)
 
+    @property
+    def settings(self) -> Settings:
+        return self._inner.settings
+
     def close(self) -> None:
-        """As the manager's ``close``; then the background thread ends. A second close is no error."""
-        try:
-            self._portal.call(self._inner.close)
-        except ManagerClosed:
+        """As the manager's ``close``; then the background thread ends. A second close is no error.
+
+        In a process that was forked from the one that made the manager it does nothing.
+        """
+        if not self._thread.is_usable:
             return
-        self._portal.close()
+        try:
+            self._thread.call(self._inner.close)
+        finally:
+            self._thread.end()
+            self._thread.join()
 
     def __enter__(self) -> Self:
         return self
 
     def __exit__(self, *exc_info: object) -> None:
         self.close()
+
+    def __del__(self) -> None:
+        """Dropped without being closed: say so, and close it in its own thread."""
+        thread: _LoopThread | None = getattr(self, "_thread", None)
+        if thread is not None and thread.is_usable:
+            warnings.warn(f"unclosed {self!r}", ResourceWarning, stacklevel=2, source=self)
+            thread.end_after(self._inner.close)
 
     create_session = _blocking(manager.SessionManager.create_session)
     get_session = _blocking(manager.SessionManager.get_session)
@@ -105,34 +200,69 @@ class SessionManager:
     add_message = _blocking(manager.SessionManager.add_message)
     add_messages = _blocking(manager.SessionManager.add_messages)
     get_history = _blocking(manager.SessionManager.get_history)
+    iter_history = _iterating(manager.SessionManager.iter_history)
     get_session_agent = _blocking(manager.SessionManager.get_session_agent)
     switch_agent = _blocking(manager.SessionManager.switch_agent)
     set_session_ttl = _blocking(manager.SessionManager.set_session_ttl)
     get_session_ttl = _blocking(manager.SessionManager.get_session_ttl)
     get_user_sessions = _blocking(manager.SessionManager.get_user_sessions)
+    list_user_sessions = _blocking(manager.SessionManager.list_user_sessions)
     get_active_sessions_count = _blocking(manager.SessionManager.get_active_sessions_count)
     cleanup_expired_sessions = _blocking(manager.SessionManager.cleanup_expired_sessions)
+    scan_sessions = _iterating(manager.SessionManager.scan_sessions)
+    restore_session = _blocking(manager.SessionManager.restore_session)
+    diagnose = _blocking(manager.SessionManager.diagnose)
+
+
+_open: WeakSet[SessionManager] = WeakSet()
+
+
+@atexit.register
+def _close_all() -> None:
+    """Those still open at the exit of the interpreter: later their threads would be stopped in the middle."""
+    for each in list(_open):
+        with suppress(Exception):
+            each.close()
+
+
+class Inspector:
+    """``chat_session.Inspector`` for synchronous code."""
+
+    def __init__(self, manager: SessionManager) -> None:
+        self._thread = manager._thread  # noqa: SLF001 - its other half
+        self._inner = inspector.Inspector(manager._inner)  # noqa: SLF001 - as above
+        self._manager = manager  # so that it stays open
+
+    list_sessions = _blocking(inspector.Inspector.list_sessions)
+    scan_sessions = _iterating(inspector.Inspector.scan_sessions)
 
 
 class SessionCleanup:
     """``chat_session.SessionCleanup`` for synchronous code; it runs in the manager's background thread."""
 
     def __init__(self, manager: SessionManager, interval: float | None = None) -> None:
-        async def make() -> cleanup.SessionCleanup:
-            return cleanup.SessionCleanup(manager._inner, interval)  # noqa: SLF001 - its other half
+        self._thread = manager._thread  # noqa: SLF001 - its other half
+        self._manager = manager  # so that it stays open
 
-        self._portal = manager._portal  # noqa: SLF001 - as above
-        self._inner: cleanup.SessionCleanup = self._portal.call(make)
+        async def make() -> cleanup.SessionCleanup:
+            return cleanup.SessionCleanup(manager._inner, interval)  # noqa: SLF001 - as above
+
+        self._inner = self._thread.call(make)
 
     def start(self) -> None:
-        self._portal.call(self._inner.start)
+        async def run() -> None:
+            self._inner.start()
+
+        self._thread.call(run)
 
     stop = _blocking(cleanup.SessionCleanup.stop)
     cleanup = _blocking(cleanup.SessionCleanup.cleanup)
 
     def get_status(self) -> CleanupStatus:
-        status: CleanupStatus = self._portal.call(self._inner.get_status)
-        return status
+        async def run() -> CleanupStatus:
+            return self._inner.get_status()
+
+        return self._thread.call(run)
 
     def __enter__(self) -> Self:
         self.start()

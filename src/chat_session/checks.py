@@ -88,6 +88,8 @@ def _reads_as_json(raw: bytes) -> bool:
 
 def check_metadata_size(metadata: Mapping[str, Any]) -> None:
     """At most 64 entries, and 64 KiB of names and of values as they are stored. Raises InvalidInput."""
+    if len(metadata) <= MAX_METADATA_ENTRIES and len(msgspec.json.encode(metadata)) <= MAX_JSON_BYTES:
+        return  # as it is stored it has fewer quotes, and never more bytes
     size = sum(len(name.encode()) + len(encode_value(value)) for name, value in metadata.items())
     refuse_large_metadata(len(metadata), size)
 

@@ -32,6 +32,9 @@ def now_ms() -> int:
 
 def to_ms(moment: datetime) -> int:
     """Milliseconds since 1970."""
+    ms, known, _ = _last
+    if moment is known:
+        return ms
     return (moment - EPOCH) // timedelta(milliseconds=1)
 
 

@@ -9,9 +9,10 @@ from chat_session.storage.contract import SessionStore
 from chat_session.telemetry.hooks import Hooks
 
 
-def open_store(client_or_store: Any, settings: Settings, hooks: Hooks) -> SessionStore:
+def open_store(client_or_store: Any, settings: Settings, hooks: Hooks, *, must_exist: bool = False) -> SessionStore:
     """A store as it is; a redis.asyncio client as a store that leaves it open; None: what the settings name.
 
+    ``must_exist``: an SQLite file that is missing is an error of the first call and is not created.
     Nothing is connected before the first call. Raises SettingsError, InvalidInput.
     """
     if isinstance(client_or_store, SessionStore):
@@ -20,7 +21,7 @@ def open_store(client_or_store: Any, settings: Settings, hooks: Hooks) -> Sessio
     if client_or_store is None and scheme == "sqlite" and separator:
         from chat_session.storage.sqlite import SqliteStore  # noqa: PLC0415 - a store is loaded when it is used
 
-        return SqliteStore.from_settings(settings)
+        return SqliteStore.from_settings(settings, must_exist=must_exist)
     if client_or_store is None and f"{scheme}://" not in SCHEMES:
         raise SettingsError("CHAT_SESSION_URL", f"The URL must begin with one of {' '.join(SCHEMES)}")
     from chat_session.storage.redis import RedisStore  # noqa: PLC0415 - as above

@@ -5,6 +5,7 @@ import contextlib
 import os
 import time
 import uuid
+import warnings
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from types import EllipsisType
 from typing import TYPE_CHECKING, Any, ParamSpec, Self, TypeVar
@@ -108,6 +109,11 @@ class SessionManager:
 
     async def __aexit__(self, *exc_info: object) -> None:
         await self.close()
+
+    def __del__(self) -> None:
+        """Dropped without being closed: say so, as files do, once it may have something open."""
+        if not getattr(self, "_closed", True) and self._loop is not None and self._pid == os.getpid():
+            warnings.warn(f"unclosed {self!r}", ResourceWarning, stacklevel=2, source=self)
 
     async def close(self) -> None:
         """Stop the cleanups, let calls in flight finish for up to 5 s, close what the manager opened.

@@ -9,7 +9,7 @@ Exit codes, for scripts:
     3        no such session
     4        conflict: the session exists, the agent was switched, a message id has other content
     5        the store failed
-    130/143  ended by SIGINT or SIGTERM, after closing the store
+    130/143  ended by SIGINT or SIGTERM, after closing the store; cleanup --every ends with 0 on SIGTERM
 """
 
 import sys

@@ -14,7 +14,7 @@ from chat_session.cli.failures import USAGE, report, say_failure
 from chat_session.cli.messages import history, say, switch
 from chat_session.cli.migrating import migrate
 from chat_session.cli.output import OUT, warnings_shown
-from chat_session.cli.sessions import count, create, delete, extend, list_sessions, show, ttl
+from chat_session.cli.sessions import count, create, delete, extend, list_sessions, show, ttl, update
 from chat_session.cli.transfer import export, import_
 from chat_session.errors import ChatSessionError
 
@@ -39,6 +39,7 @@ _COMMANDS: dict[str, Callable[..., int]] = {
     "switch": switch,
     "ttl": ttl,
     "extend": extend,
+    "update": update,
     "delete": delete,
     "list": list_sessions,
     "count": count,

@@ -1,6 +1,7 @@
 """The command cleanup: once, or until it is told to stop."""
 
 import asyncio
+from signal import SIGTERM
 from typing import Annotated, Any
 
 import typer
@@ -13,6 +14,8 @@ from chat_session.clock import now, to_iso
 from chat_session.manager import SessionManager
 from chat_session.telemetry.hooks import Hooks
 
+ENDED_BY_SIGTERM = 128 + SIGTERM
+
 
 def cleanup(
     every: Annotated[
@@ -23,13 +26,15 @@ def cleanup(
 ) -> int:
     """Remove what dead sessions left in the indexes.
 
-    With --every and --json each run prints a JSON document of its own.
+    With --every and --json each run prints one line, a JSON document of its own. SIGTERM ends it with
+    exit code 0.
     """
     output = Output(json)
     if every is None:
-        return run_on_store(url, lambda manager: _clean_once(manager, output))
+        return run_on_store(url, lambda manager: _clean_once(manager, output), create=True)
     runs = _Runs()
-    return run_on_store(url, lambda manager: _clean_on(manager, every, runs, output), [runs])
+    ended = run_on_store(url, lambda manager: _clean_on(manager, every, runs, output), [runs], create=True)
+    return 0 if ended == ENDED_BY_SIGTERM else ended
 
 
 async def _clean_once(manager: SessionManager, output: Output) -> int:
@@ -45,7 +50,7 @@ async def _clean_on(manager: SessionManager, every: float, runs: "_Runs", output
         while True:
             run = await runs.ended.get()
             shown = f"{run['at']}  {run['cleanedCount']} dead sessions removed in {run['seconds']} s ({run['outcome']})"
-            output.answer(run, visible(shown))
+            output.answer(run, visible(shown), compact=True)
 
 
 class _Runs(Hooks):

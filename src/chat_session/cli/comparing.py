@@ -36,11 +36,12 @@ class Deadline(NamedTuple):
 
 
 class Whole(NamedTuple):
-    """All there is of a session, at one moment."""
+    """All there is of a session, at one moment, except the ``dropped`` oldest messages."""
 
     session: Session
     history: Sequence[Message]
     deadline: Deadline
+    dropped: int = 0
 
 
 class Unmovable(Exception):

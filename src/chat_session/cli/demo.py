@@ -38,7 +38,7 @@ def demo(url: Url = None, json: Json = False) -> int:
             output.answer({"url": describe_store(manager.settings), "steps": story.steps}, "")
         return 0
 
-    return run_on_store(url, work)
+    return run_on_store(url, work, create=True)
 
 
 class _Story:
@@ -88,7 +88,7 @@ class _Story:
         self._step(f"sessions that live in this store: {active}", active)
         sessions = await self._manager.get_user_sessions(session.user_id)
         self._step(f"sessions of {session.user_id}: {len(sessions)}", [each.to_dict() for each in sessions])
-        self._output.tell(sessions_table(sessions))
+        self._output.tell(sessions_table(sessions, session.user_id))
         left = await self._manager.get_session_ttl(session.session_id)
         self._step(f"left to live, slid by every message: {duration(None if left < 0 else left)}", left)
 

@@ -6,53 +6,84 @@ import gzip
 import os
 import sys
 import tempfile
-from collections.abc import AsyncGenerator, Iterator
-from contextlib import contextmanager
+from collections.abc import AsyncGenerator, Iterator, Sequence
+from contextlib import aclosing, contextmanager
 from pathlib import Path
-from typing import IO, cast
+from typing import IO, NamedTuple, cast
 
 from chat_session.cli.transcripts import write_transcript
+from chat_session.errors import StoreCorrupt
+from chat_session.inspector import Inspector
 from chat_session.manager import SessionManager
 from chat_session.message import MAX_LIMIT
 from chat_session.session import Session
 
 _READS = 16  # histories read together: at most 16 of 100 messages of 256 KiB are held
+_PAGE = 500  # of a user's sessions
 _PIPE_BYTES = 4096  # what a pipe that is ready takes without making us wait: PIPE_BUF
 
 
-async def export_lines(manager: SessionManager, user: str | None) -> AsyncGenerator[tuple[bytes, int]]:
-    """A line for every living session, or for those of ``user``, with the number of its messages."""
+class Exported(NamedTuple):
+    """The line of a session, and how many messages are in it."""
+
+    line: bytes
+    messages: int
+
+
+async def export_lines(manager: SessionManager, user: str | None) -> AsyncGenerator[Exported | StoreCorrupt]:
+    """A line for every living session, or for those of ``user``; the error of one that cannot be read."""
     batch: list[Session] = []
-    async for session in each_once(manager, user):
-        batch.append(session)
-        if len(batch) == _READS:
-            for line in await asyncio.gather(*(_export(manager, each) for each in batch)):
-                if line is not None:
-                    yield line
-            batch.clear()
-    for line in await asyncio.gather(*(_export(manager, each) for each in batch)):
-        if line is not None:
-            yield line
+    async with aclosing(each_once(manager, user)) as found:
+        async for session in found:
+            if isinstance(session, StoreCorrupt):
+                yield session
+                continue
+            batch.append(session)
+            if len(batch) == _READS:
+                for exported in await _export_together(manager, batch):
+                    yield exported
+                batch.clear()
+    for exported in await _export_together(manager, batch):
+        yield exported
 
 
-async def each_once(manager: SessionManager, user: str | None = None) -> AsyncGenerator[Session]:
-    """Every living session, or those of ``user``."""
-    if user is not None:
-        for session in await manager.get_user_sessions(user):
-            yield session
-        return
+async def each_once(manager: SessionManager, user: str | None = None) -> AsyncGenerator[Session | StoreCorrupt]:
+    """Every living session, or those of ``user``; the error of one that cannot be read."""
     seen: set[str] = set()  # a scan may give a session twice; 150 MB at a million sessions
-    async for session in manager.scan_sessions():
-        if session.session_id not in seen:
-            seen.add(session.session_id)
+    scan = Inspector(manager).scan_sessions() if user is None else _each_of(manager, user)
+    async for found in scan:
+        name = found.key if isinstance(found, StoreCorrupt) else found.session_id
+        if name not in seen:
+            seen.add(name)
+            yield found
+
+
+async def _each_of(manager: SessionManager, user: str) -> AsyncGenerator[Session | StoreCorrupt]:
+    cursor: str | None = None
+    while True:
+        page = await manager.list_user_sessions(user, limit=_PAGE, cursor=cursor)
+        for session in page.sessions:
             yield session
+        for damage in page.damaged:
+            yield damage
+        cursor = page.cursor
+        if cursor is None:
+            return
 
 
-async def _export(manager: SessionManager, session: Session) -> tuple[bytes, int] | None:
-    history = await manager.get_history(session.session_id, MAX_LIMIT)
-    if not history and session.message_count and not await manager.is_session_active(session.session_id):
-        return None  # it died since the scan saw it
-    return write_transcript(session, history), len(history)
+async def _export_together(manager: SessionManager, sessions: Sequence[Session]) -> list[Exported | StoreCorrupt]:
+    lines = await asyncio.gather(*(_export(manager, session) for session in sessions))
+    return [line for line in lines if line is not None]
+
+
+async def _export(manager: SessionManager, session: Session) -> Exported | StoreCorrupt | None:
+    try:
+        history = await manager.get_history(session.session_id, MAX_LIMIT)
+        if not history and session.message_count and not await manager.is_session_active(session.session_id):
+            return None  # it died since the scan saw it
+    except StoreCorrupt as damage:
+        return damage
+    return Exported(write_transcript(session, history), len(history))
 
 
 @contextmanager

@@ -9,7 +9,7 @@ import msgspec
 from chat_session.cli.lines import DamagedFile, Line
 from chat_session.cli.runner import task_group
 from chat_session.cli.transcripts import Entry, Transcript, read_transcript
-from chat_session.errors import Conflict, InvalidInput, MessageConflict, SessionExists, SessionNotFound
+from chat_session.errors import Conflict, InvalidInput, MessageConflict, SessionExists, SessionNotFound, StoreCorrupt
 from chat_session.manager import SessionManager
 from chat_session.message import MAX_LIMIT, Message
 from chat_session.session import Session
@@ -17,19 +17,34 @@ from chat_session.session import Session
 SLOTS = 16  # sessions under way: a round trip to Redis is then shared by 16 scripts
 _SLOT_BYTES = 4 * 1024 * 1024  # a longer line takes a slot for each: at most 64 MiB of lines are held
 _CALL_MESSAGES = 1000
+SHOWN_LINES = 20  # bad lines that are reported one by one
 
 Report = Callable[[int, str], None]
 
 
 class Tally(msgspec.Struct, rename="camel"):
-    """What an import did so far. ``duplicates``: messages that were stored before."""
+    """What an import did so far.
+
+    ``duplicates``: messages that were stored before; ``messages_dropped``: the oldest, for MAX_MESSAGE_HISTORY.
+    """
 
     lines: int = 0
     sessions_created: int = 0
     sessions_existing: int = 0
     messages_stored: int = 0
     duplicates: int = 0
+    messages_dropped: int = 0
     bad_lines: int = 0
+
+
+class TooMany(Exception):
+    """A session would hold more messages than the store retains."""
+
+    def __init__(self, messages: int, bound: int) -> None:
+        super().__init__(
+            f"the session would hold {messages} messages, but MAX_MESSAGE_HISTORY is {bound}. "
+            "Raise it, or pass --trim to drop the oldest messages"
+        )
 
 
 class Importer:
@@ -49,16 +64,19 @@ class Importer:
     case nobody can tell whether they were stored once: the line is reported and nothing is added,
     for a guess would lose messages or double them.
 
-    Two imports of one file at once are safe for sessions up to MAX_MESSAGE_HISTORY messages.
+    A line whose session would hold more than MAX_MESSAGE_HISTORY messages is reported and nothing of it
+    is stored; with ``trim`` the oldest messages are dropped and counted.
     """
 
     def __init__(
-        self, manager: SessionManager, *, user: str | None, ttl: int | EllipsisType | None, report: Report
+        self, manager: SessionManager, *, user: str | None, ttl: int | EllipsisType | None, trim: bool, report: Report
     ) -> None:
         self.tally = Tally()
         self._manager = manager
         self._user = user
         self._ttl = ttl
+        self._trim = trim
+        self._bound = manager.settings.max_message_history
         self._report = report
         self._slots = asyncio.Semaphore(SLOTS)
         self._under_way: dict[str, asyncio.Task[None]] = {}
@@ -101,17 +119,29 @@ class Importer:
         if earlier is not None:
             await asyncio.wait([earlier])
         try:
-            await self._append(transcript.session_id, await self._open(transcript))
-        except (InvalidInput, Conflict, SessionNotFound) as error:
+            fitting = self._fit(transcript)
+            await self._append(transcript.session_id, await self._open(fitting))
+        except (InvalidInput, Conflict, SessionNotFound, StoreCorrupt, TooMany) as error:
             self._refuse(number, str(error))
         else:
             self.tally.duplicates += transcript.repeated
+            self.tally.messages_dropped += len(transcript.entries) - len(fitting.entries)
             self.tally.lines += 1
 
     def _refuse(self, number: int, reason: str) -> None:
         self.tally.lines += 1
         self.tally.bad_lines += 1
-        self._report(number, reason)
+        if self.tally.bad_lines <= SHOWN_LINES:
+            self._report(number, reason)
+
+    def _fit(self, transcript: Transcript) -> Transcript:
+        """The line as it can be stored. Raises TooMany."""
+        held = len(transcript.entries)
+        if held <= self._bound:
+            return transcript
+        if not self._trim:
+            raise TooMany(held, self._bound)
+        return msgspec.structs.replace(transcript, entries=transcript.entries[-self._bound :])
 
     async def _open(self, transcript: Transcript) -> Sequence[Entry]:
         """Make the session, or find it; the entries to be sent."""
@@ -127,7 +157,12 @@ class Importer:
             return missing
         if stored.user_id != transcript.user_id:
             raise InvalidInput("user", f"that of the stored session, {stored.user_id!r}", repr(transcript.user_id))
-        missing = _find_missing(transcript, stored, await manager.get_history(session_id, MAX_LIMIT))
+        history = await manager.get_history(session_id, MAX_LIMIT)
+        missing = _find_missing(transcript, stored, history)
+        surplus = len(history) + len(missing) - self._bound if missing else 0
+        if surplus > 0 and not self._trim:
+            raise TooMany(len(history) + len(missing), self._bound)
+        self.tally.messages_dropped += max(0, surplus)
         self.tally.sessions_existing += 1
         self.tally.duplicates += len(transcript.entries) - len(missing)
         return missing
@@ -139,16 +174,14 @@ class Importer:
             user_id, metadata, session_id = transcript.user_id, transcript.metadata, transcript.session_id
             await manager.create_session(user_id, metadata, session_id=session_id, ttl=self._ttl)
             return entries
-        retained = entries[-manager.settings.max_message_history :]
-        await manager.restore_session(transcript.restored, [entry.sent for entry in retained])
+        await manager.restore_session(transcript.restored, [entry.sent for entry in entries])
         self.tally.messages_stored += len(entries)
         return ()
 
     async def _append(self, session_id: str, entries: Sequence[Entry]) -> None:
-        """In calls no longer than the history, so that the end of each is retained for the next run to find."""
-        step = min(_CALL_MESSAGES, self._manager.settings.max_message_history)
-        for start in range(0, len(entries), step):
-            results = await self._manager.add_messages(session_id, [e.sent for e in entries[start : start + step]])
+        for start in range(0, len(entries), _CALL_MESSAGES):
+            sent = [entry.sent for entry in entries[start : start + _CALL_MESSAGES]]
+            results = await self._manager.add_messages(session_id, sent)
             known = sum(result.duplicate for result in results)
             self.tally.duplicates += known
             self.tally.messages_stored += len(results) - known

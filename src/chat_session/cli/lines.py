@@ -10,7 +10,10 @@ from contextlib import suppress
 from types import TracebackType
 from typing import NamedTuple, Self
 
+from chat_session.errors import InvalidInput
+
 MAX_LINE_BYTES = 64 * 1024 * 1024  # a session of 10,000 messages of 6 KiB
+MAX_TEXT_BYTES = 64 * 1024 * 1024  # what MAX_MESSAGE_BYTES may be at most
 _PIECE = 256 * 1024
 _GZIP = b"\x1f\x8b"
 _GZIP_FORMAT = 31  # zlib's window bits for it
@@ -68,6 +71,20 @@ class Source:
                 piece = os.read(self._fd, _PIECE)
                 self.position += len(piece)
                 return piece
+
+
+async def read_text(source: Source) -> str:
+    """All of it, without the line break at its end. Raises InvalidInput for what is no text or no message's."""
+    pieces = []
+    while (piece := await source.read()) and source.position <= MAX_TEXT_BYTES:
+        pieces.append(piece)
+    if piece:
+        raise InvalidInput("text", f"at most {MAX_TEXT_BYTES:,} bytes", "more")
+    try:
+        text = b"".join(pieces).decode()
+    except UnicodeDecodeError as error:
+        raise InvalidInput("text", "UTF-8", f"another byte at position {error.start:,}") from None
+    return text.removesuffix("\r\n" if text.endswith("\r\n") else "\n")
 
 
 async def read_lines(source: Source) -> AsyncGenerator[Line]:

@@ -4,6 +4,7 @@ from typing import Annotated, Any, cast
 
 import typer
 
+from chat_session.cli.lines import Source, read_text
 from chat_session.cli.opening import run_on_store
 from chat_session.cli.options import Json, SessionId, Url, read_number
 from chat_session.cli.output import Output, visible
@@ -36,7 +37,9 @@ def history(
 
 def say(
     session: SessionId,
-    text: Annotated[str, typer.Argument(metavar="TEXT", help="What is said.", show_default=False)],
+    text: Annotated[
+        str, typer.Argument(metavar="TEXT", help="What is said; - reads standard input.", show_default=False)
+    ],
     sender: Annotated[
         str, typer.Option("--from", metavar="SENDER", help="user, assistant, system, tool or operator.")
     ] = "user",
@@ -50,9 +53,10 @@ def say(
     json: Json = False,
 ) -> int:
     """Append a message to a session."""
-    message: dict[str, Any] = {"from": sender, "text": text, "id": message_id}
 
     async def work(manager: SessionManager) -> int:
+        said = await read_text(Source("-")) if text == "-" else text
+        message: dict[str, Any] = {"from": sender, "text": said, "id": message_id}
         result = await manager.add_message(session, message, epoch=epoch)
         known = " (it was stored before)" if result.duplicate else ""
         shown = visible(f"message {result.seq} of session {session}: id {result.message_id}{known}")

@@ -13,13 +13,13 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 
 from chat_session.cli.comparing import TOLERANCE, Unmovable, Whole, compare, find_progress, read_whole
 from chat_session.cli.exporting import each_once
-from chat_session.cli.failures import PARTLY
-from chat_session.cli.opening import describe_store
-from chat_session.cli.options import Json, Layout, Prefix
+from chat_session.cli.failures import PARTLY, report
+from chat_session.cli.opening import describe_store, open_manager
+from chat_session.cli.options import Json, Layout, Prefix, Trim
 from chat_session.cli.output import ERR, Output, visible
 from chat_session.cli.runner import run, task_group
 from chat_session.cli.tables import facts_table, make_table
-from chat_session.errors import InvalidInput, SessionExists, SettingsError, StoreError
+from chat_session.errors import InvalidInput, SessionExists, SettingsError, StoreCorrupt, StoreError
 from chat_session.manager import SessionManager
 from chat_session.message import check_messages
 from chat_session.session import Session, check_ttl
@@ -27,7 +27,7 @@ from chat_session.session import Session, check_ttl
 SLOTS = 16  # sessions under way: their round trips are shared, and no more than 16 histories are held
 _ANY_TEXT = 64 * 1024 * 1024  # a text that stands in one store is not too long for the other
 
-Work = Callable[[Session], Awaitable[None]]
+Work = Callable[[Session | StoreCorrupt], Awaitable[None]]
 
 
 def migrate(
@@ -37,6 +37,7 @@ def migrate(
     to_prefix: Prefix = None,
     from_layout: Layout = None,
     to_layout: Layout = None,
+    trim: Trim = False,
     json: Json = False,
 ) -> int:
     """Copy every living session to another store, and compare.
@@ -46,17 +47,19 @@ def migrate(
 
     Run again, also after it was stopped or killed, it leaves what is equal, replaces what has changed
     in the source since, and leaves and reports what has changed in the target. At the end each session
-    of the source is compared with the target's: exit code 1 if any differs.
+    of the source is compared with the target's: exit code 1 if any differs or cannot be read. A session
+    that holds more than MAX_MESSAGE_HISTORY messages is not copied, unless --trim is given.
     """
     read_with, write_with = _names(from_prefix, from_layout), _names(to_prefix, to_layout)
 
     async def work() -> int:
         async with (
-            SessionManager.from_url(source, **read_with) as origin,
+            open_manager(chat_session_url=source, must_exist=True, **read_with) as origin,
             SessionManager.from_url(target, **write_with, max_message_bytes=_ANY_TEXT) as goal,
         ):
+            total = await origin.get_active_sessions_count()  # before anything is written to the target
             await _refuse_one_store(source, _names(from_prefix, to_layout), goal)
-            return await _migrate(Migration(origin, goal), Output(json))
+            return await _migrate(Migration(origin, goal, trim=trim), total, Output(json))
 
     return run(work())
 
@@ -69,7 +72,10 @@ class Difference(msgspec.Struct, frozen=True, rename="camel"):
 
 
 class Tally(msgspec.Struct, rename="camel"):
-    """What a migration did so far. ``kept``: left as they were, for the target's changes or a limit."""
+    """What a migration did so far.
+
+    ``kept``: left as they were, for the target's changes or a limit; ``messages_dropped``: by --trim.
+    """
 
     sessions: int = 0
     copied: int = 0
@@ -77,42 +83,58 @@ class Tally(msgspec.Struct, rename="camel"):
     unchanged: int = 0
     kept: int = 0
     messages: int = 0
+    messages_dropped: int = 0
     verified: int = 0
 
 
 class Migration:
     """Copies a session in one atomic step, so that a stop at any moment leaves whole sessions.
 
-    To replace one takes two steps. Between them the target lacks it; a signal waits for the second,
-    and after kill -9 the next run copies it. Nobody else should write to the target meanwhile.
+    To replace one takes two steps. Between them the target lacks it. A signal waits for the second where the
+    target answers at once; otherwise, as after kill -9, the next run copies it. Nobody else should write to
+    the target meanwhile.
 
     What has changed is told by last activity, message count and epoch, which only ever grow: where
     the source's are ahead, or only metadata and lifetime differ, the source's session replaces the
     target's; where the target's are ahead in anything, it stays.
+
+    A session that cannot be read on either side is left as it is, and its error kept in ``damaged``.
     """
 
-    def __init__(self, source: SessionManager, target: SessionManager) -> None:
+    def __init__(self, source: SessionManager, target: SessionManager, *, trim: bool = False) -> None:
         self.tally = Tally()
+        self.damaged: dict[str, StoreCorrupt] = {}
+        self._bound = target.settings.max_message_history
+        self._trim = trim
         self.differences: dict[str, str] = {}
         self.source, self.target = source, target
         self._kept: dict[str, str] = {}
 
-    async def copy(self, seen: Session) -> None:
+    async def copy(self, seen: Session | StoreCorrupt) -> None:
         """Bring one session of the source to the target, if it is to be brought. Raises StoreError."""
         self.tally.sessions += 1
+        if isinstance(seen, StoreCorrupt):
+            self.damaged[seen.key] = seen
+            return
         try:
             await self._copy(seen)
+        except StoreCorrupt as damage:
+            self.damaged[damage.key] = damage.with_traceback(None)
         except (Unmovable, InvalidInput, SessionExists) as refusal:
             self.tally.kept += 1
             self._kept[seen.session_id] = str(refusal)
 
-    async def verify(self, seen: Session) -> None:
+    async def verify(self, seen: Session | StoreCorrupt) -> None:
         """Compare one session of the source with the target's. Raises StoreError."""
+        if isinstance(seen, StoreCorrupt):
+            self.damaged[seen.key] = seen
+            return
         session_id = seen.session_id
         try:
-            ours, theirs = await asyncio.gather(
-                read_whole(self.source, session_id), read_whole(self.target, session_id)
-            )
+            ours, theirs = await asyncio.gather(self._read_source(session_id), read_whole(self.target, session_id))
+        except StoreCorrupt as damage:
+            self.damaged[damage.key] = damage.with_traceback(None)
+            return
         except Unmovable as restless:
             self.differences[session_id] = str(restless)
             return
@@ -128,7 +150,7 @@ class Migration:
             self.tally.verified += 1
 
     async def _copy(self, seen: Session) -> None:
-        ours = await read_whole(self.source, seen.session_id, seen)
+        ours = await self._read_source(seen.session_id, seen)
         if ours is None:
             return  # it died since it was seen
         theirs = await read_whole(self.target, seen.session_id)
@@ -145,12 +167,22 @@ class Migration:
             await _finish(self._replace(ours))
             self.tally.replaced += 1
         self.tally.messages += len(ours.history)
+        self.tally.messages_dropped += ours.dropped
+
+    async def _read_source(self, session_id: str, seen: Session | None = None) -> Whole | None:
+        """The session as the target is to have it."""
+        ours = await read_whole(self.source, session_id, seen)
+        surplus = len(ours.history) - self._bound if ours else 0
+        if ours is None or surplus <= 0 or not self._trim:
+            return ours
+        return ours._replace(history=ours.history[surplus:], dropped=surplus)
 
     def _check(self, ours: Whole) -> None:
         """Raise what restore_session would, and more, before anything is deleted or stored."""
-        held, bound = len(ours.history), self.target.settings.max_message_history
-        if held > bound:
-            raise Unmovable(f"holds {held} messages, over MAX_MESSAGE_HISTORY={bound}; raise it and run again")
+        held = len(ours.history)
+        if held > self._bound:
+            reason = f"holds {held} messages, but MAX_MESSAGE_HISTORY is {self._bound}."
+            raise Unmovable(f"{reason} Raise it, or pass --trim to drop the oldest messages")
         Session.from_dict(ours.session.to_dict())
         check_ttl(ours.deadline.left())
         if ours.history:
@@ -176,7 +208,7 @@ async def _refuse_one_store(source: str, names: Mapping[str, Any], target: Sessi
     one = False
     try:
         with suppress(SettingsError):  # a plain layout on a cluster: then the target is another store
-            async with SessionManager.from_url(source, **names) as mirror:
+            async with open_manager(chat_session_url=source, must_exist=True, **names) as mirror:
                 one = await mirror.is_session_active(probe.session_id)
     finally:
         await target.delete_session(probe.session_id)
@@ -185,11 +217,10 @@ async def _refuse_one_store(source: str, names: Mapping[str, Any], target: Sessi
         raise InvalidInput("--to", allowed, describe_store(target.settings))
 
 
-async def _migrate(migration: Migration, output: Output) -> int:
+async def _migrate(migration: Migration, total: int, output: Output) -> int:
     started = time.perf_counter()
     try:
         with _progress() as progress:
-            total = await migration.source.get_active_sessions_count()
             for name, work in (("copying", migration.copy), ("comparing", migration.verify)):
                 await _for_each_session(migration.source, _counted(work, progress, name, total))
     except (StoreError, asyncio.CancelledError):
@@ -197,14 +228,14 @@ async def _migrate(migration: Migration, output: Output) -> int:
         output.note(f"stopped after {migration.tally.sessions} sessions; run it again: what is equal is left")
         raise
     _summarize(migration, time.perf_counter() - started, output)
-    return PARTLY if migration.differences else 0
+    return PARTLY if migration.differences or migration.damaged else 0
 
 
 async def _for_each_session(manager: SessionManager, work: Work) -> None:
     """Do ``work`` on every living session, several side by side. Raises what the first to fail raises."""
     slots = asyncio.Semaphore(SLOTS)
 
-    async def work_on(session: Session) -> None:
+    async def work_on(session: Session | StoreCorrupt) -> None:
         try:
             await work(session)
         finally:
@@ -235,7 +266,7 @@ def _names(prefix: str | None, layout: str | None) -> dict[str, Any]:
 def _counted(work: Work, progress: Progress, name: str, total: int) -> Work:
     task = progress.add_task(name, total=total, facts="")
 
-    async def counted(session: Session) -> None:
+    async def counted(session: Session | StoreCorrupt) -> None:
         await work(session)
         shown = progress.tasks[task]
         rate = f"{(shown.completed + 1) / shown.elapsed:.0f}/s" if shown.elapsed else ""
@@ -262,7 +293,9 @@ def _summarize(migration: Migration, seconds: float, output: Output) -> None:
         "replaced, changed in the source": tally["replaced"],
         "equal already": tally["unchanged"],
         "not copied": tally["kept"],
+        "cannot be read": len(migration.damaged),
         "messages copied": tally["messages"],
+        "messages dropped": tally["messagesDropped"],
         "equal at the end": tally["verified"],
         "different at the end": len(differences),
         "seconds": speed["seconds"],
@@ -274,4 +307,7 @@ def _summarize(migration: Migration, seconds: float, output: Output) -> None:
         for difference in differences:
             table.add_row(visible(difference.session_id), visible(difference.reason))
         shown = Group(shown, table)
-    output.answer(sides | tally | {"differences": differences} | speed, shown)
+    damaged = [{"key": error.key, "problem": error.problem} for error in migration.damaged.values()]
+    for error in migration.damaged.values():
+        report(error, json=output.json)
+    output.answer(sides | tally | {"differences": differences, "damaged": damaged} | speed, shown)

@@ -1,26 +1,39 @@
 """From ``--url`` or the environment to a manager, and back to words fit to be shown."""
 
 from collections.abc import Awaitable, Callable, Sequence
+from typing import Any
 
 from chat_session.cli.runner import run
+from chat_session.connect import open_store
 from chat_session.manager import SessionManager
 from chat_session.settings import Settings
-from chat_session.telemetry.hooks import Hooks
+from chat_session.telemetry.hooks import Hooks, combine
+from chat_session.telemetry.logging import LoggingHooks
 
 Work = Callable[[SessionManager], Awaitable[int]]
 
 _NAMING_A_STORE = frozenset(("chat_session_url", "redis_host", "redis_port", "redis_db", "redis_password"))
 
 
-def run_on_store(url: str | None, work: Work, hooks: Sequence[Hooks] = ()) -> int:
-    """Open the store, do ``work`` on it, close it; the exit code of ``work``. Without a URL: the settings' store."""
-    return run(_open_and_do(url, work, hooks))
+def run_on_store(url: str | None, work: Work, hooks: Sequence[Hooks] = (), *, create: bool = False) -> int:
+    """Open the store, do ``work`` on it, close it; the exit code of ``work``. Without a URL: the settings' store.
+
+    Only with ``create`` is a missing SQLite file made: else its name is mistyped.
+    """
+    return run(_open_and_do(url, work, hooks, must_exist=not create))
 
 
-async def _open_and_do(url: str | None, work: Work, hooks: Sequence[Hooks]) -> int:
-    opened = SessionManager(hooks=hooks) if url is None else SessionManager.from_url(url, hooks=hooks)
-    async with opened as manager:
+async def _open_and_do(url: str | None, work: Work, hooks: Sequence[Hooks], *, must_exist: bool) -> int:
+    given = {} if url is None else {"chat_session_url": url}
+    async with open_manager(hooks, must_exist=must_exist, **given) as manager:
         return await work(manager)
+
+
+def open_manager(hooks: Sequence[Hooks] = (), *, must_exist: bool, **settings: Any) -> SessionManager:
+    """A manager with these settings, on the store that they or the environment name."""
+    loaded = Settings.load(**settings)
+    store = open_store(None, loaded, combine([LoggingHooks(), *hooks]), must_exist=must_exist)
+    return SessionManager(store, hooks=hooks, **settings)
 
 
 def is_store_named() -> bool:

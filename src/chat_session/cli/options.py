@@ -21,6 +21,7 @@ Ttl = Annotated[
     str | None,
     typer.Option(metavar="SECONDS|never", help="How long a session lives. Left out: DEFAULT_SESSION_TTL."),
 ]
+Trim = Annotated[bool, typer.Option("--trim", help="Keep the newest MAX_MESSAGE_HISTORY messages of a longer session.")]
 Prefix = Annotated[str | None, typer.Option(metavar="PREFIX", help="Of its keys. Left out: KEY_PREFIX.")]
 Layout = Annotated[
     str | None,

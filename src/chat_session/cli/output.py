@@ -28,17 +28,17 @@ class Output(NamedTuple):
 
     json: bool
 
-    def answer(self, document: Any, shown: RenderableType) -> None:
-        """Print the answer: ``document`` as JSON in UTF-8, or ``shown``."""
+    def answer(self, document: Any, shown: RenderableType, *, compact: bool = False) -> None:
+        """Print the answer: ``document`` as JSON in UTF-8, with ``compact`` in one line, or ``shown``."""
         if self.json:
-            write_json(document)
+            write_json(document, indent=0 if compact else 2)
         else:
             OUT.print(shown)
 
     def tell(self, shown: RenderableType) -> None:
         """Say something to people on stdout; a program is told nothing."""
         if not self.json:
-            OUT.print(shown)
+            OUT.print(shown, soft_wrap=isinstance(shown, Text))  # what is to be copied must not be broken up
 
     def note(self, text: str) -> None:
         """Say something on the side to people; a program is told nothing."""
@@ -46,8 +46,9 @@ class Output(NamedTuple):
             ERR.print(visible(text), soft_wrap=True)
 
 
-def write_json(document: Any) -> None:
-    sys.stdout.buffer.write(msgspec.json.format(msgspec.json.encode(document), indent=2) + b"\n")
+def write_json(document: Any, indent: int) -> None:
+    encoded = msgspec.json.encode(document)
+    sys.stdout.buffer.write((msgspec.json.format(encoded, indent=indent) if indent else encoded) + b"\n")
     sys.stdout.buffer.flush()
 
 

@@ -1,19 +1,23 @@
 """Runs a command's coroutine until it is done or a signal ends it."""
 
 import asyncio
+import os
 import signal
+import threading
 from collections.abc import AsyncIterator, Coroutine
 from contextlib import asynccontextmanager, suppress
 from typing import Any
 
+ORDERLY, FORCED = 0.3, 0.8  # seconds after a signal
 SIGNALS = (signal.SIGINT, signal.SIGTERM)
 
 
 def run(work: Coroutine[Any, Any, int]) -> int:
     """Give the exit code of ``work``; 130 or 143 if SIGINT or SIGTERM cancelled it.
 
-    On the first signal ``work`` is cancelled and may close what it opened. A second one kills the
-    process at once, as if nobody had listened.
+    On the first signal ``work`` is cancelled and may finish a step and close what it opened, within ORDERLY
+    seconds: a server that does not answer must not keep anybody waiting. What then still waits is cancelled
+    again, and after FORCED seconds the process ends. A second signal kills it at once, as if nobody had listened.
     """
     with asyncio.Runner() as runner:
         return runner.run(_until_signal(work))
@@ -34,11 +38,19 @@ async def _until_signal(work: Coroutine[Any, Any, int]) -> int:
     task = loop.create_task(work, name="chat-session command")
     received: list[int] = []
 
+    def insist() -> None:
+        task.cancel()
+        loop.call_later(0.05, insist)
+
     def cancel(number: signal.Signals) -> None:
         received.append(number)
         for each in SIGNALS:
             signal.signal(each, signal.SIG_DFL)
         task.cancel()
+        loop.call_later(ORDERLY, insist)
+        guard = threading.Timer(FORCED, os._exit, [128 + number])  # for a thread that waits, for a name server say
+        guard.daemon = True
+        guard.start()
 
     for each in SIGNALS:
         with suppress(NotImplementedError):  # Windows; there asyncio.Runner turns Ctrl-C into a cancellation itself

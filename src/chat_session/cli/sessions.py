@@ -1,4 +1,4 @@
-"""The commands about sessions: create, show, list, count, ttl, extend, delete."""
+"""The commands about sessions: create, show, list, update, count, ttl, extend, delete."""
 
 from types import EllipsisType
 from typing import Annotated, Any, cast
@@ -6,12 +6,13 @@ from typing import Annotated, Any, cast
 import msgspec
 import typer
 
-from chat_session.cli.failures import PARTLY
+from chat_session.cli.failures import PARTLY, report
 from chat_session.cli.opening import run_on_store
 from chat_session.cli.options import Json, SessionId, Ttl, Url, UserId, read_ttl
 from chat_session.cli.output import Output, visible
 from chat_session.cli.tables import duration, facts_table, make_table, session_table, sessions_table
 from chat_session.errors import SessionNotFound
+from chat_session.inspector import Inspector
 from chat_session.manager import SessionManager
 from chat_session.session import Agent, check_session_id
 
@@ -29,7 +30,7 @@ def create(
     json: Json = False,
 ) -> int:
     """Start a session."""
-    metadata = _read_metadata(meta or [])
+    metadata = _read_metadata(meta or [], "--meta")
     seconds: int | EllipsisType | None = ... if ttl is None else read_ttl(ttl)
     first = cast("Agent", agent)  # the manager refuses other words
 
@@ -39,7 +40,7 @@ def create(
         Output(json).answer(session.to_dict(), session_table(session, left))
         return 0
 
-    return run_on_store(url, work)
+    return run_on_store(url, work, create=True)
 
 
 def show(session: SessionId, url: Url = None, json: Json = False) -> int:
@@ -57,17 +58,75 @@ def show(session: SessionId, url: Url = None, json: Json = False) -> int:
 
 
 def list_sessions(
-    user: UserId,
-    limit: Annotated[int | None, typer.Option(metavar="N", help="At most so many.", show_default="all")] = None,
+    user: Annotated[
+        str | None, typer.Argument(metavar="USER", help="Whose sessions. Left out: all users'.", show_default=False)
+    ] = None,
+    agent: Annotated[
+        str | None, typer.Option(metavar="ai|human", help="Of all users' sessions only those where this one answers.")
+    ] = None,
+    limit: Annotated[int, typer.Option(metavar="N", help="The size of a page.")] = 100,
+    cursor: Annotated[
+        str | None, typer.Option(metavar="CURSOR", help="The next page, as the page before names it.")
+    ] = None,
     url: Url = None,
     json: Json = False,
 ) -> int:
-    """List a user's sessions, last active first."""
+    """List sessions, page by page.
+
+    A user's come with the newest first; those of all users in no order, and with --agent a page may be
+    short, even empty, and still have a next one. A session that cannot be read is named on stderr
+    (exit code 1).
+
+    With --json: `{"sessions": [...], "cursor": CURSOR, "damaged": [...]}`; the cursor of the last page is null.
+    """
+    if user is not None and agent is not None:
+        raise typer.BadParameter("it is for the list of all users; leave USER out", param_hint="--agent")
 
     async def work(manager: SessionManager) -> int:
-        sessions = await manager.get_user_sessions(user, limit=limit)
-        shown = sessions_table(sessions) if sessions else visible(f"user '{user}' has no sessions")
-        Output(json).answer([session.to_dict() for session in sessions], shown)
+        if user is None:
+            page = await Inspector(manager).list_sessions(cursor, limit, agent=cast("Agent | None", agent))
+        else:
+            page = await manager.list_user_sessions(user, limit=limit, cursor=cursor)
+        output = Output(json)
+        nothing = "no sessions" if user is None else f"user '{user}' has no sessions"
+        found = page.sessions or page.damaged or page.cursor
+        output.answer(page.to_dict(), sessions_table(page.sessions, user) if found else visible(nothing))
+        if page.cursor is not None:
+            output.tell(visible(f"There are more. For the next page add: --cursor {page.cursor}"))
+        for damage in page.damaged:
+            report(damage, json=json)
+        return PARTLY if page.damaged else 0
+
+    return run_on_store(url, work)
+
+
+def update(
+    session: SessionId,
+    entries: Annotated[
+        list[str] | None,
+        typer.Argument(
+            metavar="[KEY=VALUE...]", help="VALUE is JSON if it reads as JSON, else text.", show_default=False
+        ),
+    ] = None,
+    remove: Annotated[list[str] | None, typer.Option(metavar="KEY", help="Remove this entry. Repeatable.")] = None,
+    url: Url = None,
+    json: Json = False,
+) -> int:
+    """Change a session's metadata: set some entries, remove others, leave the rest.
+
+    Its deadline does not move. An entry that is set to null is removed, too.
+    """
+    changes = _read_metadata(entries or [], "KEY=VALUE")
+    for key in remove or []:
+        if changes.setdefault(key) is not None:
+            raise typer.BadParameter(f"{key[:60]!r} is set as well", param_hint="--remove")
+    if not changes:
+        raise typer.BadParameter("name what to set or, with --remove, what to remove", param_hint="KEY=VALUE")
+
+    async def work(manager: SessionManager) -> int:
+        changed = await manager.update_session(session, changes)
+        left = await manager.get_session_ttl(session)
+        Output(json).answer(changed.to_dict(), session_table(changed, left))
         return 0
 
     return run_on_store(url, work)
@@ -146,14 +205,14 @@ async def _show_left(manager: SessionManager, session_id: str, output: Output) -
     return 0
 
 
-def _read_metadata(words: list[str]) -> dict[str, Any]:
+def _read_metadata(words: list[str], where: str) -> dict[str, Any]:
     metadata: dict[str, Any] = {}
     for word in words:
         key, equals, value = word.partition("=")
         if not equals:
-            raise typer.BadParameter(f"metadata is KEY=VALUE, not {word[:60]!r}", param_hint="--meta")
+            raise typer.BadParameter(f"metadata is KEY=VALUE, not {word[:60]!r}", param_hint=where)
         if key in metadata:
-            raise typer.BadParameter(f"{key[:60]!r} is given twice", param_hint="--meta")
+            raise typer.BadParameter(f"{key[:60]!r} is given twice", param_hint=where)
         metadata[key] = _read_value(value)
     return metadata
 

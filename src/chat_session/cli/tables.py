@@ -49,14 +49,15 @@ def session_table(session: Session, seconds_left: int) -> Table:
     return facts_table(facts + [(f"metadata {name}", value) for name, value in session.metadata.items()])
 
 
-def sessions_table(sessions: Sequence[Session]) -> Table:
-    """80 columns hold it with a random id unfolded."""
-    table = make_table("session", "last active", "agent", "messages")
+def sessions_table(sessions: Sequence[Session], user: str | None = None) -> Table:
+    """Of one user, or with each session's. 80 columns hold one user's with a random id unfolded."""
+    table = make_table("session", *(() if user else ("user",)), "last active", "agent", "messages")
     for session in sessions:
         table.add_row(
-            Text(session.session_id),
+            visible(session.session_id),
+            *(() if user else (visible(session.user_id),)),
             Text(f"{session.last_active_at:%Y-%m-%d %H:%MZ}"),
-            Text(session.current_agent),
+            visible(session.current_agent),
             Text(str(session.message_count), justify="right"),
         )
     return table

@@ -2,7 +2,7 @@
 
 import asyncio
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator, AsyncIterator
 from contextlib import aclosing
 from pathlib import Path
 from types import EllipsisType
@@ -12,15 +12,16 @@ import msgspec
 import typer
 from rich.progress import BarColumn, DownloadColumn, Progress, TaskID, TextColumn, TimeElapsedColumn
 
-from chat_session.cli.exporting import export_lines, replacing, write_to_stdout
-from chat_session.cli.failures import PARTLY, say_bad_line
-from chat_session.cli.importing import Importer
+from chat_session.cli.exporting import Exported, export_lines, replacing, write_to_stdout
+from chat_session.cli.failures import PARTLY, say_bad_line, say_failure
+from chat_session.cli.failures import report as report_error
+from chat_session.cli.importing import SHOWN_LINES, Importer
 from chat_session.cli.lines import Line, Source, read_lines
 from chat_session.cli.opening import run_on_store
-from chat_session.cli.options import Json, Ttl, Url, read_ttl
+from chat_session.cli.options import Json, Trim, Ttl, Url, read_ttl
 from chat_session.cli.output import ERR, Output
 from chat_session.cli.tables import facts_table
-from chat_session.errors import StoreError
+from chat_session.errors import StoreCorrupt, StoreError
 from chat_session.manager import SessionManager
 
 
@@ -28,6 +29,7 @@ def import_(
     file: Annotated[str, typer.Argument(metavar="FILE", help="JSON Lines, plain or gzip; - is standard input.")],
     user: Annotated[str | None, typer.Option(metavar="USER", help="Whose sessions, where a line does not say.")] = None,
     ttl: Ttl = None,
+    trim: Trim = False,
     url: Url = None,
     json: Json = False,
 ) -> int:
@@ -40,17 +42,21 @@ def import_(
     Other fields become metadata. --ttl is for sessions that do not bring their own. A bad line is
     reported by its number and the others are imported (exit code 1). Run twice, or again after it
     was stopped, it stores no message twice.
+
+    A line whose session would hold more than MAX_MESSAGE_HISTORY messages is such a bad line, unless --trim
+    is given.
     """
     seconds: int | EllipsisType | None = ... if ttl is None else read_ttl(ttl)
 
     async def work(manager: SessionManager) -> int:
+        importer = Importer(manager, user=user, ttl=seconds, trim=trim, report=report)
         with Source(file) as source:
-            return await _import(Importer(manager, user=user, ttl=seconds, report=report), source, Output(json))
+            return await _import(importer, source, Output(json))
 
     def report(number: int, reason: str) -> None:
         say_bad_line(number, reason, json=json)
 
-    return run_on_store(url, work)
+    return run_on_store(url, work, create=True)
 
 
 def export(
@@ -67,18 +73,19 @@ def export(
     One JSON object a line, for import to read: the session, and the messages it retains.
 
     FILE takes its name when it is complete; only you may read it. What import cannot bring back is
-    the moment of the deadline: each ttl begins anew. See migrate for that.
+    the moment of the deadline: each ttl begins anew. See migrate for that. A session that cannot be
+    read is named on stderr and left out (exit code 1).
     """
 
     async def work(manager: SessionManager) -> int:
         started = time.perf_counter()
-        sessions, messages = await _export(manager, file, user)
-        summary = {"sessions": sessions, "messages": messages, "seconds": round(time.perf_counter() - started, 3)}
+        tally = await _export(manager, file, user, json=json)
+        summary = {"file": file, **msgspec.to_builtins(tally), "seconds": round(time.perf_counter() - started, 3)}
         if file == "-":
-            Output(json).note(f"{sessions} sessions with {messages} messages exported")
+            Output(json).note(f"{tally.sessions} sessions with {tally.messages} messages exported")
         else:
-            Output(json).answer({"file": file, **summary}, facts_table([("file", file), *summary.items()]))
-        return 0
+            Output(json).answer(summary, facts_table(list(summary.items())))
+        return PARTLY if tally.damaged else 0
 
     return run_on_store(url, work)
 
@@ -110,6 +117,8 @@ async def _watched(
 
 
 def _summarize(importer: Importer, seconds: float, output: Output) -> None:
+    if (more := importer.tally.bad_lines - SHOWN_LINES) > 0:
+        say_failure(f"{more} more lines are bad, like those above", "bad_line", json=output.json)
     summary: dict[str, Any] = msgspec.to_builtins(importer.tally)
     summary["seconds"] = round(seconds, 3)
     summary["messagesPerSecond"] = round(importer.tally.messages_stored / seconds)
@@ -119,6 +128,7 @@ def _summarize(importer: Importer, seconds: float, output: Output) -> None:
         "sessionsExisting": "sessions that existed",
         "messagesStored": "messages stored",
         "duplicates": "messages stored before",
+        "messagesDropped": "messages dropped",
         "badLines": "bad lines",
         "seconds": "seconds",
         "messagesPerSecond": "messages per second",
@@ -126,28 +136,42 @@ def _summarize(importer: Importer, seconds: float, output: Output) -> None:
     output.answer(summary, facts_table([(shown, summary[name]) for name, shown in words.items()]))
 
 
-async def _export(manager: SessionManager, file: str, user: str | None) -> tuple[int, int]:
-    """Write the file, or to standard output; how many sessions and messages."""
+class Exports(msgspec.Struct):
+    """What an export did so far. ``damaged``: sessions that could not be read."""
+
+    sessions: int = 0
+    messages: int = 0
+    damaged: int = 0
+
+
+async def _export(manager: SessionManager, file: str, user: str | None, *, json: bool) -> Exports:
+    """Write the file, or to standard output, and name on stderr what cannot be read."""
+    tally = Exports()
+    lines = _counted(export_lines(manager, user), tally, json=json)
     if file == "-":
-        return await _export_to_stdout(manager, user)
-    sessions = messages = 0
+        async for line in lines:
+            await write_to_stdout(line)
+        return tally
     with replacing(Path(file)) as target, _progress() as progress:
         task = progress.add_task("exporting", total=None, facts="")
-        async with aclosing(export_lines(manager, user)) as lines:
-            async for line, count in lines:
-                target.write(line)
-                sessions, messages = sessions + 1, messages + count
-                progress.update(task, facts=f"{sessions} sessions, {messages} messages")
-    return sessions, messages
+        async for line in lines:
+            target.write(line)
+            progress.update(task, facts=f"{tally.sessions} sessions, {tally.messages} messages")
+    return tally
 
 
-async def _export_to_stdout(manager: SessionManager, user: str | None) -> tuple[int, int]:
-    sessions = messages = 0
-    async with aclosing(export_lines(manager, user)) as lines:
-        async for line, count in lines:
-            await write_to_stdout(line)
-            sessions, messages = sessions + 1, messages + count
-    return sessions, messages
+async def _counted(
+    lines: AsyncGenerator[Exported | StoreCorrupt], tally: Exports, *, json: bool
+) -> AsyncIterator[bytes]:
+    async with aclosing(lines):
+        async for exported in lines:
+            if isinstance(exported, StoreCorrupt):
+                tally.damaged += 1
+                report_error(exported, json=json)
+            else:
+                tally.sessions += 1
+                tally.messages += exported.messages
+                yield exported.line
 
 
 def _progress(*columns: BarColumn | DownloadColumn) -> Progress:

@@ -17,7 +17,7 @@ from chat_session.clock import now_ms, to_ms
 from chat_session.session import Session
 from chat_session.storage.codec import Element
 from chat_session.storage.redis import scripts
-from chat_session.storage.redis.codec import NEVER, decode_user
+from chat_session.storage.redis.codec import NEVER, decode_user, encode_score
 from chat_session.storage.redis.connection import Command, Link
 from chat_session.storage.redis.index import Dead, DueEntry, Outcome, UserEntry, create_call
 from chat_session.storage.redis.keys import Keys, due_member
@@ -80,7 +80,9 @@ class ClusterIndex:
         keys = self._keys.session(session_id)
         call = scripts.delete_session(keys, (), member=member, session_id=session_id, user_id=user_id)
         reply: list[Any] = await self._link.run(name, call)
-        forget = [] if user_score is None else [self._user_call(session_id, user_id, _written(user_score), b"discard")]
+        forget = (
+            [] if user_score is None else [self._user_call(session_id, user_id, encode_score(user_score), b"discard")]
+        )
         await self._finish(name, session_id, user_id, begun, "discard", beside=forget)
         return reply
 
@@ -114,7 +116,7 @@ class ClusterIndex:
         if not entries:
             return
         scores: list[Command] = [(b"ZSCORE", self._keys.due(e.session_id), due_member(*e[:2])) for e in entries]
-        due = [_written(score) for score in await self._link.run_all(name, scores)]
+        due = [score and encode_score(score) for score in await self._link.run_all(name, scores)]
         lives = await self._lives(name, entries)
         calls: list[Command] = []
         gone: list[UserEntry] = []
@@ -137,7 +139,8 @@ class ClusterIndex:
         scores = await self._link.run_all(name, users)
         lives = await self._lives(name, entries)
         return [
-            _Answer(left, None if score is None else _written(score)) for left, score in zip(lives, scores, strict=True)
+            _Answer(left, None if score is None else encode_score(score))
+            for left, score in zip(lives, scores, strict=True)
         ]
 
     async def _lives(self, name: str, entries: Sequence[DueEntry | UserEntry]) -> list[int | None]:
@@ -214,10 +217,3 @@ def _begun_ms(begun: bytes) -> int:
 def _lifetime(begun: bytes, ttl: int) -> str:
     """The score of a session that was given ``ttl`` seconds, as stored, after it was begun."""
     return _score(_begun_ms(begun), ttl if ttl == NEVER else ttl * 1000)
-
-
-def _written(score: bytes | float | None) -> bytes:
-    """A score as ZSCORE gives it: a number in RESP3, text in RESP2. Empty if there is no entry."""
-    if score is None:
-        return b""
-    return score if isinstance(score, bytes) else repr(score).encode()

@@ -1,6 +1,5 @@
 """How a session's meta hash is written and read."""
 
-import re
 from collections.abc import Callable, Mapping
 from datetime import datetime
 from typing import Any
@@ -17,7 +16,7 @@ CREATED = "cs:created"  # the token of the call that created the session
 
 _RESERVED = frozenset(name.encode() for name in RESERVED)
 _INTERNAL = INTERNAL.encode()
-_DIGITS = re.compile(rb"[0-9]{1,16}")
+MAX_DIGITS = 16
 
 
 def encode_meta(session: Session) -> dict[str, bytes]:
@@ -44,30 +43,49 @@ def decode_meta(key: bytes, fields: Mapping[bytes, bytes], default_ttl: int) -> 
     """
     if b"userId" not in fields:
         return None
-    field = b""
     try:
-        values: dict[str, Any] = {}
-        for field, name, decode in _FIELDS:
-            if field in fields:
-                values[name] = decode(fields[field])
-        metadata = {}
-        for field, value in fields.items():
-            if field not in _RESERVED and not field.startswith(_INTERNAL):
-                metadata[field.decode()] = decode_value(value)
-    except (ValueError, OverflowError) as error:
-        raise StoreCorrupt(key.decode(errors="replace"), f"has {_say(field)} that cannot be read: {error}") from None
-    for name in ("session_id", "created_at"):
-        if name not in values:
-            missing = "sessionId" if name == "session_id" else "createdAt"
-            raise StoreCorrupt(key.decode(errors="replace"), f"has no {missing}")
-    values.setdefault("last_active_at", values["created_at"])
-    values.setdefault("ttl", None if default_ttl == NEVER else default_ttl)
-    return Session(**values, metadata=metadata)
+        created = _decode_moment(fields[b"createdAt"])
+        switched = fields.get(b"agentSwitchedAt")
+        return Session(
+            session_id=fields[b"sessionId"].decode(),
+            user_id=fields[b"userId"].decode(),
+            created_at=created,
+            last_active_at=_decode_moment(fields[b"lastActiveAt"]) if b"lastActiveAt" in fields else created,
+            current_agent=_decode_agent(fields.get(b"currentAgent", b"ai")),
+            agent_switched_at=_decode_moment(switched) if switched is not None else None,
+            agent_epoch=decode_number(fields.get(b"agentEpoch", b"0")),
+            message_count=decode_number(fields.get(b"messageCount", b"0")),
+            ttl=_decode_ttl(fields.get(b"ttl") or b"%d" % default_ttl),
+            metadata={
+                name.decode(): decode_value(value)
+                for name, value in fields.items()
+                if name not in _RESERVED and name[:3] != _INTERNAL
+            },
+        )
+    except (ValueError, KeyError, OverflowError):
+        raise StoreCorrupt(key.decode(errors="replace"), _find_problem(fields)) from None
+
+
+def _find_problem(fields: Mapping[bytes, bytes]) -> str:
+    """What is wrong with the fields of a session that cannot be read."""
+    for name in (b"sessionId", b"createdAt"):
+        if name not in fields:
+            return f"has no {name.decode()}"
+    for name, value in fields.items():
+        try:
+            if name in _DECODERS:
+                _DECODERS[name](value)
+            else:
+                name.decode(), decode_value(value)
+        except (ValueError, OverflowError) as error:
+            said = f"a {name.decode()}" if name in _RESERVED else "a metadata entry"
+            return f"has {said} that cannot be read: {error}"
+    return "cannot be read"
 
 
 def decode_number(stored: bytes) -> int:
     """Digits and nothing else, up to 2^53 - 1: the rule of the scripts (session.lua). Raises ValueError."""
-    if _DIGITS.fullmatch(stored) and (number := int(stored)) <= MAX_SAFE_INTEGER:
+    if stored.isdigit() and len(stored) <= MAX_DIGITS and (number := int(stored)) <= MAX_SAFE_INTEGER:
         return number
     raise ValueError("it is not a whole number")
 
@@ -93,21 +111,17 @@ def _decode_moment(stored: bytes) -> datetime:
     return from_iso(stored.decode())
 
 
-def _say(field: bytes) -> str:
-    return f"a {field.decode()}" if field in _RESERVED else "a metadata entry"
-
-
-_FIELDS: tuple[tuple[bytes, str, Callable[[bytes], Any]], ...] = (
-    (b"sessionId", "session_id", bytes.decode),
-    (b"userId", "user_id", bytes.decode),
-    (b"createdAt", "created_at", _decode_moment),
-    (b"lastActiveAt", "last_active_at", _decode_moment),
-    (b"currentAgent", "current_agent", _decode_agent),
-    (b"agentSwitchedAt", "agent_switched_at", _decode_moment),
-    (b"agentEpoch", "agent_epoch", decode_number),
-    (b"messageCount", "message_count", decode_number),
-    (b"ttl", "ttl", _decode_ttl),
-)
+_DECODERS: dict[bytes, Callable[[bytes], Any]] = {
+    b"sessionId": bytes.decode,
+    b"userId": bytes.decode,
+    b"createdAt": _decode_moment,
+    b"lastActiveAt": _decode_moment,
+    b"currentAgent": _decode_agent,
+    b"agentSwitchedAt": _decode_moment,
+    b"agentEpoch": decode_number,
+    b"messageCount": decode_number,
+    b"ttl": _decode_ttl,
+}
 
 
 def decode_user(key: bytes, stored: bytes) -> str:
@@ -119,6 +133,11 @@ def decode_user(key: bytes, stored: bytes) -> str:
 
 def encode_ttl(ttl: int | None) -> int:
     return NEVER if ttl is None else ttl
+
+
+def encode_score(score: bytes | float) -> bytes:
+    """A score as it is read: a number in RESP3, text in RESP2."""
+    return score if isinstance(score, bytes) else repr(score).encode()
 
 
 def decode_value(stored: bytes) -> Any:

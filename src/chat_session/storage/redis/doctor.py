@@ -12,7 +12,7 @@ from chat_session.session import Session
 from chat_session.storage.codec import decode_message
 from chat_session.storage.contract import Finding
 from chat_session.storage.redis import scripts
-from chat_session.storage.redis.codec import NEVER, decode_meta, encode_ttl
+from chat_session.storage.redis.codec import NEVER, decode_meta, encode_score, encode_ttl
 from chat_session.storage.redis.connection import Command, Link
 from chat_session.storage.redis.index import DueEntry, Index
 from chat_session.storage.redis.keys import Keys, due_member, expected_type, parse_due_member
@@ -179,7 +179,7 @@ class Doctor:
                     self._put_right, bucket, member, score
                 )
             elif float(score) > now_ms():
-                ahead.append(DueEntry(*names, _as_text(score), now_ms()))
+                ahead.append(DueEntry(*names, encode_score(score), now_ms()))
         commands: list[Command] = [(b"HGET", self._keys.meta(entry.session_id), b"userId") for entry in ahead]
         owners = await self._link.run_all("diagnose", commands, keep_corrupt=True)
         for entry, owner in zip(ahead, owners, strict=True):
@@ -191,7 +191,7 @@ class Doctor:
         """To the bucket where it belongs, unless it names no session; then out of this one."""
         names = parse_due_member(member)
         if names is not None:
-            await self._link.run("diagnose", (b"ZADD", self._keys.due(names[0]), b"NX", _as_text(score), member))
+            await self._link.run("diagnose", (b"ZADD", self._keys.due(names[0]), b"NX", encode_score(score), member))
         await self._link.run("diagnose", (b"ZREM", bucket, member))
 
 
@@ -215,8 +215,3 @@ def _report_damaged(damaged: dict[str, str]) -> list[Finding]:
     if len(damaged) > SHOWN:
         findings.append(Finding("error", "damage", f"{len(damaged) - SHOWN:,} more keys that cannot be read"))
     return findings
-
-
-def _as_text(score: bytes | float) -> bytes:
-    """RESP3 gives a score as a number."""
-    return score if isinstance(score, bytes) else repr(score).encode()

@@ -39,8 +39,12 @@ class DueEntries:
             ]
             due: dict[bytes, list[DueEntry]] = {}
             moved: set[bytes] = set()
-            for bucket, (_, ahead, pairs, read_at) in zip(pending, await self._link.run_all(name, calls), strict=True):
-                living[bucket] = ahead
+            replies = zip(list(pending), await self._link.run_all(name, calls), strict=True)
+            for bucket, (_, ahead, pairs, read_at) in replies:
+                living[bucket] = ahead + pending[bucket].living
+                if not pairs:
+                    del pending[bucket]
+                    continue
                 due[bucket], strays = _read_due_entries(self._keys, bucket, pairs, int(read_at))
                 if strays:
                     moved |= {bucket, *await self._put_right(name, bucket, strays)}
@@ -49,7 +53,7 @@ class DueEntries:
                 found = [next(outcomes) for _ in entries]
                 reaped += found.count(Outcome.REAPED)
                 look = pending.pop(bucket)
-                living[bucket] += look.living + found.count(Outcome.LIVES)
+                living[bucket] += found.count(Outcome.LIVES)
                 again = look.go_on(bucket, entries, found)
                 if again is not None:
                     pending[bucket] = again

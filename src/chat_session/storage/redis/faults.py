@@ -105,7 +105,7 @@ _BY_WORD = {
     "OOM": Fault("full", StoreFull, False, "raise maxmemory, or run cleanup and delete what is not needed"),
     "MISCONF": Fault("disk", StoreFull, False, "it cannot save to disk and refuses writes; see its log"),
     "SESSIONBUSY": Fault(
-        "session_busy", StoreUnavailable, True, "the session was changed 256 times within a minute; wait"
+        "session_busy", StoreUnavailable, True, "256 changes of this session may still be repeated; wait"
     ),
     "NOPERM": _DENIED,
     "NOAUTH": _DENIED,

@@ -9,7 +9,7 @@ from chat_session.results import SessionPage
 from chat_session.session import Agent, Session, is_session_id
 from chat_session.storage.cursors import read_cursor, write_cursor
 from chat_session.storage.redis import scripts
-from chat_session.storage.redis.codec import decode_meta
+from chat_session.storage.redis.codec import decode_meta, encode_score
 from chat_session.storage.redis.connection import Link
 from chat_session.storage.redis.index import Index, UserEntry
 from chat_session.storage.redis.keys import Keys, parse_due_member
@@ -34,25 +34,37 @@ class SessionLists:
         damaged: list[StoreCorrupt] = []
         while True:
             wanted = limit - len(sessions) - len(damaged)
-            call = scripts.list_entries(key, direction="descending", score=place[0], member=place[1], limit=wanted)
-            _, pairs = await self._link.run("list_user_sessions", call)
-            found, strays = _read_user_entries(key, user_id, pairs)
-            damaged += strays
+            pairs = await self._read_newest(key, place, wanted)
+            ids = [member.decode(errors="replace") for member in pairs[::2]]
+            read = await self._read_sessions("list_user_sessions", [(session_id, user_id) for session_id in ids])
             dead = []
-            read = await self._read_sessions("list_user_sessions", [(e.session_id, user_id) for e in found])
-            for entry, session in zip(found, read, strict=True):
-                if isinstance(session, StoreCorrupt):
-                    damaged.append(session)
-                elif session is None:
-                    dead.append(entry)
-                else:
+            for session_id, score, session in zip(ids, pairs[1::2], read, strict=True):
+                if isinstance(session, Session):
                     sessions.append(session)
+                elif session is not None:
+                    damaged.append(session)
+                elif is_session_id(session_id):
+                    dead.append(UserEntry(session_id, user_id, score))
+                else:
+                    problem = f"has the entry {brief(session_id)}, which is no session id"
+                    damaged.append(StoreCorrupt(key.decode(), problem))
             await self._index.mark_dead("list_user_sessions", dead)
             if len(pairs) < 2 * wanted:
                 return SessionPage(sessions, None, damaged)
             place = (pairs[-1].decode(), pairs[-2].decode(errors="surrogateescape"))
             if len(sessions) + len(damaged) >= limit:
                 return SessionPage(sessions, write_cursor("user", *place), damaged)
+
+    async def _read_newest(self, key: bytes, place: tuple[str, str], limit: int) -> list[bytes]:
+        """Members and their scores in turn, from behind a place; the first page needs no script to find it."""
+        if place != ("", ""):
+            call = scripts.list_entries(key, direction="descending", score=place[0], member=place[1], limit=limit)
+            _, pairs = await self._link.run("list_user_sessions", call)
+            return list(pairs)
+        reply = await self._link.run("list_user_sessions", (b"ZREVRANGE", key, 0, limit - 1, b"WITHSCORES"))
+        if reply and isinstance(reply[0], list):  # RESP3
+            return [part for member, score in reply for part in (member, encode_score(score))]
+        return list(reply)
 
     async def page_of_all(self, limit: int, cursor: str | None, agent: Agent | None) -> SessionPage:
         """Bucket by bucket, in each the one that may end soonest first."""
@@ -117,19 +129,6 @@ class SessionLists:
         """The session that HGETALL tells of its meta key; None if it does not live."""
         fields = reply if isinstance(reply, dict) else dict(zip(reply[::2], reply[1::2], strict=True))  # RESP3, RESP2
         return decode_meta(key, fields, self._default_ttl)
-
-
-def _read_user_entries(key: bytes, user_id: str, pairs: Sequence[bytes]) -> tuple[list[UserEntry], list[StoreCorrupt]]:
-    """The entries of a user's list, and an error for each that names no session."""
-    entries: list[UserEntry] = []
-    strays: list[StoreCorrupt] = []
-    for member, score in zip(pairs[::2], pairs[1::2], strict=True):
-        session_id = member.decode(errors="replace")
-        if is_session_id(session_id):
-            entries.append(UserEntry(session_id, user_id, score))
-        else:
-            strays.append(StoreCorrupt(key.decode(), f"has the entry {brief(member)}, which is no session id"))
-    return entries, strays
 
 
 def _read_place(kind: str, cursor: str) -> tuple[str, str]:

@@ -92,9 +92,11 @@ def switch_agent(
     agent: str,
     expect: int | str | None,
     token: str,
+    settled: int,
     elements: Sequence[Element],
 ) -> Call:
-    args = (now, default_ttl, max_history, agent, _optional(expect), token, *chain.from_iterable(elements))
+    begin = (now, default_ttl, max_history, agent, _optional(expect), token, settled)
+    args = (*begin, *chain.from_iterable(elements))
     return Call(load("switch_agent"), keys, args)
 
 

@@ -36,6 +36,7 @@ from chat_session.storage.redis.keys import Keys
 from chat_session.storage.redis.lists import SessionLists
 from chat_session.storage.redis.opening import Opener
 from chat_session.storage.redis.server_checks import check_servers, warn_of_settings
+from chat_session.storage.redis.tokens import Tokens
 from chat_session.storage.redis.topology import Topology
 from chat_session.telemetry.hooks import Hooks
 
@@ -49,6 +50,7 @@ class RedisStore:
         self._index = index
         self._due = DueEntries(link, keys, index)
         self._lists = SessionLists(link, keys, index, default_ttl)
+        self._tokens = Tokens()
         self._default_ttl = default_ttl
         self._max_history = max_history
 
@@ -77,7 +79,7 @@ class RedisStore:
     async def create_session(self, session: Session, history: Sequence[Draft] = (), left: Left = ...) -> Session:
         reply = await self._index.create(
             session,
-            token=_token(),
+            token=secrets.token_urlsafe(6),  # 8 characters
             ttl=encode_ttl(session.ttl if left is ... else left),
             elements=[encode_message(draft) for draft in history],
         )
@@ -159,6 +161,7 @@ class RedisStore:
     async def switch_agent(
         self, session_id: str, agent: Agent, expect: int | Agent | None, note: Draft | None
     ) -> Switched:
+        token = self._tokens.take()
         call = scripts.switch_agent(
             self._keys.session(session_id),
             now=to_iso(now()),
@@ -166,10 +169,17 @@ class RedisStore:
             max_history=self._max_history,
             agent=agent,
             expect=expect,
-            token=_token(),
+            token=token.text,
+            settled=token.settled,
             elements=[encode_message(note)] if note else [],
         )
-        epoch, noted = await self._write("switch_agent", session_id, call, expected=expect)
+        try:
+            reply = await self._link.run("switch_agent", call)
+        except BaseException:
+            self._tokens.lose()
+            raise
+        self._tokens.settle(token)
+        epoch, noted = self._facts(session_id, reply, expect)
         return Switched(agent, epoch, bool(noted))
 
     async def set_ttl(self, session_id: str, ttl: int | None) -> None:
@@ -207,11 +217,9 @@ class RedisStore:
     async def close(self) -> None:
         await self._link.close()
 
-    async def _write(
-        self, name: str, session_id: str, call: scripts.Call, *, expected: int | str | None = None
-    ) -> list[Any]:
+    async def _write(self, name: str, session_id: str, call: scripts.Call) -> list[Any]:
         """Run a script on a session; give what follows OK."""
-        return self._facts(session_id, await self._link.run(name, call), expected)
+        return self._facts(session_id, await self._link.run(name, call))
 
     def _facts(self, session_id: str, reply: Sequence[Any], expected: int | str | None = None) -> list[Any]:
         """What follows OK in a script's reply. The one table from status codes to errors."""
@@ -274,7 +282,3 @@ def _appended(sent: Message, seq: int, stored: bytes | None) -> Appended:
         extra=sent.extra,
     )
     return Appended(message, duplicate=False)
-
-
-def _token() -> str:
-    return secrets.token_urlsafe(6)  # 8 characters

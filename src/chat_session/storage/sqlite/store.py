@@ -1,9 +1,7 @@
 """The embedded store. Each method is one function on a connection, run inside one transaction."""
 
-import re
 import sqlite3
-from collections.abc import AsyncIterator, Callable, Mapping, Sequence
-from datetime import datetime
+from collections.abc import AsyncIterator, Mapping, Sequence
 from functools import partial
 from typing import Any
 from urllib.parse import unquote
@@ -11,10 +9,9 @@ from urllib.parse import unquote
 import msgspec
 
 from chat_session.checks import check_metadata_size
-from chat_session.clock import from_iso, now, now_ms, to_iso, to_ms
+from chat_session.clock import now, now_ms, to_iso, to_ms
 from chat_session.errors import (
     AgentConflict,
-    InvalidInput,
     MessageConflict,
     SessionExists,
     SessionNotFound,
@@ -23,24 +20,21 @@ from chat_session.errors import (
 )
 from chat_session.message import Draft, Message
 from chat_session.results import SessionPage
-from chat_session.session import Agent, Session, check_agent, check_count, check_ttl
+from chat_session.session import Agent, Session
 from chat_session.settings import Settings
 from chat_session.storage.codec import Element, decode_message, encode_message, is_same_content
 from chat_session.storage.contract import Appended, Finding, Left, Switched
-from chat_session.storage.cursors import read_cursor, write_cursor
-from chat_session.storage.sqlite.doctor import diagnose
+from chat_session.storage.cursors import read_cursor
+from chat_session.storage.sqlite.doctor import check, remove_orphans
 from chat_session.storage.sqlite.file import DatabaseFile
+from chat_session.storage.sqlite.lists import page_of_all, page_of_user, read_place, scan
+from chat_session.storage.sqlite.rows import COLUMNS, decode_session
 from chat_session.storage.sqlite.worker import Worker
 
 NEVER = 2**63 - 1
 BATCH = 500
-MAX_READ = 1000  # sessions that one page reads in search of those of an agent
 
-_COLUMNS = (
-    "session_id, user_id, created_at, last_active_at, current_agent, agent_switched_at, agent_epoch, "
-    "message_count, ttl, metadata"
-)
-_INSERT_SESSION = f"INSERT INTO sessions ({_COLUMNS}, deadline, position) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"  # noqa: S608 - no value in it
+_INSERT_SESSION = f"INSERT INTO sessions ({COLUMNS}, deadline, position) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"  # noqa: S608 - no value in it
 _INSERT_MESSAGE = "INSERT INTO messages (session_id, seq, id, fingerprint, element) VALUES (?, ?, ?, ?, ?)"
 _DELETE_DEAD = """
     DELETE FROM sessions WHERE session_id IN (SELECT session_id FROM sessions WHERE deadline <= ? LIMIT ?)
@@ -58,12 +52,12 @@ class SqliteStore:
         self._reader = self._writer if file.in_memory else Worker(file, "BEGIN", call_timeout)
 
     @classmethod
-    def from_settings(cls, settings: Settings) -> "SqliteStore":
+    def from_settings(cls, settings: Settings, *, must_exist: bool = False) -> "SqliteStore":
         """``sqlite:///file.db``, with ``?mode=rw`` for a file that must exist and ``?mode=ro`` to read only."""
         url = (settings.chat_session_url or "").partition(":")[2]
         rest, _, query = url.partition("?")
         netloc, slash, path = rest.removeprefix("//").partition("/")
-        mode = {"": "rwc", "mode=rw": "rw", "mode=ro": "ro"}.get(query)
+        mode = {"": "rw" if must_exist else "rwc", "mode=rw": "rw", "mode=ro": "ro"}.get(query)
         if netloc or not slash or not path or mode is None:
             allowed = "sqlite:///relative.db, sqlite:////absolute.db or sqlite:///:memory:"
             text = f"An SQLite URL is {allowed}. It may end in ?mode=rw or ?mode=ro; write a ? in a name as %3F."
@@ -115,13 +109,13 @@ class SqliteStore:
         return await self._reader.run("get_ttl", partial(_seconds_left, session_id=session_id))
 
     async def list_user_sessions(self, user_id: str, limit: int, cursor: str | None) -> SessionPage:
-        place = (NEVER, "") if cursor is None else _read_place(cursor)
-        page = partial(_list_user_sessions, user_id=user_id, limit=limit, place=place)
+        place = (NEVER, "") if cursor is None else read_place(cursor)
+        page = partial(page_of_user, user_id=user_id, limit=limit, place=place)
         return await self._reader.run("list_user_sessions", page)
 
     async def list_sessions(self, limit: int, cursor: str | None, agent: Agent | None) -> SessionPage:
         last = "" if cursor is None else read_cursor("all", cursor, 1)[0]
-        page = partial(_list_sessions, limit=limit, last=last, agent=agent)
+        page = partial(page_of_all, limit=limit, last=last, agent=agent)
         return await self._reader.run("list_sessions", page)
 
     async def count_sessions(self) -> int:
@@ -136,12 +130,17 @@ class SqliteStore:
     async def scan_sessions(self) -> AsyncIterator[Session | StoreCorrupt]:
         last: str | None = ""
         while last is not None:
-            found, last = await self._reader.run("scan_sessions", partial(_scan, last=last, limit=BATCH))
+            found, last = await self._reader.run("scan_sessions", partial(scan, last=last, limit=BATCH))
             for session in found:
                 yield session
 
     async def diagnose(self, *, repair: bool) -> list[Finding]:
-        return await self._writer.run("diagnose", partial(diagnose, repair=repair))
+        findings = await self._reader.run("diagnose", check)
+        if repair and any(finding.repair for finding in findings):
+            removed = await self._writer.run("diagnose", remove_orphans)
+            repaired = Finding("ok", "orphans", f"{removed:,} messages without a session (repaired)")
+            findings = [repaired if finding.repair else finding for finding in findings]
+        return findings
 
     async def close(self) -> None:
         await self._writer.close()
@@ -175,80 +174,15 @@ def _create(db: sqlite3.Connection, session: Session, history: Sequence[Draft], 
 def _next_position(db: sqlite3.Connection, session: Session) -> int:
     """The moment of creation in microseconds; of the same millisecond, a later session has more."""
     position = to_ms(session.created_at) * 1000
-    [newest] = db.execute("SELECT max(position) FROM sessions WHERE user_id = ?", (session.user_id,)).fetchone()
-    return newest + 1 if newest is not None and position <= newest < position + 1000 else position
+    newest = "SELECT max(position) FROM sessions WHERE user_id = ? AND position >= ? AND position < ?"
+    [known] = db.execute(newest, (session.user_id, position, position + 1000)).fetchone()
+    return position if known is None else known + 1
 
 
 def _find(db: sqlite3.Connection, session_id: str) -> Session | None:
-    select = f"SELECT {_COLUMNS} FROM sessions WHERE session_id = ? AND deadline > ?"  # noqa: S608 - as above
+    select = f"SELECT {COLUMNS} FROM sessions WHERE session_id = ? AND deadline > ?"  # noqa: S608 - as above
     row = db.execute(select, (session_id, now_ms())).fetchone()
-    return None if row is None else _decode(row)
-
-
-def _list_user_sessions(db: sqlite3.Connection, user_id: str, limit: int, place: tuple[int, str]) -> SessionPage:
-    select = (
-        f"SELECT {_COLUMNS}, position FROM sessions WHERE user_id = ? AND deadline > ? "  # noqa: S608 - as above
-        "AND (position, session_id) < (?, ?) ORDER BY position DESC, session_id DESC LIMIT ?"
-    )
-    rows = db.execute(select, (user_id, now_ms(), *place, limit + 1)).fetchall()
-    sessions, damaged = _sort_out(rows[:limit])
-    if len(rows) <= limit:
-        return SessionPage(sessions, None, damaged)
-    last = rows[limit - 1]
-    return SessionPage(sessions, write_cursor("user", str(last[-1]), _text(last[0])), damaged)
-
-
-def _list_sessions(db: sqlite3.Connection, limit: int, last: str, agent: Agent | None) -> SessionPage:
-    select = (
-        f"SELECT {_COLUMNS} FROM sessions WHERE session_id > ? AND deadline > ? "  # noqa: S608 - as above
-        "ORDER BY session_id LIMIT ?"
-    )
-    budget = max(limit, MAX_READ) if agent else limit
-    rows = db.execute(select, (last, now_ms(), budget + 1)).fetchall()
-    sessions: list[Session] = []
-    damaged: list[StoreCorrupt] = []
-    for i, row in enumerate(rows):
-        if i == budget or len(sessions) + len(damaged) == limit:
-            return SessionPage(sessions, write_cursor("all", _text(rows[i - 1][0])), damaged)
-        good, bad = _sort_out([row])
-        sessions += [session for session in good if agent in (None, session.current_agent)]
-        damaged += bad
-    return SessionPage(sessions, None, damaged)
-
-
-def _scan(db: sqlite3.Connection, last: str, limit: int) -> tuple[list[Session | StoreCorrupt], str | None]:
-    """The next of all living sessions, and where to go on."""
-    select = (
-        f"SELECT {_COLUMNS} FROM sessions WHERE session_id > ? AND deadline > ? "  # noqa: S608 - as above
-        "ORDER BY session_id LIMIT ?"
-    )
-    rows = db.execute(select, (last, now_ms(), limit)).fetchall()
-    sessions, damaged = _sort_out(rows)
-    return [*sessions, *damaged], _text(rows[-1][0]) if len(rows) == limit else None
-
-
-def _sort_out(rows: Sequence[Sequence[Any]]) -> tuple[list[Session], list[StoreCorrupt]]:
-    """The sessions, and the errors of those that cannot be read."""
-    sessions: list[Session] = []
-    damaged: list[StoreCorrupt] = []
-    for row in rows:
-        try:
-            sessions.append(_decode(row))
-        except StoreCorrupt as error:
-            damaged.append(error.with_traceback(None))
-    return sessions, damaged
-
-
-def _read_place(cursor: str) -> tuple[int, str]:
-    position, session_id = read_cursor("user", cursor, 2)
-    if not re.fullmatch(r"-?[0-9]{1,18}", position):
-        raise InvalidInput("cursor", "the cursor of a page of this list, or None", "another")
-    return int(position), session_id
-
-
-def _text(stored: object) -> str:
-    """Text as it is read from the file: bytes, so that one bad row does not spoil the others."""
-    return stored.decode(errors="surrogateescape") if isinstance(stored, bytes) else str(stored)
+    return None if row is None else decode_session(row)
 
 
 def _must_find(db: sqlite3.Connection, session_id: str) -> Session:
@@ -414,40 +348,3 @@ def _sweep(db: sqlite3.Connection) -> int:
 
 def _deadline(ttl: int | None) -> int:
     return NEVER if ttl is None else now_ms() + ttl * 1000
-
-
-def _decode(row: Sequence[Any]) -> Session:
-    """Read a row, by the same rules as in Redis. Raises StoreCorrupt."""
-    field = ""
-    values: dict[str, Any] = {}
-    try:
-        for (field, decode), stored in zip(_DECODERS.items(), row, strict=False):
-            values[field] = decode(stored)
-    except (ValueError, TypeError, OverflowError, RecursionError, msgspec.MsgspecError, InvalidInput) as error:
-        name = _text(row[0]).encode(errors="replace").decode()
-        problem = f"has a {field} that cannot be read: {type(error).__name__}"
-        raise StoreCorrupt(f"session {name}", problem, session_id=name) from None
-    return Session(**values)
-
-
-def _decode_text(stored: Any) -> str:
-    text: str = stored.decode()
-    return text
-
-
-def _decode_moment(stored: Any) -> datetime:
-    return from_iso(stored.decode())
-
-
-_DECODERS: dict[str, Callable[[Any], Any]] = {
-    "session_id": _decode_text,
-    "user_id": _decode_text,
-    "created_at": _decode_moment,
-    "last_active_at": _decode_moment,
-    "current_agent": lambda stored: check_agent("currentAgent", stored.decode()),
-    "agent_switched_at": lambda stored: None if stored is None else _decode_moment(stored),
-    "agent_epoch": partial(check_count, "agentEpoch"),
-    "message_count": partial(check_count, "messageCount"),
-    "ttl": check_ttl,
-    "metadata": msgspec.json.Decoder(dict[str, Any]).decode,
-}

@@ -22,6 +22,7 @@ from chat_session.storage.sqlite.file import DatabaseFile
 T = TypeVar("T")
 
 MAX_BATCH = 256
+LOOK_EVERY = 0.05  # seconds between two looks of a reader whether the file is in its place
 MAX_NAP = 0.005  # seconds between two looks whether the file is free
 
 Work = Callable[[sqlite3.Connection], Any]
@@ -45,6 +46,8 @@ class Worker:
         self._call_timeout = call_timeout
         self._jobs: SimpleQueue[_Job | None] = SimpleQueue()
         self._thread: threading.Thread | None = None
+        self._connection: sqlite3.Connection | None = None  # the thread's alone
+        self._checked = 0.0  # when the file was last found in its place
         self._ended: asyncio.Future[None] | None = None
         self._closed = False
 
@@ -71,25 +74,34 @@ class Worker:
             self._ended = asyncio.get_running_loop().create_future()
             self._jobs.put(None)
             await self._ended
+            self._thread.join()  # it is at its last line
 
     def _serve(self) -> None:
-        connection: sqlite3.Connection | None = None
         closing_down = False
         while not closing_down:
             batch, closing_down = self._take()
-            if not batch:
-                continue
-            deadline = max(job.expires for job in batch)
-            try:
-                connection = connection or self._open(deadline)
-                outcomes = self._transact(connection, batch, deadline)
-            except Exception as error:  # whatever breaks, each caller learns of it, typed
-                outcomes = [explain(_let_go(error), self._file.path, job.name) for job in batch]
-            _answer(batch, outcomes)
-        if connection is not None:
-            connection.close()
+            while batch:
+                batch = self._run_batch(batch)
+        if self._connection is not None:
+            self._connection.close()
         if self._ended is not None:
             _tell(self._ended.get_loop(), _resolve, [(self._ended, None)])
+
+    def _run_batch(self, batch: list[_Job]) -> list[_Job]:
+        """Run and answer them. Those that may wait longer than others for a file that is taken are given back."""
+        deadline = min(job.expires for job in batch)
+        try:
+            self._connection = self._connection or self._open(deadline)
+            outcomes = self._transact(self._connection, batch, deadline)
+        except Exception as error:  # whatever breaks, each caller learns of it, typed
+            now = time.monotonic()
+            failed = [job for job in batch if job.expires <= now] if _is_busy(error) else []
+            failed = failed or batch
+            error = _let_go(error)
+            _answer(failed, [explain(error, self._file.path, job.name) for job in failed])
+            return [job for job in batch if job not in failed]
+        _answer(batch, outcomes)
+        return []
 
     def _take(self) -> tuple[list[_Job], bool]:
         """Wait for a job and take all that queued up behind it; whether it was the end of them.
@@ -120,7 +132,7 @@ class Worker:
                 return
             except sqlite3.OperationalError as error:
                 late = self._closed or time.monotonic() > deadline
-                if error.sqlite_errorcode != sqlite3.SQLITE_BUSY or late:
+                if not _is_busy(error) or late:
                     raise
                 time.sleep(random.uniform(0, MAX_NAP))  # noqa: S311 - so that no two of them keep in step
 
@@ -129,13 +141,20 @@ class Worker:
             self._execute_when_free(cursor, self._begin, deadline)
             try:
                 outcomes = [self._run_one(connection, cursor, job) for job in batch]
-                self._file.check_in_place()
+                self._check_in_place()
                 self._execute_when_free(cursor, "COMMIT", deadline)
             except BaseException:
                 with suppress(sqlite3.Error):
                     cursor.execute("ROLLBACK")
                 raise
         return outcomes
+
+    def _check_in_place(self) -> None:
+        """Before each commit of writes; a reader looks now and then, since that takes a tenth of a read."""
+        now = time.monotonic()
+        if self._begin == "BEGIN IMMEDIATE" or now - self._checked > LOOK_EVERY:
+            self._file.check_in_place()
+            self._checked = now
 
     def _run_one(self, connection: sqlite3.Connection, cursor: sqlite3.Cursor, job: _Job) -> Any:
         """Its result, or its error: a job that fails is undone alone, unless SQLite gave up the transaction."""
@@ -149,6 +168,11 @@ class Worker:
             outcome = explain(_let_go(error), self._file.path, job.name)
         cursor.execute("RELEASE job")
         return outcome
+
+
+def _is_busy(error: Exception) -> bool:
+    """Another process holds the file."""
+    return isinstance(error, sqlite3.OperationalError) and error.sqlite_errorcode == sqlite3.SQLITE_BUSY
 
 
 def _let_go(error: Exception) -> Exception:

@@ -20,9 +20,9 @@ end
 if owner then return {'EXISTS'} end
 
 if KEYS[5] then
-  call('ZCARD', KEYS[6]) -- its type is checked by reading it; the first write checks its own
+  local place = find_place(KEYS[6], created_ms) -- its type is checked by reading it; the first write checks its own
   call('ZADD', KEYS[5], deadline, member)
-  enter(KEYS[6], session_id, created_ms)
+  call('ZADD', KEYS[6], string.format('%.0f', place), session_id)
 end
 set(KEYS[2], agent, deadline) -- after an UNLINK a server that is full would no longer refuse
 call('UNLINK', KEYS[1], KEYS[3], KEYS[4])

@@ -4,5 +4,9 @@
 -- REPLY OK score before
 local session_id, created_ms = ARGV[1], tonumber(ARGV[2])
 --#include enter
-local score, before = enter(KEYS[1], session_id, created_ms)
+local place = find_place(KEYS[1], created_ms)
+local before = redis.call('ZSCORE', KEYS[1], session_id)
+if before and tonumber(before) == place then place = place + 1 end -- another score than the dead one of this id had
+local score = string.format('%.0f', place)
+redis.call('ZADD', KEYS[1], score, session_id)
 return {'OK', score, before}

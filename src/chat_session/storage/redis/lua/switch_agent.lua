@@ -1,19 +1,18 @@
 -- switch_agent: make an agent current and begin the next epoch, with a note in the same step.
 -- A repeated call is known by its token and answers as the first time.
 -- KEYS  meta | agent | history | ids
--- ARGV  now | default_ttl | max_history | agent | expect | token | elements...
+-- ARGV  now | default_ttl | max_history | agent | expect | token | settled | elements...
 -- REPLY OK epoch noted | GONE | STALE epoch agent | CONFLICT id | CORRUPT field
 --       or the error SESSIONBUSY: try again later
 local now, default_ttl, max_history = ARGV[1], ARGV[2], tonumber(ARGV[3])
-local agent, expect, token, first = ARGV[4], ARGV[5], ARGV[6], 7
+local agent, expect, token, settled, first = ARGV[4], ARGV[5], ARGV[6], tonumber(ARGV[7]), 8
 --#include clock
 --#include slide
 --#include session
 --#include done
-local before = find_answer(token)
-if before then
+if repeated then
   touch(find_deadline(ttl), found[1])
-  local begun, noted = string.match(before, '^(%d+) (%d+)$')
+  local begun, noted = string.match(repeated, '^(%d+) (%d+)$')
   return {'OK', tonumber(begun), tonumber(noted)}
 end
 if expect ~= '' and expect ~= current and tonumber(expect) ~= epoch then return {'STALE', epoch, current} end
@@ -21,8 +20,8 @@ if epoch == MAX_NUMBER then return {'CORRUPT', 'agentEpoch'} end
 --#include check
 if n > 0 then call('LLEN', KEYS[3]) end -- its type is checked by reading it
 epoch = epoch + 1
-done = add_answer(token, string.format('%d %d', epoch, fresh))
-if not done then return {err = 'SESSIONBUSY 256 changes of this session within a minute'} end
+done = add_answer(epoch, fresh)
+if not done then return {err = 'SESSIONBUSY 256 changes of this session may still be repeated'} end
 
 local deadline = find_deadline(ttl)
 set(KEYS[2], agent, deadline, 'GET') -- GET refuses a key of another type, before anything is written

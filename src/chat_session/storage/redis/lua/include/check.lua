@@ -4,7 +4,7 @@
 -- the same content if the timestamps are equal, or one of the two was filled in.
 local answer, fresh, n = {'OK'}, 0, math.floor((#ARGV - first + 1) / 3)
 if count + n > MAX_NUMBER then return {'CORRUPT', 'messageCount'} end
-local KNOWN = '^(%d+):(' .. string.rep('%x', 16) .. ')(%x*)$'
+local KNOWN = '^(%d+):(%x%x%x%x%x%x%x%x%x%x%x%x%x%x%x%x)(%x*)$'
 -- Of a batch longer than the history the first ids were forgotten at once; its end tells a repeat.
 local last = n > max_history and call('HGET', KEYS[4], ARGV[#ARGV - 2])
 local repeated_end = last and whole(string.match(last, '^%d+') or '')

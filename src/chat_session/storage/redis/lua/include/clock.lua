@@ -1,7 +1,11 @@
 local call = redis.call
 
--- The server's time in whole milliseconds.
+-- The server's time in whole milliseconds, the same throughout the script.
+local clock
 local function read_clock()
-  local time = call('TIME')
-  return time[1] * 1000 + math.floor(time[2] / 1000)
+  if not clock then
+    local time = call('TIME')
+    clock = time[1] * 1000 + math.floor(time[2] / 1000)
+  end
+  return clock
 end

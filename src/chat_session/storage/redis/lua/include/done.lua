@@ -1,19 +1,20 @@
--- The calls that changed the session in the last minute, in `done` as "token milliseconds answer;" one behind the
+-- The calls that changed the session in the last minute, in `done` as "id.number milliseconds answer;" one behind the
 -- other. A repeated call finds its token there and gives the answer of the first time.
--- A minute is longer than a call may take, retries included. 256 calls of one session share a round trip at most
--- before the next is told to wait: no token that may still be repeated is ever dropped.
-local function find_answer(token)
-  local at = string.find(done, token, 1, true)
-  return at and string.match(done, '^ %d+ ([^;]*);', at + #token)
-end
+-- A minute is longer than a call may take, retries included. The calls of this id below `settled` were answered and are
+-- not repeated. Of those that may be, 256 have room before the next is told to wait: none is ever forgotten.
+local repeated = string.find(done, token .. ' ', 1, true)
+if repeated then repeated = string.match(done, '^%d+ ([^;]*);', repeated + #token + 1) end
 
--- The field with one answer more; nil if there is no room.
-local function add_answer(token, answer)
-  local now, kept = read_clock(), {}
-  for entry, at in string.gmatch(done, '([^ ;]+ (%d+) [^;]*;)') do
-    if math.abs(now - tonumber(at)) < 60000 then kept[#kept + 1] = entry end
+-- The field with one answer more, which is two numbers; nil if there is no room.
+local function add_answer(one, two)
+  local now = read_clock()
+  local entry = string.format('%s %.0f %d %d;', token, now, one, two)
+  if done == '' then return entry end
+  local own, kept = string.match(token, '^[^.]*'), {}
+  for known, id, number, at in string.gmatch(done, '(([^ .]+)%.(%d+) (%d+) [^;]*;)') do
+    local ended = id == own and tonumber(number) < settled or math.abs(now - at) >= 60000
+    if not ended then kept[#kept + 1] = known end
   end
-  if #kept >= 256 then return nil end
-  kept[#kept + 1] = string.format('%s %.0f %s;', token, now, answer)
-  return table.concat(kept)
+  if #kept == 256 then return nil end
+  return table.concat(kept) .. entry
 end

@@ -1,0 +1,40 @@
+"""Tokens by which a script knows a repeated call, and what it may forget of those before."""
+
+import secrets
+from typing import NamedTuple
+
+
+class Token(NamedTuple):
+    text: str  # "<id>.<number>"
+    number: int
+    settled: int  # the calls of this id with lower numbers have been answered, and are not sent again
+
+
+class Tokens:
+    """Numbers the calls of one manager that are not repeatable by themselves.
+
+    A call that ends without an answer may still be under way. Then the next calls get a new id, so that nothing of the
+    old one is forgotten before its time.
+    """
+
+    def __init__(self) -> None:
+        self._begin()
+
+    def _begin(self) -> None:
+        self._id = secrets.token_urlsafe(6)  # 8 characters
+        self._next = 1
+        self._open: dict[int, None] = {}  # in the order of their numbers
+
+    def take(self) -> Token:
+        number, self._next = self._next, self._next + 1
+        self._open[number] = None
+        return Token(f"{self._id}.{number}", number, next(iter(self._open)))
+
+    def settle(self, token: Token) -> None:
+        """It was answered."""
+        if token.text.startswith(self._id):
+            self._open.pop(token.number, None)
+
+    def lose(self) -> None:
+        """A call ended without an answer."""
+        self._begin()

@@ -1,0 +1,88 @@
+"""A session's row, as it is written and read."""
+
+from collections.abc import Callable, Sequence
+from datetime import datetime
+from functools import partial
+from typing import Any
+
+import msgspec
+
+from chat_session.clock import from_iso
+from chat_session.errors import InvalidInput, StoreCorrupt
+from chat_session.session import Session, check_agent, check_count, check_ttl
+
+COLUMNS = (
+    "session_id, user_id, created_at, last_active_at, current_agent, agent_switched_at, agent_epoch, "
+    "message_count, ttl, metadata"
+)
+
+
+def decode_session(row: Sequence[Any]) -> Session:
+    """Read the columns, by the same rules as in Redis. Raises StoreCorrupt.
+
+    Text comes as bytes: decoded here, one bad text is the damage of one row.
+    """
+    try:
+        switched = row[5]
+        return Session(
+            session_id=row[0].decode(),
+            user_id=row[1].decode(),
+            created_at=from_iso(row[2].decode()),
+            last_active_at=from_iso(row[3].decode()),
+            current_agent=check_agent("currentAgent", row[4].decode()),
+            agent_switched_at=None if switched is None else from_iso(switched.decode()),
+            agent_epoch=check_count("agentEpoch", row[6]),
+            message_count=check_count("messageCount", row[7]),
+            ttl=check_ttl(row[8]),
+            metadata=_decode_metadata(row[9]),
+        )
+    except _UNREADABLE:
+        name = decode_name(row[0])
+        raise StoreCorrupt(f"session {name}", _find_problem(row), session_id=name) from None
+
+
+def decode_text(stored: object) -> str:
+    """Text as it stands there, to be looked for again."""
+    return stored.decode(errors="surrogateescape") if isinstance(stored, bytes) else str(stored)
+
+
+def decode_name(stored: object) -> str:
+    """A session's id as it can be shown."""
+    return decode_text(stored).encode(errors="replace").decode()
+
+
+def _find_problem(row: Sequence[Any]) -> str:
+    for (field, decode), stored in zip(_DECODERS.items(), row, strict=False):
+        try:
+            decode(stored)
+        except _UNREADABLE as error:
+            return f"has a {field} that cannot be read: {type(error).__name__}"
+    return "cannot be read"
+
+
+def _decode_text(stored: Any) -> str:
+    text: str = stored.decode()
+    return text
+
+
+def _decode_moment(stored: Any) -> datetime:
+    return from_iso(stored.decode())
+
+
+_UNREADABLE = (
+    *(ValueError, TypeError, AttributeError, OverflowError, RecursionError),
+    *(msgspec.MsgspecError, InvalidInput),
+)
+_decode_metadata = msgspec.json.Decoder(dict[str, Any]).decode
+_DECODERS: dict[str, Callable[[Any], Any]] = {
+    "session_id": _decode_text,
+    "user_id": _decode_text,
+    "created_at": _decode_moment,
+    "last_active_at": _decode_moment,
+    "current_agent": lambda stored: check_agent("currentAgent", stored.decode()),
+    "agent_switched_at": lambda stored: None if stored is None else _decode_moment(stored),
+    "agent_epoch": partial(check_count, "agentEpoch"),
+    "message_count": partial(check_count, "messageCount"),
+    "ttl": check_ttl,
+    "metadata": _decode_metadata,
+}
