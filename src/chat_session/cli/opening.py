@@ -32,7 +32,7 @@ async def _open_and_do(url: str | None, work: Work, hooks: Sequence[Hooks], *, m
 def open_manager(hooks: Sequence[Hooks] = (), *, must_exist: bool, **settings: Any) -> SessionManager:
     """A manager with these settings, on the store that they or the environment name."""
     loaded = Settings.load(**settings)
-    store = open_store(None, loaded, combine([LoggingHooks(), *hooks]), must_exist=must_exist)
+    store = open_store(None, loaded, combine([LoggingHooks(loaded.address), *hooks]), must_exist=must_exist)
     return SessionManager(store, hooks=hooks, **settings)
 
 
