@@ -308,7 +308,7 @@ async def test_a_message_with_the_names_of_other_programs_is_refused_with_ours(
     stored: SessionManager, message: dict[str, Any], names: str
 ) -> None:
     error = await refuse("message", lambda: stored.add_message("s", message))
-    assert f"one with {names}: rename 'role' to 'from', 'content' to 'text'" in str(error)
+    assert f"got a mapping with {names}. Rename 'role' to 'from', and 'content' to 'text'." in str(error)
 
 
 class Counted(list[Any]):
@@ -328,7 +328,7 @@ def test_the_checks_of_one_call_look_at_a_bounded_number_of_values() -> None:
 
     extra = Counted(nested_list(28) for _ in range(700))  # 41 KiB of brackets
     Counted.seen = 0
-    with pytest.raises(InvalidInput, match=r"messages\[\d+\].extra.* 500,000 values .* several calls"):
+    with pytest.raises(InvalidInput, match=r"messages\[\d+\].extra.* 500,000 values, .* several calls"):
         check_messages([text_message(more=extra) for _ in range(100)], 1000)
     assert Counted.seen <= 500_000
 

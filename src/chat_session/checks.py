@@ -46,7 +46,7 @@ def check_text(argument: str, value: object, allowed: str) -> str:
         try:
             text.encode()
         except UnicodeEncodeError as error:
-            refused = InvalidInput(argument, allowed + ", without lone surrogates", f"a surrogate at {error.start}")
+            refused = InvalidInput(argument, allowed + ", without lone surrogates", f"one at position {error.start}")
         else:
             return text
         raise refused  # not while the error is handled: it holds the whole text
@@ -99,7 +99,7 @@ def refuse_large_metadata(entries: int, size: int) -> None:
     if entries > MAX_METADATA_ENTRIES:
         raise InvalidInput("metadata", f"at most {MAX_METADATA_ENTRIES} entries", f"{entries:,} entries")
     if size > MAX_JSON_BYTES:
-        allowed = f"at most {MAX_JSON_BYTES:,} bytes, names and stored values together"
+        allowed = f"at most {MAX_JSON_BYTES:,} bytes, all names and stored values together"
         raise InvalidInput("metadata", allowed, f"{size:,} bytes")
 
 
@@ -107,7 +107,7 @@ def check_json_size(argument: str, value: object) -> None:
     """At most 64 KiB as JSON. Raises InvalidInput that says how large it is."""
     size = len(msgspec.json.encode(value))
     if size > MAX_JSON_BYTES:
-        raise InvalidInput(argument, f"at most {MAX_JSON_BYTES:,} bytes as JSON in all", f"{size:,} bytes")
+        raise InvalidInput(argument, f"at most {MAX_JSON_BYTES:,} bytes as JSON", f"{size:,} bytes")
 
 
 class ValueBudget:
@@ -140,7 +140,7 @@ class JsonCopy:
             refused = error
         inner = "".join(reversed(refused.steps))
         path = self._argument if refused.whole else f"{path}{inner}"[:_MAX_PATH]
-        raise InvalidInput(path, refused.allowed, refused.got)
+        raise InvalidInput(path, refused.allowed, refused.got, refused.advice)
 
     def _copy(self, value: Any, depth: int) -> Any:
         if isinstance(value, str):
@@ -203,26 +203,26 @@ class JsonCopy:
             raise _Refused(f"nested at most {MAX_JSON_DEPTH} deep", f"{depth} levels, or a cycle")
         self._budget.left -= 1 + entries
         if self._budget.left < 0:
-            allowed = f"at most {MAX_VALUES:,} values in the extra fields of all messages of one call"
-            raise _Refused(
-                allowed, f"at least {MAX_VALUES - self._budget.left:,}: send them in several calls", whole=True
-            )
+            allowed = f"at most {MAX_VALUES:,} values, with the extra fields of the messages before it"
+            got = f"at least {MAX_VALUES - self._budget.left:,} values"
+            raise _Refused(allowed, got, "Send the messages in several calls.", whole=True)
         self._spend(1 + 2 * entries)  # an entry takes a character at least, and a comma or a bracket
 
     def _spend(self, characters: int) -> None:
         self._room -= characters
         if self._room < 0:
-            allowed = f"at most {MAX_JSON_BYTES:,} bytes as JSON in all"
+            allowed = f"at most {MAX_JSON_BYTES:,} bytes as JSON"
             raise _Refused(allowed, f"at least {_MAX_COPIED - self._room:,} bytes", whole=True)
 
 
 class _Refused(Exception):  # it never leaves this module
     """A part of a value is not acceptable. ``steps`` lead to it, the last first; ``whole``: not that part alone."""
 
-    def __init__(self, allowed: str, got: str, *, whole: bool = False) -> None:
+    def __init__(self, allowed: str, got: str, advice: str = "", *, whole: bool = False) -> None:
         super().__init__(allowed, got)
         self.allowed = allowed
         self.got = got
+        self.advice = advice
         self.whole = whole
         self.steps: list[str] = []
 

@@ -81,7 +81,7 @@ class SessionCleanup:
                 await self.cleanup()
             except ChatSessionError as error:
                 facts = {"action": "cleanup_failed", "outcome": error.code}
-                _log.error("cleanup failed (%s); the next run will come", error.code, extra=facts)
+                _log.error("A cleanup failed (%s). The next run comes as planned.", error.code, extra=facts)
             self._plan()
 
     async def _pause(self) -> bool:
@@ -100,5 +100,5 @@ class SessionCleanup:
 
 def _check_interval(value: object) -> float:
     if isinstance(value, bool) or not isinstance(value, (int, float)) or not math.isfinite(value) or value <= 0:
-        raise SettingsError("CLEANUP_INTERVAL", f"must be a positive number of seconds, not {value!r:.60}")
+        raise SettingsError("CLEANUP_INTERVAL", f"The value must be a number of seconds above 0, not {value!r:.60}.")
     return float(value)

@@ -100,10 +100,9 @@ def check_message(value: object, max_bytes: int, argument: str = "message", budg
     elif isinstance(value, (dict, Mapping)):  # dict first: the abstract class takes its time
         sender_name = "sender" if "from" not in value and "sender" in value else "from"
         if ("role" in value and sender_name not in value) or ("content" in value and "text" not in value):
-            given_names = " and ".join(repr(name) for name in ("role", "content") if name in value)
-            raise InvalidInput(
-                argument, _ALLOWED, f"one with {given_names}: rename 'role' to 'from', 'content' to 'text'"
-            )
+            named = " and ".join(repr(name) for name in ("role", "content") if name in value)
+            advice = "Rename 'role' to 'from', and 'content' to 'text'."
+            raise InvalidInput(argument, _ALLOWED, f"a mapping with {named}", advice)
         get = value.get
         given = (get("id"), get(sender_name), get("text"), get("timestamp"), get("type"))
         extra = {name: entry for name, entry in value.items() if name not in _OWN_NAMES and name != sender_name}
@@ -141,7 +140,7 @@ def _check_batch(values: object, max_bytes: int, budget: ValueBudget | None) -> 
     first_of_id: dict[str | None, Draft] = {}
     for i, draft in enumerate(drafts):
         if not draft.is_same(first_of_id.setdefault(draft.message.id, draft)):
-            raise InvalidInput(f"messages[{i}].id", "used once, or by equal messages", brief(draft.message.id))
+            raise InvalidInput(f"messages[{i}].id", "the id of one message, or of equal ones", brief(draft.message.id))
     return drafts
 
 
@@ -178,7 +177,7 @@ def check_limit(value: object) -> int:
 
 def check_cursor(value: object) -> str | None:
     """A cursor as a page gave it. What it says is the store's to check."""
-    allowed = "the cursor of a page, or None"
+    allowed = "a cursor that a page gave, or None"
     if value is None:
         return None
     if isinstance(value, str) and len(value) > _MAX_CURSOR:
@@ -192,7 +191,7 @@ def check_window(before: object, after: object) -> tuple[int | None, int | None]
     low = None if after is None else check_integer("after", after, 0, 2**53 - 1, allowed)
     high = None if before is None else check_integer("before", before, 0, 2**53 - 1, allowed)
     if low is not None and high is not None and low >= high:
-        raise InvalidInput("after", f"below before ({high})", str(low))
+        raise InvalidInput("after", f"lower than 'before', which is {high}", str(low))
     return high, low
 
 
@@ -224,7 +223,8 @@ def _check_extra(argument: str, value: object, budget: ValueBudget | None) -> di
     if not isinstance(value, Mapping):
         raise InvalidInput(argument, "a mapping", kind_of(value))
     if taken := _OWN_NAMES.intersection(value):
-        raise InvalidInput(argument, "named by other words than the message's own fields", min(taken))
+        allowed = "a mapping without the names of a message's own fields"
+        raise InvalidInput(argument, allowed, repr(min(taken)))
     copied: dict[str, Any] = JsonCopy(argument, budget).copy(value, argument)
     check_json_size(argument, copied)
     return copied
