@@ -152,7 +152,7 @@ def test_an_import_run_twice_stores_no_message_twice(store):
         ),
         (
             b'{"conversation":"a","user":"u","messages":[{"from":"user","text":"x"},{"id":"import-1","from":"user","text":"y"}]}',
-            "messages[1].id must be used once",
+            "messages[1].id must be the id of one message",
         ),
         (
             b'{"conversation":"a","user":"u","messages":[{"from":"user","text":"' + b"x" * 300_000 + b'"}]}',
@@ -166,7 +166,10 @@ def test_an_import_run_twice_stores_no_message_twice(store):
         (b'{"conversation":"a","user":"u","messages":[],"metadata":[]}', "metadata must be a mapping"),
         (b'{"conversation":"a","user":"u","messages":[],"n":1,"metadata":{"n":2}}', "metadata must be given once"),
         (b'{"conversation":"a","user":"u","messages":[],"session":7}', "session must be an object"),
-        (b'{"conversation":"a","user":"u","messages":[],"session":{"color":1}}', "session must be of the fields"),
+        (
+            b'{"conversation":"a","user":"u","messages":[],"session":{"color":1}}',
+            "session must be an object with no other fields than agentEpoch",
+        ),
         (b'{"conversation":"a","user":"u","messages":[],"session":{}}', "createdAt must be"),
         (
             (
@@ -253,7 +256,7 @@ def test_a_gzip_that_is_damaged_is_told_from_one_that_is_cut_off(store, tmp_path
     file.write_bytes(whole)
     done = store.run("import", str(file))
     assert done.code == 1
-    assert "the gzip data is damaged" in done.err
+    assert "The gzip data is damaged" in done.err
 
 
 def test_a_gzip_of_several_members_and_padding_is_read_to_its_end(store, tmp_path):
@@ -401,7 +404,7 @@ def test_a_line_whose_messages_may_all_be_trimmed_is_reported_and_not_guessed_ab
     line = {"conversation": "long", "user": "u", "messages": [{"id": "new", "from": "user", "text": "x"}]}
     done = store.run("import", write(tmp_path / "new.jsonl", line))
     assert done.code == 1
-    assert "whether these are among the trimmed ones is unknown" in done.err
+    assert "got one that may be among its 150 messages that were trimmed" in done.err
     assert store.count_messages("long") == 150
 
 
