@@ -43,8 +43,8 @@ class TooMany(Exception):
 
     def __init__(self, messages: int, bound: int) -> None:
         super().__init__(
-            f"the session would hold {messages} messages, but MAX_MESSAGE_HISTORY is {bound}. "
-            "Raise it, or pass --trim to drop the oldest messages"
+            f"The session would hold {messages} messages, but MAX_MESSAGE_HISTORY is {bound}. "
+            "Raise it, or pass --trim to drop the oldest messages."
         )
 
 
@@ -89,13 +89,18 @@ class Importer:
                 async for line in lines:
                     await self._begin(line, group)
             except DamagedFile as damage:
-                self._refuse(damage.number, f"{damage}; what was read before it is imported")
+                self._refuse(damage.number, f"{damage}. What was read before it was imported.")
 
     async def _begin(self, line: Line, group: asyncio.TaskGroup) -> None:
+<<<<<<< HEAD
         try:
             slots = min(SLOTS, 1 + weigh_line(line.raw) // _SLOT_BYTES)
         except LineTooLarge as error:
             self._refuse(line.number, str(error))
+=======
+        if line.raw is None:
+            self._refuse(line.number, "The line is longer than 64 MiB.")
+>>>>>>> errors
             return
         for _ in range(slots):
             await self._slots.acquire()
@@ -211,5 +216,6 @@ def _find_missing(transcript: Transcript, stored: Session, history: Sequence[Mes
         return entries
     if is_same and stored.message_count >= before + len(entries):
         return []
-    got = f"a session with {stored.message_count} messages; whether these are among the trimmed ones is unknown"
-    raise InvalidInput("messages", "of a session that retains some of them, or has had none trimmed", got)
+    allowed = "a history of which the stored session still holds a message"
+    got = f"one that may be among its {stored.message_count} messages that were trimmed"
+    raise InvalidInput("messages", allowed, got)

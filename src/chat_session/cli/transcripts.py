@@ -118,7 +118,9 @@ def _merge_metadata(fields: dict[str, Any]) -> dict[str, Any]:
     beneath = check_metadata(fields.get("metadata"))
     above = {name: value for name, value in fields.items() if name not in _OWN_NAMES}
     if twice := beneath.keys() & above.keys():
-        raise InvalidInput("metadata", "named once, at the top or in 'metadata'", f"{brief(min(twice))} in both")
+        raise InvalidInput(
+            "metadata", "given once for each name, at the top or in 'metadata'", f"{brief(min(twice))} in both"
+        )
     return check_metadata(above | beneath)
 
 
@@ -136,7 +138,7 @@ def _read_messages(value: object, max_bytes: int) -> tuple[list[Entry], int]:
         entry = _read_entry(named, max_bytes, argument)
         first = entries.setdefault(entry.id, entry)
         if first is not entry and first.sent != entry.sent:
-            raise InvalidInput(f"{argument}.id", "used once, or for equal messages", brief(entry.id))
+            raise InvalidInput(f"{argument}.id", "the id of one message, or of equal ones", brief(entry.id))
     return list(entries.values()), len(value) - len(entries)
 
 
@@ -156,7 +158,9 @@ def _read_session(value: object) -> dict[str, Any]:
     if not isinstance(value, dict):
         raise InvalidInput("session", "an object as export writes it", kind_of(value))
     if unknown := value.keys() - _SESSION_FIELDS:
-        raise InvalidInput("session", "of the fields " + ", ".join(sorted(_SESSION_FIELDS)), brief(min(unknown)))
+        raise InvalidInput(
+            "session", "an object with no other fields than " + ", ".join(sorted(_SESSION_FIELDS)), brief(min(unknown))
+        )
     return value
 
 

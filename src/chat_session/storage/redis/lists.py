@@ -153,7 +153,7 @@ def _read_place(kind: str, cursor: str) -> Place:
 def _read_bucket(kind: str, cursor: str, buckets: Sequence[bytes]) -> tuple[int, Place]:
     number, score, member = read_cursor(kind, cursor, 3)
     if not number.isdecimal() or int(number) >= len(buckets):
-        raise InvalidInput("cursor", "the cursor of a page of this list, or None", "another")
+        raise InvalidInput("cursor", "a cursor that a page of this list gave, or None", "another")
     return int(number), (_check_score(score) if score else "", member)
 
 
@@ -161,5 +161,5 @@ def _check_score(score: str) -> str:
     try:
         float(score)
     except ValueError:
-        raise InvalidInput("cursor", "the cursor of a page of this list, or None", "another") from None
+        raise InvalidInput("cursor", "a cursor that a page of this list gave, or None", "another") from None
     return score
