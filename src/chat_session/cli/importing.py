@@ -92,15 +92,10 @@ class Importer:
                 self._refuse(damage.number, f"{damage}. What was read before it was imported.")
 
     async def _begin(self, line: Line, group: asyncio.TaskGroup) -> None:
-<<<<<<< HEAD
         try:
             slots = min(SLOTS, 1 + weigh_line(line.raw) // _SLOT_BYTES)
         except LineTooLarge as error:
             self._refuse(line.number, str(error))
-=======
-        if line.raw is None:
-            self._refuse(line.number, "The line is longer than 64 MiB.")
->>>>>>> errors
             return
         for _ in range(slots):
             await self._slots.acquire()
