@@ -53,7 +53,7 @@ from chat_session.telemetry.hooks import Hooks, combine
 from chat_session.telemetry.logging import LoggingHooks
 
 if TYPE_CHECKING:
-    from redis.asyncio import Redis
+    from redis.asyncio import Redis, RedisCluster
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -73,7 +73,7 @@ class SessionManager:
 
     def __init__(
         self,
-        client_or_store: "Redis | SessionStore | None" = None,
+        client_or_store: "Redis | RedisCluster | SessionStore | None" = None,
         *,
         hooks: Sequence[Hooks] = (),
         must_exist: bool = False,
