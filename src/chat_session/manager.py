@@ -28,6 +28,7 @@ from chat_session.message import (
     Draft,
     Message,
     check_cursor,
+    check_history,
     check_limit,
     check_message,
     check_messages,
@@ -52,7 +53,7 @@ from chat_session.telemetry.hooks import Hooks, combine
 from chat_session.telemetry.logging import LoggingHooks
 
 if TYPE_CHECKING:
-    from redis.asyncio import Redis
+    from redis.asyncio import Redis, RedisCluster
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -71,17 +72,23 @@ class SessionManager:
     """
 
     def __init__(
-        self, client_or_store: "Redis | SessionStore | None" = None, *, hooks: Sequence[Hooks] = (), **settings: Any
+        self,
+        client_or_store: "Redis | RedisCluster | SessionStore | None" = None,
+        *,
+        hooks: Sequence[Hooks] = (),
+        must_exist: bool = False,
+        **settings: Any,
     ) -> None:
         """None: the store that the environment and ``.env`` name, else Redis at localhost:6379.
 
         A redis.asyncio client stays its owner's to close. ``settings`` win over the environment;
-        ``hooks`` hear what happens besides the log. Raises SettingsError.
+        ``hooks`` hear what happens besides the log. With ``must_exist`` a missing SQLite file is an error
+        of the first call and is not created. Raises SettingsError.
         """
         loaded = Settings.load(**settings)
         self._settings = loaded
         self._hooks = combine([LoggingHooks(name_store(client_or_store, loaded)), *hooks])
-        self._store = open_store(client_or_store, loaded, self._hooks)
+        self._store = open_store(client_or_store, loaded, self._hooks, must_exist=must_exist)
         self._pid = os.getpid()
         self._loop: asyncio.AbstractEventLoop | None = None
         self._in_flight = 0
@@ -115,20 +122,24 @@ class SessionManager:
             warnings.warn(f"unclosed {self!r}", ResourceWarning, stacklevel=2, source=self)
 
     async def close(self) -> None:
-        """Stop the cleanups, let calls in flight finish for up to 5 s, close what the manager opened.
+        """Stop the cleanups and let calls in flight finish, for up to 5 s in all; close what the manager opened.
 
-        Calls from then on raise ManagerClosed. A second close is no error.
+        Calls from then on raise ManagerClosed; calls that have not finished by then fail. A second close is no error.
         """
         if self._closed:
             return
         self._check_usable()
-        for stop in tuple(self.before_close):
-            await stop()
-        self._closed = True
-        if self._in_flight:
+        try:
             with contextlib.suppress(TimeoutError):
-                await asyncio.wait_for(self._idle.wait(), CLOSE_TIMEOUT)
-        await self._store.close()
+                async with asyncio.timeout(CLOSE_TIMEOUT):
+                    for stop in tuple(self.before_close):
+                        await stop()
+                    self._closed = True
+                    if self._in_flight:
+                        await self._idle.wait()
+        finally:
+            self._closed = True
+            await self._store.close()
 
     # Sessions
 
@@ -383,11 +394,11 @@ class SessionManager:
         ever; left out, its ttl starts now. Raises SessionExists.
         """
         session = Session.from_dict(session.to_dict())
-        checked = check_messages(messages, self._settings.max_message_bytes) if messages else []
+        checked = check_history(messages, self._settings.max_message_bytes) if messages else []
         drafts = list({draft.message.id: draft for draft in checked}.values())
         if len(drafts) > session.message_count:
-            allowed = f"at most {session.message_count}, the session's message_count"
-            raise InvalidInput("messages", allowed, str(len(drafts)))
+            allowed = f"at most {session.message_count:,} messages, which is the session's message_count"
+            raise InvalidInput("messages", allowed, f"{len(drafts):,} messages")
         drafts = drafts[-self._settings.max_message_history :]
         left = ttl_left if ttl_left is ... else check_ttl(ttl_left)
         return await self._call("create_session", session.session_id, self._store.create_session, session, drafts, left)

@@ -26,6 +26,7 @@ _PIPE_BYTES = 4096  # what a pipe that is ready takes without making us wait: PI
 class Exported(NamedTuple):
     """The line of a session, and how many messages are in it."""
 
+    session_id: str
     line: bytes
     messages: int
 
@@ -83,7 +84,7 @@ async def _export(manager: SessionManager, session: Session) -> Exported | Store
             return None  # it died since the scan saw it
     except StoreCorrupt as damage:
         return damage
-    return Exported(write_transcript(session, history), len(history))
+    return Exported(session.session_id, write_transcript(session, history), len(history))
 
 
 @contextmanager
@@ -97,7 +98,7 @@ def replacing(path: Path) -> Iterator[IO[bytes]]:
     if target.is_dir():
         raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR), str(path))
     if target.exists() and not target.is_file():
-        raise OSError(errno.EINVAL, "not a file; leave it out and redirect standard output instead", str(path))
+        raise OSError(errno.EINVAL, "It is not a file. Redirect the standard output to it instead.", str(path))
     try:
         descriptor, beside = tempfile.mkstemp(".part", f".{target.name}.", target.parent)
     except OSError as error:

@@ -6,6 +6,7 @@ from types import EllipsisType
 
 import msgspec
 
+from chat_session.cli.bounds import LineTooLarge, weigh_line
 from chat_session.cli.lines import DamagedFile, Line
 from chat_session.cli.runner import task_group
 from chat_session.cli.transcripts import Entry, Transcript, read_transcript
@@ -15,7 +16,7 @@ from chat_session.message import MAX_LIMIT, Message
 from chat_session.session import Session
 
 SLOTS = 16  # sessions under way: a round trip to Redis is then shared by 16 scripts
-_SLOT_BYTES = 4 * 1024 * 1024  # a longer line takes a slot for each: at most 64 MiB of lines are held
+_SLOT_BYTES = 512 * 1024  # a line that weighs more takes a slot for each: of the largest there is one at a time
 _CALL_MESSAGES = 1000
 SHOWN_LINES = 20  # bad lines that are reported one by one
 
@@ -42,8 +43,8 @@ class TooMany(Exception):
 
     def __init__(self, messages: int, bound: int) -> None:
         super().__init__(
-            f"the session would hold {messages} messages, but MAX_MESSAGE_HISTORY is {bound}. "
-            "Raise it, or pass --trim to drop the oldest messages"
+            f"The session would hold {messages} messages, but MAX_MESSAGE_HISTORY is {bound}. "
+            "Raise it, or pass --trim to drop the oldest messages."
         )
 
 
@@ -88,20 +89,22 @@ class Importer:
                 async for line in lines:
                     await self._begin(line, group)
             except DamagedFile as damage:
-                self._refuse(damage.number, f"{damage}; what was read before it is imported")
+                self._refuse(damage.number, f"{damage}. What was read before it was imported.")
 
     async def _begin(self, line: Line, group: asyncio.TaskGroup) -> None:
-        if line.raw is None:
-            self._refuse(line.number, "longer than 64 MiB")
+        try:
+            slots = min(SLOTS, 1 + weigh_line(line.raw) // _SLOT_BYTES)
+        except LineTooLarge as error:
+            self._refuse(line.number, str(error))
             return
+        for _ in range(slots):
+            await self._slots.acquire()
         try:
             transcript = read_transcript(line.raw, self._user, self._manager.settings.max_message_bytes)
         except InvalidInput as error:
+            self._release(slots)
             self._refuse(line.number, str(error))
             return
-        slots = min(SLOTS, 1 + len(line.raw) // _SLOT_BYTES)
-        for _ in range(slots):
-            await self._slots.acquire()
         session_id = transcript.session_id
         earlier = self._under_way.get(session_id)
         task = group.create_task(self._import(line.number, transcript, earlier))
@@ -109,9 +112,12 @@ class Importer:
         task.add_done_callback(lambda task: self._end(session_id, task, slots))
         await asyncio.sleep(0)  # begin before the next line is read: 5,000 messages take 40 ms to check
 
-    def _end(self, session_id: str, task: asyncio.Task[None], slots: int) -> None:
+    def _release(self, slots: int) -> None:
         for _ in range(slots):
             self._slots.release()
+
+    def _end(self, session_id: str, task: asyncio.Task[None], slots: int) -> None:
+        self._release(slots)
         if self._under_way.get(session_id) is task:
             del self._under_way[session_id]
 
@@ -205,5 +211,6 @@ def _find_missing(transcript: Transcript, stored: Session, history: Sequence[Mes
         return entries
     if is_same and stored.message_count >= before + len(entries):
         return []
-    got = f"a session with {stored.message_count} messages; whether these are among the trimmed ones is unknown"
-    raise InvalidInput("messages", "of a session that retains some of them, or has had none trimmed", got)
+    allowed = "a history of which the stored session still holds a message"
+    got = f"one that may be among its {stored.message_count} messages that were trimmed"
+    raise InvalidInput("messages", allowed, got)

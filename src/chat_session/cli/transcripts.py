@@ -7,6 +7,7 @@
 count, ttl. In ``metadata`` stand the entries whose names would mean something else at the top.
 """
 
+from codecs import BOM_UTF8
 from collections.abc import Sequence
 from typing import Any
 
@@ -53,7 +54,7 @@ class Transcript(msgspec.Struct, frozen=True):
     restored: Session | None
 
 
-def read_transcript(raw: bytes, user: str | None, max_message_bytes: int) -> Transcript:
+def read_transcript(raw: bytearray, user: str | None, max_message_bytes: int) -> Transcript:
     """Read and check a whole line, so that nothing of a bad one is stored. Raises InvalidInput.
 
     A message without an id is given one from its place, ``import-1`` and so on: the same line read
@@ -96,9 +97,9 @@ def write_transcript(session: Session, history: Sequence[Message]) -> bytes:
     return msgspec.json.encode({**line, "session": facts, "messages": messages}) + b"\n"
 
 
-def _read_object(raw: bytes) -> dict[str, Any]:
+def _read_object(raw: bytearray) -> dict[str, Any]:
     try:
-        value = msgspec.json.decode(raw.removeprefix(b"\xef\xbb\xbf"))
+        value = msgspec.json.decode(raw.removeprefix(BOM_UTF8))
     except (msgspec.MsgspecError, UnicodeError, RecursionError) as error:
         raise InvalidInput("the line", "a JSON object", f"no JSON ({error})") from None
     if not isinstance(value, dict):
@@ -117,7 +118,9 @@ def _merge_metadata(fields: dict[str, Any]) -> dict[str, Any]:
     beneath = check_metadata(fields.get("metadata"))
     above = {name: value for name, value in fields.items() if name not in _OWN_NAMES}
     if twice := beneath.keys() & above.keys():
-        raise InvalidInput("metadata", "named once, at the top or in 'metadata'", f"{brief(min(twice))} in both")
+        raise InvalidInput(
+            "metadata", "given once for each name, at the top or in 'metadata'", f"{brief(min(twice))} in both"
+        )
     return check_metadata(above | beneath)
 
 
@@ -135,7 +138,7 @@ def _read_messages(value: object, max_bytes: int) -> tuple[list[Entry], int]:
         entry = _read_entry(named, max_bytes, argument)
         first = entries.setdefault(entry.id, entry)
         if first is not entry and first.sent != entry.sent:
-            raise InvalidInput(f"{argument}.id", "used once, or for equal messages", brief(entry.id))
+            raise InvalidInput(f"{argument}.id", "the id of one message, or of equal ones", brief(entry.id))
     return list(entries.values()), len(value) - len(entries)
 
 
@@ -155,7 +158,9 @@ def _read_session(value: object) -> dict[str, Any]:
     if not isinstance(value, dict):
         raise InvalidInput("session", "an object as export writes it", kind_of(value))
     if unknown := value.keys() - _SESSION_FIELDS:
-        raise InvalidInput("session", "of the fields " + ", ".join(sorted(_SESSION_FIELDS)), brief(min(unknown)))
+        raise InvalidInput(
+            "session", "an object with no other fields than " + ", ".join(sorted(_SESSION_FIELDS)), brief(min(unknown))
+        )
     return value
 
 

@@ -72,12 +72,12 @@ class Cluster:
     async def close(self) -> None:
         if self._learning is not None:
             self._learning.cancel()
-        await asyncio.gather(*(lane.drain() for lane in self._nodes.values()))
+        await asyncio.gather(*(lane.close() for lane in self._nodes.values()))
         await asyncio.gather(*(pool.aclose() for pool in self._pools))
 
     async def _learn(self) -> None:
         """Ask one node after another, in no order, for its map of slots. Raises Lost if none gives it."""
-        fault = Lost(RedisClusterException("no node was named"), sent=False)
+        fault = Lost(RedisClusterException("the cluster named no node"), sent=False)
         for address in random.sample(tuple(self._nodes), len(self._nodes)):
             try:
                 expires = asyncio.get_running_loop().time() + self._timeout

@@ -43,7 +43,7 @@ class Topology(Protocol):
         ...
 
     async def close(self) -> None:
-        """Let what is under way finish, then close what is ours."""
+        """Leave all connections, then close what is ours. Calls under way fail."""
         ...
 
 
@@ -114,7 +114,7 @@ class OneServer:
         """The next connection asks anew by itself."""
 
     async def close(self) -> None:
-        await self._lane.drain()
+        await self._lane.close()
         await asyncio.gather(*(resource.aclose() for resource in self._closes))
 
 
@@ -122,6 +122,6 @@ def address_of(pool: ConnectionPool) -> str:
     """Where a pool connects to; without a password."""
     service = getattr(pool, "service_name", None)
     if service:
-        return f"service {service!r} of Sentinel"
+        return f"the Sentinel service {service!r}"
     kwargs = pool.connection_kwargs
     return str(kwargs.get("path") or f"{kwargs.get('host', 'localhost')}:{kwargs.get('port', 6379)}")
