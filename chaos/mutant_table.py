@@ -305,6 +305,13 @@ TABLE = (
         "R12 standalone",
     ),
     Mutant(
+        "a call that gave up before it left is sent afterwards",
+        f"{_REDIS}/batching.py",
+        "for waiting in flight.calls if not waiting.answer.done()]",
+        "for waiting in flight.calls]",
+        "redis: test_faults.py: a_call_that_gave_up_before_it_left",
+    ),
+    Mutant(
         "a script that the server forgot is not brought again",
         f"{_REDIS}/connection.py",
         "                lane.forget_scripts()\n",
@@ -326,10 +333,17 @@ TABLE = (
         "redis: test_faults.py: an_error_in_the_place_of_a_mark",
     ),
     Mutant(
+        "a slot that is on the move is asked without ASKING",
+        f"{_REDIS}/connection.py",
+        "lane, asking = target, type(reply) is AskError",
+        "lane, asking = target, False",
+        "R7 cluster",
+    ),
+    Mutant(
         "a full server's refusal is taken for an outage",
         f"{_REDIS}/faults.py",
-        'Fault("full", StoreFull, False,',
-        'Fault("full", StoreUnavailable, False,',
+        '"full", StoreFull, False,',
+        '"full", StoreUnavailable, False,',
         "R9 standalone",
     ),
     Mutant(

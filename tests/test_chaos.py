@@ -541,11 +541,13 @@ async def test_a_connection_that_is_left_open_is_a_violation(tmp_path: Path) -> 
 
     async def leak(trial: Trial) -> None:
         await trial.caller("w", trial.open_manager(await trial.open_store())).create("s", "u")
-        left.append(socket.socket())
+        left.extend((socket.socket(), (trial.folder / "chat.db").open("rb")))
 
     outcome = await run_proof(Proof("R0", "a leak", leak, ("sqlite",)), "sqlite", 5, tmp_path, short=True)
-    left[0].close()
-    assert outcome.violations == ["R0 : 1 sockets were left open"]
+    for each in left:
+        each.close()
+    assert len(outcome.violations) == 1
+    assert outcome.violations[0].startswith("R0 : 2 sockets or files were left open")
 
 
 class Written:
