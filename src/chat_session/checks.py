@@ -131,7 +131,7 @@ class JsonCopy:
     ``budget`` is shared by all arguments of one call, for a call runs on the event loop.
     """
 
-    def __init__(self, argument: str, budget: "ValueBudget | None" = None) -> None:
+    def __init__(self, argument: str, budget: ValueBudget | None = None) -> None:
         self._argument = argument
         self._room = _MAX_COPIED
         self._budget = budget or ValueBudget()
