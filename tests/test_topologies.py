@@ -161,7 +161,7 @@ async def test_a_scan_that_lost_an_answer_goes_on_at_the_same_node(cluster: Any,
         finally:
             frozen.send_signal(signal.SIGCONT)
         [orphans] = [finding for finding in await diagnosing if finding.subject == "orphans"]
-    assert orphans.text.startswith("30 ")
+    assert orphans.text.startswith("Found 30 ")
 
 
 async def test_a_node_of_a_cluster_behind_a_plain_url_says_so(cluster: Any) -> None:
