@@ -212,23 +212,6 @@ def test_nothing_of_a_line_is_stored_when_its_last_message_is_bad(store, tmp_pat
     assert store.count_messages("long") == -1
 
 
-def test_a_line_longer_than_the_limit_is_skipped_without_being_held(store, tmp_path):
-    file = tmp_path / "in.jsonl.gz"
-    with gzip.open(file, "wb", compresslevel=1) as packed:
-        packed.write(GOOD % b"first" + b"\n")
-        for _ in range(65):
-            packed.write(b"x" * MIB)
-        packed.write(b"\n" + GOOD % b"last" + b"\n" + b"x" * MIB)
-        for _ in range(64):
-            packed.write(b"x" * MIB)
-    done = store.run("import", str(file))
-    assert (done.code, done.err) == (
-        1,
-        "error: line 2: The line is longer than 64 MiB.\nerror: line 4: The line is longer than 64 MiB.\n",
-    )
-    assert len(store.run("list", "u", "--json").json["sessions"]) == 2
-
-
 def test_a_gzip_that_is_cut_off_is_imported_as_far_as_it_goes(store, tmp_path):
     file = tmp_path / "in.jsonl.gz"
     lines = b"\n".join(GOOD % b"s%d" % i for i in range(1000))

@@ -53,7 +53,7 @@ from chat_session.telemetry.hooks import Hooks, combine
 from chat_session.telemetry.logging import LoggingHooks
 
 if TYPE_CHECKING:
-    from redis.asyncio import Redis
+    from redis.asyncio import Redis, RedisCluster
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -72,17 +72,23 @@ class SessionManager:
     """
 
     def __init__(
-        self, client_or_store: "Redis | SessionStore | None" = None, *, hooks: Sequence[Hooks] = (), **settings: Any
+        self,
+        client_or_store: "Redis | RedisCluster | SessionStore | None" = None,
+        *,
+        hooks: Sequence[Hooks] = (),
+        must_exist: bool = False,
+        **settings: Any,
     ) -> None:
         """None: the store that the environment and ``.env`` name, else Redis at localhost:6379.
 
         A redis.asyncio client stays its owner's to close. ``settings`` win over the environment;
-        ``hooks`` hear what happens besides the log. Raises SettingsError.
+        ``hooks`` hear what happens besides the log. With ``must_exist`` a missing SQLite file is an error
+        of the first call and is not created. Raises SettingsError.
         """
         loaded = Settings.load(**settings)
         self._settings = loaded
         self._hooks = combine([LoggingHooks(name_store(client_or_store, loaded)), *hooks])
-        self._store = open_store(client_or_store, loaded, self._hooks)
+        self._store = open_store(client_or_store, loaded, self._hooks, must_exist=must_exist)
         self._pid = os.getpid()
         self._loop: asyncio.AbstractEventLoop | None = None
         self._in_flight = 0

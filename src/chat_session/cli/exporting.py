@@ -26,6 +26,7 @@ _PIPE_BYTES = 4096  # what a pipe that is ready takes without making us wait: PI
 class Exported(NamedTuple):
     """The line of a session, and how many messages are in it."""
 
+    session_id: str
     line: bytes
     messages: int
 
@@ -83,7 +84,7 @@ async def _export(manager: SessionManager, session: Session) -> Exported | Store
             return None  # it died since the scan saw it
     except StoreCorrupt as damage:
         return damage
-    return Exported(write_transcript(session, history), len(history))
+    return Exported(session.session_id, write_transcript(session, history), len(history))
 
 
 @contextmanager

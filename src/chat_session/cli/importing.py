@@ -6,6 +6,7 @@ from types import EllipsisType
 
 import msgspec
 
+from chat_session.cli.bounds import LineTooLarge, weigh_line
 from chat_session.cli.lines import DamagedFile, Line
 from chat_session.cli.runner import task_group
 from chat_session.cli.transcripts import Entry, Transcript, read_transcript
@@ -15,7 +16,7 @@ from chat_session.message import MAX_LIMIT, Message
 from chat_session.session import Session
 
 SLOTS = 16  # sessions under way: a round trip to Redis is then shared by 16 scripts
-_SLOT_BYTES = 4 * 1024 * 1024  # a longer line takes a slot for each: at most 64 MiB of lines are held
+_SLOT_BYTES = 512 * 1024  # a line that weighs more takes a slot for each: of the largest there is one at a time
 _CALL_MESSAGES = 1000
 SHOWN_LINES = 20  # bad lines that are reported one by one
 
@@ -91,17 +92,19 @@ class Importer:
                 self._refuse(damage.number, f"{damage}. What was read before it was imported.")
 
     async def _begin(self, line: Line, group: asyncio.TaskGroup) -> None:
-        if line.raw is None:
-            self._refuse(line.number, "The line is longer than 64 MiB.")
+        try:
+            slots = min(SLOTS, 1 + weigh_line(line.raw) // _SLOT_BYTES)
+        except LineTooLarge as error:
+            self._refuse(line.number, str(error))
             return
+        for _ in range(slots):
+            await self._slots.acquire()
         try:
             transcript = read_transcript(line.raw, self._user, self._manager.settings.max_message_bytes)
         except InvalidInput as error:
+            self._release(slots)
             self._refuse(line.number, str(error))
             return
-        slots = min(SLOTS, 1 + len(line.raw) // _SLOT_BYTES)
-        for _ in range(slots):
-            await self._slots.acquire()
         session_id = transcript.session_id
         earlier = self._under_way.get(session_id)
         task = group.create_task(self._import(line.number, transcript, earlier))
@@ -109,9 +112,12 @@ class Importer:
         task.add_done_callback(lambda task: self._end(session_id, task, slots))
         await asyncio.sleep(0)  # begin before the next line is read: 5,000 messages take 40 ms to check
 
-    def _end(self, session_id: str, task: asyncio.Task[None], slots: int) -> None:
+    def _release(self, slots: int) -> None:
         for _ in range(slots):
             self._slots.release()
+
+    def _end(self, session_id: str, task: asyncio.Task[None], slots: int) -> None:
+        self._release(slots)
         if self._under_way.get(session_id) is task:
             del self._under_way[session_id]
 

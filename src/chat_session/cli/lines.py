@@ -10,20 +10,20 @@ from contextlib import suppress
 from types import TracebackType
 from typing import NamedTuple, Self
 
+from chat_session.cli.bounds import MAX_LINE_BYTES
 from chat_session.errors import InvalidInput
 
-MAX_LINE_BYTES = 64 * 1024 * 1024  # a session of 10,000 messages of 6 KiB
 MAX_TEXT_BYTES = 64 * 1024 * 1024  # what MAX_MESSAGE_BYTES may be at most
-_PIECE = 256 * 1024
+_PIECE = 16 * 1024  # that may be 8,000 bad lines; a signal is heard after each piece
 _GZIP = b"\x1f\x8b"
 _GZIP_FORMAT = 31  # zlib's window bits for it
 
 
 class Line(NamedTuple):
-    """``raw`` is None for a line over MAX_LINE_BYTES."""
+    """``raw``: without its end; of a line that is too large only the beginning that shows it."""
 
     number: int
-    raw: bytes | None
+    raw: bytearray
 
 
 class DamagedFile(Exception):
@@ -95,15 +95,16 @@ async def read_lines(source: Source) -> AsyncGenerator[Line]:
         async for piece in _unpacked(source):
             for raw in splitter.feed(piece):
                 number += 1
-                if raw is None or raw.strip():
+                if raw and not raw.isspace():
                     yield Line(number, raw)
+            await asyncio.sleep(0)
     except (zlib.error, EOFError) as error:
         reason = "The gzip data is cut off" if isinstance(error, EOFError) else f"The gzip data is damaged ({error})"
         raise DamagedFile(number + 1, reason) from None
     except OSError as error:
         raise DamagedFile(number + 1, f"The file cannot be read further: {error.strerror}") from None
     for raw in splitter.finish():
-        if raw is None or raw.strip():
+        if not raw.isspace():
             yield Line(number + 1, raw)
 
 
@@ -148,34 +149,28 @@ class _Inflater:
 
 
 class _Splitter:
-    """Cuts pieces into lines. Of a line that is too long nothing is kept but its length."""
+    """Cuts pieces into lines. Of a line that is too long only as much is kept as shows it."""
 
     def __init__(self) -> None:
-        self._parts: list[bytes] = []
-        self._length = 0
+        self._line = bytearray()
 
-    def feed(self, piece: bytes) -> Iterator[bytes | None]:
+    def feed(self, piece: bytes) -> Iterator[bytearray]:
         *ends, rest = piece.split(b"\n")
         for end in ends:
             self._keep(end)
             yield self._take()
         self._keep(rest)
 
-    def finish(self) -> Iterator[bytes | None]:
-        if self._length:
+    def finish(self) -> Iterator[bytearray]:
+        if self._line:
             yield self._take()
 
     def _keep(self, part: bytes) -> None:
-        self._length += len(part)
-        if self._length > MAX_LINE_BYTES:
-            self._parts.clear()
-        else:
-            self._parts.append(part)
+        if len(self._line) <= MAX_LINE_BYTES:
+            self._line += part
 
-    def _take(self) -> bytes | None:
-        line = None if self._length > MAX_LINE_BYTES else b"".join(self._parts)
-        self._parts.clear()
-        self._length = 0
+    def _take(self) -> bytearray:
+        line, self._line = self._line, bytearray()
         return line
 
 

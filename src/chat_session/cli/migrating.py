@@ -14,7 +14,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from chat_session.cli.comparing import TOLERANCE, Unmovable, Whole, compare, find_progress, read_whole
 from chat_session.cli.exporting import each_once
 from chat_session.cli.failures import PARTLY, report
-from chat_session.cli.opening import describe_store, open_manager
+from chat_session.cli.opening import describe_store
 from chat_session.cli.options import Json, Layout, Prefix, Trim
 from chat_session.cli.output import ERR, Output, visible
 from chat_session.cli.runner import run, task_group
@@ -54,7 +54,7 @@ def migrate(
 
     async def work() -> int:
         async with (
-            open_manager(chat_session_url=source, must_exist=True, **read_with) as origin,
+            SessionManager.from_url(source, must_exist=True, **read_with) as origin,
             SessionManager.from_url(target, **write_with, max_message_bytes=_ANY_TEXT) as goal,
         ):
             total = await origin.get_active_sessions_count()  # before anything is written to the target
@@ -210,7 +210,7 @@ async def _refuse_one_store(source: str, names: Mapping[str, Any], target: Sessi
     one = False
     try:
         with suppress(SettingsError):  # a plain layout on a cluster: then the target is another store
-            async with open_manager(chat_session_url=source, must_exist=True, **names) as mirror:
+            async with SessionManager.from_url(source, must_exist=True, **names) as mirror:
                 one = await mirror.is_session_active(probe.session_id)
     finally:
         await target.delete_session(probe.session_id)

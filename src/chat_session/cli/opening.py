@@ -4,11 +4,9 @@ from collections.abc import Awaitable, Callable, Sequence
 from typing import Any
 
 from chat_session.cli.runner import run
-from chat_session.connect import open_store
 from chat_session.manager import SessionManager
 from chat_session.settings import Settings
-from chat_session.telemetry.hooks import Hooks, combine
-from chat_session.telemetry.logging import LoggingHooks
+from chat_session.telemetry.hooks import Hooks
 
 Work = Callable[[SessionManager], Awaitable[int]]
 
@@ -24,16 +22,9 @@ def run_on_store(url: str | None, work: Work, hooks: Sequence[Hooks] = (), *, cr
 
 
 async def _open_and_do(url: str | None, work: Work, hooks: Sequence[Hooks], *, must_exist: bool) -> int:
-    given = {} if url is None else {"chat_session_url": url}
-    async with open_manager(hooks, must_exist=must_exist, **given) as manager:
+    named: dict[str, Any] = {} if url is None else {"chat_session_url": url}
+    async with SessionManager(hooks=hooks, must_exist=must_exist, **named) as manager:
         return await work(manager)
-
-
-def open_manager(hooks: Sequence[Hooks] = (), *, must_exist: bool, **settings: Any) -> SessionManager:
-    """A manager with these settings, on the store that they or the environment name."""
-    loaded = Settings.load(**settings)
-    store = open_store(None, loaded, combine([LoggingHooks(loaded.address), *hooks]), must_exist=must_exist)
-    return SessionManager(store, hooks=hooks, **settings)
 
 
 def is_store_named() -> bool:

@@ -7,6 +7,7 @@
 count, ttl. In ``metadata`` stand the entries whose names would mean something else at the top.
 """
 
+from codecs import BOM_UTF8
 from collections.abc import Sequence
 from typing import Any
 
@@ -53,7 +54,7 @@ class Transcript(msgspec.Struct, frozen=True):
     restored: Session | None
 
 
-def read_transcript(raw: bytes, user: str | None, max_message_bytes: int) -> Transcript:
+def read_transcript(raw: bytearray, user: str | None, max_message_bytes: int) -> Transcript:
     """Read and check a whole line, so that nothing of a bad one is stored. Raises InvalidInput.
 
     A message without an id is given one from its place, ``import-1`` and so on: the same line read
@@ -96,9 +97,9 @@ def write_transcript(session: Session, history: Sequence[Message]) -> bytes:
     return msgspec.json.encode({**line, "session": facts, "messages": messages}) + b"\n"
 
 
-def _read_object(raw: bytes) -> dict[str, Any]:
+def _read_object(raw: bytearray) -> dict[str, Any]:
     try:
-        value = msgspec.json.decode(raw.removeprefix(b"\xef\xbb\xbf"))
+        value = msgspec.json.decode(raw.removeprefix(BOM_UTF8))
     except (msgspec.MsgspecError, UnicodeError, RecursionError) as error:
         raise InvalidInput("the line", "a JSON object", f"no JSON ({error})") from None
     if not isinstance(value, dict):

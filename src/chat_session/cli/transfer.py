@@ -12,6 +12,7 @@ import msgspec
 import typer
 from rich.progress import BarColumn, DownloadColumn, Progress, TaskID, TextColumn, TimeElapsedColumn
 
+from chat_session.cli.bounds import LineTooLarge, weigh_line
 from chat_session.cli.exporting import Exported, export_lines, replacing, write_to_stdout
 from chat_session.cli.failures import PARTLY, say_bad_line, say_failure
 from chat_session.cli.failures import report as report_error
@@ -74,7 +75,7 @@ def export(
 
     FILE takes its name when it is complete; only you may read it. What import cannot bring back is
     the moment of the deadline: each ttl begins anew. See migrate for that. A session that cannot be
-    read is named on stderr and left out (exit code 1).
+    read is named on stderr and left out; one that is too large for import is named and written (exit code 1).
     """
 
     async def work(manager: SessionManager) -> int:
@@ -85,7 +86,7 @@ def export(
             Output(json).note(f"{tally.sessions} sessions with {tally.messages} messages exported")
         else:
             Output(json).answer(summary, facts_table(list(summary.items())))
-        return PARTLY if tally.damaged else 0
+        return PARTLY if tally.damaged or tally.too_large else 0
 
     return run_on_store(url, work)
 
@@ -136,12 +137,16 @@ def _summarize(importer: Importer, seconds: float, output: Output) -> None:
     output.answer(summary, facts_table([(shown, summary[name]) for name, shown in words.items()]))
 
 
-class Exports(msgspec.Struct):
-    """What an export did so far. ``damaged``: sessions that could not be read."""
+class Exports(msgspec.Struct, rename="camel"):
+    """What an export did so far.
+
+    ``damaged``: sessions that could not be read; ``too_large``: those whose line import will not read.
+    """
 
     sessions: int = 0
     messages: int = 0
     damaged: int = 0
+    too_large: int = 0
 
 
 async def _export(manager: SessionManager, file: str, user: str | None, *, json: bool) -> Exports:
@@ -171,6 +176,12 @@ async def _counted(
             else:
                 tally.sessions += 1
                 tally.messages += exported.messages
+                try:
+                    weigh_line(exported.line)
+                except LineTooLarge as reason:
+                    tally.too_large += 1
+                    text = f"import will not read session {exported.session_id}: {reason}. Copy it with migrate instead"
+                    say_failure(text, "line_too_large", json=json)
                 yield exported.line
 
 
