@@ -160,8 +160,8 @@ async def test_a_scan_that_lost_an_answer_goes_on_at_the_same_node(cluster: Any,
             await heard.happened.wait()
         finally:
             frozen.send_signal(signal.SIGCONT)
-        [orphans] = [finding for finding in await diagnosing if finding.subject == "orphans"]
-    assert orphans.text.startswith("Found 30 ")
+        [foreign] = [finding for finding in await diagnosing if finding.subject == "foreign keys"]
+    assert foreign.text.startswith("Found 30 ")
 
 
 async def test_a_node_of_a_cluster_behind_a_plain_url_says_so(cluster: Any) -> None:
