@@ -21,8 +21,8 @@ from ran import Ran
 MIB = 1024 * 1024
 HEAD = b'{"conversation":"s%d","user":"u","messages":['
 GOOD = HEAD + b'{"from":"user","text":"x"}]}'
-TOO_LONG = f"The line has more than {MAX_LINE_BYTES:,} bytes, the limit of import."
-TOO_MANY = f"The line has more than {MAX_LINE_PARTS:,} strings, commas and brackets, the limit of import."
+TOO_LONG = f"the line has more than {MAX_LINE_BYTES:,} bytes, the limit for one line"
+TOO_MANY = f"the line has more than {MAX_LINE_PARTS:,} strings, commas and brackets, the limit for one line"
 
 
 MEASURED = """if True:
@@ -138,5 +138,5 @@ def test_an_export_names_a_session_that_import_will_not_read(tmp_path, capfd, mo
     out, err = capfd.readouterr()
     assert json.loads(out)["tooLarge"] == json.loads(out)["sessions"] == 1
     assert json.loads(err)["error"]["code"] == "line_too_large"
-    assert "Session large: " in err
+    assert "session large" in err
     assert "migrate" in err

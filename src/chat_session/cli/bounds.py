@@ -13,7 +13,7 @@ class LineTooLarge(Exception):
     """A line is not read; the text says by which limit."""
 
     def __init__(self, limit: int, unit: str) -> None:
-        super().__init__(f"The line has more than {limit:,} {unit}, the limit of import.")
+        super().__init__(f"the line has more than {limit:,} {unit}, the limit for one line")
 
 
 def weigh_line(raw: bytes | bytearray) -> int:
