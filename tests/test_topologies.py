@@ -12,8 +12,8 @@ from redis.asyncio import RedisCluster, Sentinel
 from redis.crc import key_slot
 
 from chat_session import Hooks, SessionManager, SettingsError, StoreDenied, StoreIncompatible, StoreUnavailable
-from chat_session.storage.redis import batching, store
-from chat_session.storage.redis.index import Hint
+from chat_session.storage.redis import batching, due
+from chat_session.storage.redis.index import DueEntry
 from chat_session.telemetry.prometheus import PrometheusHooks
 from chat_session.testing.place import until_dead
 from places import ACL
@@ -122,18 +122,14 @@ async def test_a_slot_that_moves_is_followed(cluster: Any) -> None:
 
 
 @pytest.mark.parametrize("protocol", [2, 3])
-async def test_a_hint_that_is_known_to_be_dead_is_not_taken_for_a_missing_one(cluster: Any, protocol: int) -> None:
+async def test_an_entry_that_is_scored_0_is_not_taken_for_a_missing_one(cluster: Any, protocol: int) -> None:
     host, port = cluster.server.addresses[0]
     client = RedisCluster(host=host, port=port, protocol=protocol)
     async with SessionManager(client) as manager:
         await manager.create_session("u", session_id="s", ttl=600)
-        hints = cluster.keys.index("s", "u")
-        await client.zadd(hints.user, {"s": 0})
-        await client.zadd(hints.due, {"s:u": 0})
-        index = manager._store._index
-        [hint] = await index._with_scores("test", [Hint(b"s:u", b"")])
-        [life] = await index._ask("test", [hint])
-        assert (float(hint.score), float(life.user_score)) == (0, 0)
+        await client.zadd(cluster.keys.user("u"), {"s": 0})
+        [answer] = await manager._store._index._ask("test", [DueEntry("s", "u", b"0", 0)])
+        assert float(answer.user_score) == 0
     await client.aclose()
 
 
@@ -230,7 +226,9 @@ async def test_too_few_replicas_are_no_acknowledgement_and_a_repeat_is_no_double
         assert [(r.seq, r.duplicate) for r in again] == [(1, True)]
 
 
-@pytest.mark.parametrize(("most", "fewest", "largest"), [(batching.MAX_BATCH, 2, 8), (10, 20, 30)])
+# What leaves while another round trip is under way may reach the proxy in one piece with it. That happens where round
+# trips take long, as on a loaded machine: then up to 32 calls are under way before the next batch leaves.
+@pytest.mark.parametrize(("most", "fewest", "largest"), [(batching.MAX_BATCH, 1, 8), (10, 200 // (32 + 10), 30)])
 async def test_calls_made_at_once_share_round_trips_up_to_a_bound(
     redis_place: Any, monkeypatch: pytest.MonkeyPatch, most: int, fewest: int, largest: int
 ) -> None:
@@ -293,7 +291,7 @@ async def test_the_doctor_looks_at_every_node_of_a_cluster(cluster: Any) -> None
         await use(manager)
         with cluster.server.client() as client:
             client.delete(cluster.keys.meta("s1"))
-            client.zrem(cluster.keys.due("s2"), "s2:u2")
+            client.zrem(cluster.keys.due("s2"), "s2/u2")
             client.zrem(cluster.keys.user("u2"), "s2")
         findings = await manager.diagnose()
         assert len([f for f in findings if f.subject.startswith("version at")]) == 3
@@ -305,7 +303,7 @@ async def test_the_doctor_looks_at_every_node_of_a_cluster(cluster: Any) -> None
         assert await manager.get_active_sessions_count() == 19
 
 
-async def test_on_a_cluster_no_hint_is_later_than_its_deadline(cluster: Any) -> None:
+async def test_on_a_cluster_no_entry_is_later_than_its_deadline(cluster: Any) -> None:
     async with cluster.open() as manager:
         await asyncio.gather(*(manager.create_session("u", session_id=f"s{i}", ttl=600) for i in range(300)))
         for i in range(0, 300, 10):
@@ -313,11 +311,11 @@ async def test_on_a_cluster_no_hint_is_later_than_its_deadline(cluster: Any) -> 
         with cluster.server.client() as client:
             for i in range(300):
                 deadline = client.execute_command("PEXPIRETIME", cluster.keys.meta(f"s{i}"))
-                assert client.zscore(cluster.keys.due(f"s{i}"), f"s{i}:u") < deadline
+                assert client.zscore(cluster.keys.due(f"s{i}"), f"s{i}/u") < deadline
 
 
 async def test_on_a_cluster_counts_that_meet_are_exact(cluster: Any, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(store, "BATCH", 3)  # so that a bucket takes several
+    monkeypatch.setattr(due, "BATCH", 3)  # so that a bucket takes several
     async with cluster.open() as one, cluster.open() as other:
         ids = [f"s{i}" for i in range(80)]
         await asyncio.gather(*(one.create_session("u", session_id=each, ttl=1) for each in ids))
@@ -326,13 +324,13 @@ async def test_on_a_cluster_counts_that_meet_are_exact(cluster: Any, monkeypatch
             await asyncio.gather(*(one.set_session_ttl(each, 1) for each in ids))
             due_at = asyncio.get_running_loop().time() + 1
             await asyncio.sleep(0.5)
-            await asyncio.gather(*(one.extend_session(each) for each in ids))  # which leaves the hints as they are
+            await asyncio.gather(*(one.extend_session(each) for each in ids))  # which leaves the entries as they are
             await asyncio.sleep(due_at - asyncio.get_running_loop().time() + 0.01)
             counts = await asyncio.gather(*(manager.get_active_sessions_count() for manager in (one, other) * 2))
             assert counts == [80] * 4
 
 
-async def test_on_a_cluster_a_users_hint_goes_though_lists_and_sweeps_race(cluster: Any) -> None:
+async def test_on_a_cluster_a_users_entry_goes_though_lists_and_sweeps_race(cluster: Any) -> None:
     async with cluster.open() as one, cluster.open() as other:
         for i in range(60):
             await one.create_session(f"u{i % 3}", session_id=f"s{i}", ttl=1)

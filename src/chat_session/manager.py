@@ -121,20 +121,24 @@ class SessionManager:
             warnings.warn(f"unclosed {self!r}", ResourceWarning, stacklevel=2, source=self)
 
     async def close(self) -> None:
-        """Stop the cleanups, let calls in flight finish for up to 5 s, close what the manager opened.
+        """Stop the cleanups and let calls in flight finish, for up to 5 s in all; close what the manager opened.
 
-        Calls from then on raise ManagerClosed. A second close is no error.
+        Calls from then on raise ManagerClosed; calls that have not finished by then fail. A second close is no error.
         """
         if self._closed:
             return
         self._check_usable()
-        for stop in tuple(self.before_close):
-            await stop()
-        self._closed = True
-        if self._in_flight:
+        try:
             with contextlib.suppress(TimeoutError):
-                await asyncio.wait_for(self._idle.wait(), CLOSE_TIMEOUT)
-        await self._store.close()
+                async with asyncio.timeout(CLOSE_TIMEOUT):
+                    for stop in tuple(self.before_close):
+                        await stop()
+                    self._closed = True
+                    if self._in_flight:
+                        await self._idle.wait()
+        finally:
+            self._closed = True
+            await self._store.close()
 
     # Sessions
 

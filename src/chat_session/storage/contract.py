@@ -174,5 +174,5 @@ class SessionStore(Protocol):
         ...
 
     async def close(self) -> None:
-        """Let go of what the store opened itself. A second close is no error."""
+        """Let go of what the store opened itself; it waits for no server. A second close is no error."""
         ...

@@ -122,6 +122,7 @@ class Lane:
         self._round_trip = 0.0  # seconds that short flights take, smoothed
         self._warm = False  # the last round trip went well, so the next one need not connect
         self._busy = False  # somebody reads
+        self._closed = False
         self._pump: asyncio.Task[None] | None = None
         self._follower: asyncio.Task[None] | None = None
         self._marks = count()
@@ -163,10 +164,13 @@ class Lane:
         """The server has: each is to be sent along once more."""
         self._scripts.clear()
 
-    async def drain(self) -> None:
-        """Wait until nothing is under way; calls made meanwhile are waited for, too."""
-        while self._busy:
-            await (asyncio.wait([self._pump]) if self._pump else asyncio.sleep(0.001))
+    async def close(self) -> None:
+        """Leave the connection. Calls under way and calls that wait fail."""
+        self._closed = True
+        error = ConnectionError("the manager was closed")
+        for waiting in self._queue:
+            waiting.fail(error, sent=False)
+        await self._crash(self._connection, error)
 
     async def _send_alone(self, command: Packed, expires: float) -> Any:
         loop = asyncio.get_running_loop()
@@ -259,6 +263,8 @@ class Lane:
             async with asyncio.timeout_at(due):
                 if connection is None:
                     connection = self._connection = await self._connections.acquire()
+                    if self._closed:
+                        raise ConnectionError("the manager was closed")  # noqa: TRY301 - as if it had broken
                 now = loop.time()
                 for flight in leaving:
                     flight.sent, flight.departed = True, now

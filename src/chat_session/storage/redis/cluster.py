@@ -72,7 +72,7 @@ class Cluster:
     async def close(self) -> None:
         if self._learning is not None:
             self._learning.cancel()
-        await asyncio.gather(*(lane.drain() for lane in self._nodes.values()))
+        await asyncio.gather(*(lane.close() for lane in self._nodes.values()))
         await asyncio.gather(*(pool.aclose() for pool in self._pools))
 
     async def _learn(self) -> None:

@@ -77,6 +77,7 @@ class Link:
         self._patience = patience
         self._greet = greet
         self._greeting: asyncio.Task[None] | None = None
+        self._closed = False
 
     async def run(self, name: str, command: Command, *, on: Lane | None = None) -> Any:
         """Send, and send again after a fault that may pass; give the reply. ``on``: to that server.
@@ -132,7 +133,8 @@ class Link:
         return self._topology.lanes()
 
     async def close(self) -> None:
-        """Let what is under way finish, then close what is ours."""
+        """Leave all connections, and close what is ours. Calls under way fail, and are not sent again."""
+        self._closed = True
         if self._greeting is not None:
             self._greeting.cancel()
         await self._topology.close()
@@ -162,7 +164,7 @@ class Link:
             first = None
             fault = classify(cause, connecting=connecting)
             pause = self._patience.pause(attempt)
-            if not fault.retry or attempt > self._patience.retries or loop.time() + pause >= expires:
+            if not fault.retry or self._closed or attempt > self._patience.retries or loop.time() + pause >= expires:
                 where = f"{self._topology.address} failed {name}"
                 raise explain(fault, cause, where, attempt, loop.time() - started, outcome_unknown=unknown) from cause
             self.hooks.retried(name, attempt + 1, fault.reason)

@@ -43,7 +43,7 @@ class Topology(Protocol):
         ...
 
     async def close(self) -> None:
-        """Let what is under way finish, then close what is ours."""
+        """Leave all connections, then close what is ours. Calls under way fail."""
         ...
 
 
@@ -114,7 +114,7 @@ class OneServer:
         """The next connection asks anew by itself."""
 
     async def close(self) -> None:
-        await self._lane.drain()
+        await self._lane.close()
         await asyncio.gather(*(resource.aclose() for resource in self._closes))
 
 
