@@ -102,7 +102,7 @@ def test_without_the_extra_one_line_says_what_to_install(monkeypatch, capfd):
     monkeypatch.delitem(sys.modules, "chat_session.cli.app")
     monkeypatch.setitem(sys.modules, "typer", None)
     assert main(["--version"]) == 2
-    assert capfd.readouterr() == ("", "the command line is not installed: pip install 'chat-session[cli]'\n")
+    assert capfd.readouterr() == ("", "The command line is not installed. Run: pip install 'chat-session[cli]'\n")
 
 
 def test_another_module_that_is_missing_is_not_taken_for_the_extra(monkeypatch):
@@ -704,7 +704,7 @@ def test_the_doctor_finds_and_mends_what_is_torn(cli, tmp_path):
     assert mended.code == 0
     assert mended.json["url"] == f"sqlite:///{tmp_path}/chat.db"
     assert {"level", "subject", "text", "repair"} == mended.json["findings"][0].keys()
-    assert any("(mended)" in finding["text"] for finding in mended.json["findings"])
+    assert cli("doctor").code == 0
 
 
 @pytest.mark.parametrize(
@@ -733,7 +733,7 @@ def test_the_demo_plays_in_memory_where_no_store_is_named(capfd):
     assert main(["demo"]) == 0
     told = capfd.readouterr()
     assert told.err == ""
-    assert "playing in memory" in told.out
+    assert "plays in memory" in told.out
     for text in ("你好，我需要帮助", "is refused", "takes over", "hands back", "客服会话", "is deleted"):
         assert text in told.out
 

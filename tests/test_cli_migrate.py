@@ -223,7 +223,7 @@ def test_what_another_program_wrote_is_copied_as_far_as_it_can_be_read(migrate, 
     done = migrate(source, file)
     assert (done.code, done.json["copied"], done.json["kept"]) == (1, 3, 2)
     assert done.differences.keys() == {"twins", "odd-user"}
-    assert "two messages of one id" in done.differences["twins"]
+    assert "two messages with the same id" in done.differences["twins"]
     assert "user_id must be" in done.differences["odd-user"]
     session, history = file.read("nodejs")
     assert (session.message_count, session.ttl, [m.text for m in history]) == (2, 86_400, ["no timestamp", "x"])
@@ -380,7 +380,7 @@ def test_a_migration_that_was_stopped_leaves_whole_sessions_and_is_finished_by_t
     process.send_signal(number)
     _, err = process.communicate(timeout=20)
     assert process.returncode == code
-    assert number == signal.SIGKILL or b"run it again: what is equal is left" in err
+    assert number == signal.SIGKILL or b"Run it again to go on." in err
     before = target.ask(read_all)
     assert 0 < len(before) < 800
     for session, history in before.values():
@@ -589,7 +589,7 @@ def test_a_store_that_fails_ends_it_and_what_was_done_is_told(migrate, file, oth
     failed = migrate(file, other_file, shown=True)
     assert failed.code == 5
     assert "equal at the end                  0" in failed.out
-    assert "run it again: what is equal is left" in failed.err
+    assert "Run it again to go on." in failed.err
 
 
 def test_the_progress_is_shown_on_a_terminal(file, other_file):

@@ -130,15 +130,15 @@ def test_an_import_run_twice_stores_no_message_twice(store):
 @pytest.mark.parametrize(
     ("bad", "reason"),
     [
-        (b"{", "no JSON"),
-        (b"\xff\xfe", "no JSON"),
-        (b"[" * 100_000, "no JSON"),
-        (b"[1]", "a JSON object"),
-        (b'"text"', "a JSON object"),
+        (b"{", "The line is not JSON: "),
+        (b"\xff\xfe", "The line is not JSON: "),
+        (b"[" * 100_000, "The line is not JSON: "),
+        (b"[1]", "The line must be a JSON object, not "),
+        (b'"text"', "The line must be a JSON object, not "),
         (b'{"user":"u","messages":[]}', "conversation must be 1 to 128"),
         (b'{"conversation":7,"user":"u","messages":[]}', "conversation must be"),
         (b'{"conversation":"a/b","user":"u","messages":[]}', "conversation must be"),
-        (b'{"conversation":"a","messages":[]}', "user must be given in the line or with --user"),
+        (b'{"conversation":"a","messages":[]}', 'The line names no user. Add "user" to it, or pass --user.'),
         (b'{"conversation":"a","user":7,"messages":[]}', "user_id must be"),
         (b'{"conversation":"a","user":"u"}', "messages must be a list"),
         (b'{"conversation":"a","user":"u","messages":{}}', "messages must be a list"),
@@ -152,7 +152,7 @@ def test_an_import_run_twice_stores_no_message_twice(store):
         ),
         (
             b'{"conversation":"a","user":"u","messages":[{"from":"user","text":"x"},{"id":"import-1","from":"user","text":"y"}]}',
-            "messages[1].id must be used once",
+            "messages[1].id is 'import-1', which another message has.",
         ),
         (
             b'{"conversation":"a","user":"u","messages":[{"from":"user","text":"' + b"x" * 300_000 + b'"}]}',
@@ -164,16 +164,22 @@ def test_an_import_run_twice_stores_no_message_twice(store):
         ),
         (b'{"conversation":"a","user":"u","messages":[],"userId":"v"}', "metadata must be named"),
         (b'{"conversation":"a","user":"u","messages":[],"metadata":[]}', "metadata must be a mapping"),
-        (b'{"conversation":"a","user":"u","messages":[],"n":1,"metadata":{"n":2}}', "metadata must be named once"),
+        (
+            b'{"conversation":"a","user":"u","messages":[],"n":1,"metadata":{"n":2}}',
+            "The entry 'n' stands both at the top and in",
+        ),
         (b'{"conversation":"a","user":"u","messages":[],"session":7}', "session must be an object"),
-        (b'{"conversation":"a","user":"u","messages":[],"session":{"color":1}}', "session must be of the fields"),
+        (
+            b'{"conversation":"a","user":"u","messages":[],"session":{"color":1}}',
+            "\"session\" has the unknown field 'color'.",
+        ),
         (b'{"conversation":"a","user":"u","messages":[],"session":{}}', "createdAt must be"),
         (
             (
                 b'{"conversation":"a","user":"u","messages":[{"from":"user","text":"x"}],"session":{"createdAt":'
                 b'"2026-01-01T00:00:00Z","lastActiveAt":"2026-01-01T00:00:00Z","messageCount":0}}'
             ),
-            "session.messageCount must be at least 1",
+            "session.messageCount is 0, but the line has 1 messages.",
         ),
     ],
 )
@@ -196,10 +202,13 @@ def test_of_many_bad_lines_the_first_twenty_are_shown_and_the_others_counted(sto
     shown = done.err.splitlines()
     assert (done.code, len(shown)) == (1, 22)
     assert shown[19].startswith("error: line 20: ")
-    assert shown[20:] == ["error: 980 more lines are bad, like those above", "code: bad_line"]
+    assert shown[20:] == ["error: 980 more lines are bad. Only the first 20 are shown.", "code: bad_line"]
     told = store.run("import", file, "--json")
     assert (told.json["badLines"], len(told.err.splitlines())) == (1000, 21)
-    assert json.loads(told.err.splitlines()[-1])["error"]["message"] == "980 more lines are bad, like those above"
+    assert (
+        json.loads(told.err.splitlines()[-1])["error"]["message"]
+        == "980 more lines are bad. Only the first 20 are shown."
+    )
 
 
 def test_nothing_of_a_line_is_stored_when_its_last_message_is_bad(store, tmp_path):
@@ -218,7 +227,7 @@ def test_a_gzip_that_is_cut_off_is_imported_as_far_as_it_goes(store, tmp_path):
     assert cut.code == 1
     message = json.loads(cut.err)["error"]["message"]
     imported = cut.json["sessionsCreated"]
-    assert message == f"line {imported + 1}: the gzip data is cut off; what was read before it is imported"
+    assert message == f"line {imported + 1}: The gzip data is cut off here. All lines before it were read."
     assert 0 < imported < 1000
     file.write_bytes(whole)
     again = store.run("import", str(file), "--json")
@@ -236,7 +245,7 @@ def test_a_gzip_that_is_damaged_is_told_from_one_that_is_cut_off(store, tmp_path
     file.write_bytes(whole)
     done = store.run("import", str(file))
     assert done.code == 1
-    assert "the gzip data is damaged" in done.err
+    assert "The gzip data is damaged here." in done.err
 
 
 def test_a_gzip_of_several_members_and_padding_is_read_to_its_end(store, tmp_path):
@@ -269,7 +278,7 @@ def test_a_missing_file_and_a_folder_are_errors_of_exit_code_1(store, tmp_path, 
 def test_a_file_that_cannot_be_read_on_is_reported_with_the_line(store):
     done = store.run("import", "/proc/self/mem")
     assert done.code == 1
-    assert done.err.startswith("error: line 1: the file cannot be read on: ")
+    assert done.err.startswith("error: line 1: The file cannot be read further: ")
 
 
 def test_a_device_is_read_to_its_end(store):
@@ -280,7 +289,7 @@ def test_a_session_of_another_user_is_left_alone(store, tmp_path):
     store.run("create", "owner", "--session-id", "s1")
     done = store.run("import", write(tmp_path / "in.jsonl", GOOD % b"s1"))
     assert done.code == 1
-    assert "line 1: user must be that of the stored session, 'owner'; got 'u'" in done.err
+    assert "line 1: The stored session belongs to user 'owner', not to 'u'." in done.err
     assert store.count_messages("s1") == 0
 
 
@@ -321,7 +330,7 @@ def test_a_conversation_longer_than_the_history_is_refused_and_nothing_of_it_is_
     file = write(tmp_path / "in.jsonl", long_line(150), GOOD % b"s1")
     refused = store.run("import", file, "--json")
     assert (refused.code, refused.json["messagesStored"], refused.json["badLines"]) == (1, 1, 1)
-    assert "line 1: the session would hold 150 messages, but MAX_MESSAGE_HISTORY is 100." in refused.error["message"]
+    assert "line 1: The session would hold 150 messages, but MAX_MESSAGE_HISTORY is 100." in refused.error["message"]
     assert "--trim" in refused.error["message"]
     assert store.count_messages("long") == -1
 
@@ -378,13 +387,13 @@ def test_a_line_whose_messages_may_all_be_trimmed_is_reported_and_not_guessed_ab
     done = store.run("import", file)
     assert done.code == 1
     assert (
-        "line 1: messages must be of a session that retains some of them" in done.err
+        "line 1: The stored session has had 150 messages and retains none of the line's." in done.err
         or "with other content" in done.err
     )
     line = {"conversation": "long", "user": "u", "messages": [{"id": "new", "from": "user", "text": "x"}]}
     done = store.run("import", write(tmp_path / "new.jsonl", line))
     assert done.code == 1
-    assert "whether these are among the trimmed ones is unknown" in done.err
+    assert "Whether these were stored once is unknown, so nothing was added." in done.err
     assert store.count_messages("long") == 150
 
 
@@ -412,7 +421,7 @@ def test_a_signal_ends_an_import_that_waits_for_its_input(store, number, code):
     process.send_signal(number)
     assert process.wait(timeout=10) == code  # with its input still open
     out, err = process.communicate()
-    assert err.decode() == "stopped after 1 lines; run it again: nothing is stored twice\n"
+    assert err.decode() == "The import stopped after 1 lines. Run it again: no message is stored twice.\n"
     assert "messages stored          1" in out.decode()
 
 
@@ -453,7 +462,7 @@ def test_a_store_that_fails_stops_the_import_and_says_how_far_it_came(store, tmp
     assert "messages stored          1001" in failed.out
     bad, stopped, error, _ = failed.err.splitlines()
     assert bad.startswith("error: line 2: ")
-    assert stopped == "stopped after 2 lines; run it again: nothing is stored twice"
+    assert stopped == "The import stopped after 2 lines. Run it again: no message is stored twice."
     assert error.startswith("error: ")
     told = store.run("import", file, "--json")
     assert (told.code, told.json["lines"]) == (5, 2)

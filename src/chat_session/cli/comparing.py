@@ -64,7 +64,7 @@ async def read_whole(manager: SessionManager, session_id: str, session: Session 
                 session = msgspec.structs.replace(session, message_count=history[-1].seq or 0)
             deadline = Deadline(inf, inf) if left < 0 else Deadline(asked + left - 1, told + left)
             return Whole(session, [_portable(message) for message in history], deadline)
-    raise Unmovable("changed again and again while it was read; run again")
+    raise Unmovable("changed again and again while it was read. Run the command again")
 
 
 def _portable(message: Message) -> Message:

@@ -27,7 +27,9 @@ def demo(url: Url = None, json: Json = False) -> int:
     """
     output = Output(json)
     if url is None and not is_store_named():
-        output.tell(visible(f"No store is named by --url or the environment: playing in memory ({IN_MEMORY})."))
+        output.tell(
+            visible(f"No store is named by --url or the environment, so the demo plays in memory ({IN_MEMORY}).")
+        )
         url = IN_MEMORY
 
     async def work(manager: SessionManager) -> int:

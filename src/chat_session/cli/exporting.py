@@ -99,7 +99,9 @@ def replacing(path: Path) -> Iterator[IO[bytes]]:
     if target.is_dir():
         raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR), str(path))
     if target.exists() and not target.is_file():
-        raise OSError(errno.EINVAL, "not a file; leave it out and redirect standard output instead", str(path))
+        raise OSError(
+            errno.EINVAL, "This is not a regular file. Leave FILE out and redirect standard output instead.", str(path)
+        )
     try:
         descriptor, beside = tempfile.mkstemp(".part", f".{target.name}.", target.parent)
     except OSError as error:

@@ -99,10 +99,10 @@ async def read_lines(source: Source) -> AsyncGenerator[Line]:
                     yield Line(number, raw)
             await asyncio.sleep(0)
     except (zlib.error, EOFError) as error:
-        reason = "the gzip data is cut off" if isinstance(error, EOFError) else f"the gzip data is damaged ({error})"
-        raise DamagedFile(number + 1, reason) from None
+        problem = "cut off" if isinstance(error, EOFError) else "damaged"
+        raise DamagedFile(number + 1, f"The gzip data is {problem} here.") from None
     except OSError as error:
-        raise DamagedFile(number + 1, f"the file cannot be read on: {error.strerror}") from None
+        raise DamagedFile(number + 1, f"The file cannot be read further: {error.strerror}.") from None
     for raw in splitter.finish():
         if not raw.isspace():
             yield Line(number + 1, raw)

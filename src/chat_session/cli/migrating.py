@@ -188,7 +188,7 @@ class Migration:
         if ours.history:
             check_messages(ours.history, _ANY_TEXT)
         if len({message.id for message in ours.history}) < held:
-            raise Unmovable("holds two messages of one id, as no session of this package does")
+            raise Unmovable("holds two messages with the same id")
 
     async def _restore(self, ours: Whole) -> None:
         await self.target.restore_session(ours.session, ours.history, ttl_left=ours.deadline.left())
@@ -225,7 +225,7 @@ async def _migrate(migration: Migration, total: int, output: Output) -> int:
                 await _for_each_session(migration.source, _counted(work, progress, name, total))
     except (StoreError, asyncio.CancelledError):
         _summarize(migration, time.perf_counter() - started, output)
-        output.note(f"stopped after {migration.tally.sessions} sessions; run it again: what is equal is left")
+        output.note(f"The migration stopped after {migration.tally.sessions} sessions. Run it again to go on.")
         raise
     _summarize(migration, time.perf_counter() - started, output)
     return PARTLY if migration.differences or migration.damaged else 0
