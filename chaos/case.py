@@ -28,13 +28,15 @@ class Terms:
     """What a proof allows. ``lossy``: acknowledged writes may be gone with the server, and seqs given out again.
 
     ``bound`` is how many messages a session keeps; ``deaths`` how many sessions outlived their ttl
-    and were swept; ``empty``: everything has expired and was swept.
+    and were swept; ``empty``: everything has expired and was swept. ``stale_reads``: a primary may be read that
+    is none any more, or a write that no replica has yet.
     """
 
     bound: int = 10_000
     lossy: bool = False
     deaths: int | None = None
     empty: bool = False
+    stale_reads: bool = False
 
 
 class Case:
@@ -62,6 +64,15 @@ class Case:
         for (session, message_id), calls in self.messages.items():
             sent[session][message_id] = calls
         return sent
+
+    @cached_property
+    def calls_of(self) -> dict[str, list[Call]]:
+        """The calls that were done or may have been, by session."""
+        calls: dict[str, list[Call]] = defaultdict(list)
+        for call in self.calls:
+            if call.session and call.outcome != "failed":
+                calls[call.session].append(call)
+        return calls
 
     @cached_property
     def ended(self) -> set[str]:

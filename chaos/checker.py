@@ -1,10 +1,10 @@
-"""One judge for every proof: the invariants I1 to I14 over a history and a look at the store."""
+"""One judge for every proof: the invariants I1 to I16 over a history and a look at the store."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
+from chaos import invariants, realtime
 from chaos.case import Case, Terms, Violation
-from chaos.invariants import RULES
 from chaos.look import Look
 from chaos.recorder import Call
 
@@ -34,7 +34,7 @@ def check(
     case = Case(calls, look, terms or Terms())
     verdict = Verdict(look, acknowledged=sum(call.outcome == "ok" for call in calls))
     verdict.unknown = sum(call.outcome == "unknown" for call in calls)
-    for rule in RULES:
+    for rule in (*invariants.RULES, *realtime.RULES):
         verdict.violations += rule(case)
     verdict.violations += [Violation("I14", "", f"a log or an error shows a text: {leak}") for leak in leaks]
     verdict.violations += [Violation("I12", "", f"an error that nobody caught: {error}") for error in unheard]

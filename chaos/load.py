@@ -3,12 +3,14 @@
 import random
 from collections.abc import Callable, Sequence
 from contextlib import suppress
+from itertools import pairwise
 from typing import Any
 
 from chaos.recorder import Call, Recorder, text_of
 from chat_session import (
     Conflict,
     InvalidInput,
+    Session,
     SessionExists,
     SessionManager,
     SessionNotFound,
@@ -23,7 +25,7 @@ REFUSALS = (StoreError, Conflict, SessionExists, SessionNotFound, InvalidInput) 
 
 Running = Callable[[], bool]
 
-_MIXTURE = {  # how often, of a hundred
+_MIXTURE = {  # how often, beside each other
     "append": 40,
     "reply": 10,
     "switch": 10,
@@ -32,6 +34,8 @@ _MIXTURE = {  # how often, of a hundred
     "update_session": 8,
     "delete_session": 4,
     "set_session_ttl": 8,
+    "count": 3,
+    "list": 3,
 }
 
 
@@ -47,11 +51,12 @@ class Caller:
 
     async def create(self, session: str, user: str, *, ttl: int | None = TTL) -> bool:
         """Whether the session was created. After an unknown outcome it may be there all the same."""
-        facts = {"user": user, "ttl": ttl}
+        metadata = {"of": session}
+        facts: dict[str, Any] = {"user": user, "ttl": ttl, "agent": "ai", "metadata": metadata}
         try:
             with self.recorder.calling("create", session, self.name, **facts) as call:
-                made = await self.manager.create_session(user, {"of": session}, session_id=session, ttl=ttl)
-                if (made.session_id, made.user_id) != (session, user):
+                made = await self.manager.create_session(user, metadata, session_id=session, ttl=ttl)
+                if (made.session_id, made.user_id, made.metadata) != (session, user, metadata):
                     call.strange = f"with session {made.session_id} of {made.user_id}"
         except REFUSALS:
             return False
@@ -92,7 +97,7 @@ class Caller:
         note_id = f"{self.name}-{self._sent}"
         note = {"id": note_id, "from": "system", "text": text_of(session, note_id)}
         try:
-            with self.recorder.calling("switch", session, self.name, id=note_id, expect=expect) as call:
+            with self.recorder.calling("switch", session, self.name, id=note_id, agent=agent, expect=expect) as call:
                 call.epoch = (await self.manager.switch_agent(session, agent, expect=expect, note=note)).epoch
         except REFUSALS:
             pass
@@ -101,9 +106,11 @@ class Caller:
     async def read(self, session: str, limit: int = 20) -> Call:
         """The history; every message of it must belong to the session that was asked for."""
         try:
-            with self.recorder.calling("history", session, self.name) as call:
+            with self.recorder.calling("history", session, self.name, limit=limit) as call:
                 history = await self.manager.get_history(session, limit)
-                call.count = len(history)
+                call.count, call.seq = len(history), history[-1].seq if history else 0
+                if any(later.seq != (earlier.seq or 0) + 1 for earlier, later in pairwise(history)):
+                    call.strange = f"with the seqs {[message.seq for message in history]}"
                 for message in history:
                     if message.text != text_of(session, message.id or ""):
                         call.strange = f"with {message.text[:80]!r}"
@@ -121,15 +128,45 @@ class Caller:
         return call.count
 
     async def count(self) -> None:
-        """How many sessions live; it meets the same hints as a sweep."""
-        with suppress(*REFUSALS), self.recorder.calling("count", "", self.name):
-            await self.manager.get_active_sessions_count()
+        """How many sessions live; it meets the same index entries as a sweep."""
+        with suppress(*REFUSALS), self.recorder.calling("count", "", self.name) as call:
+            call.count = await self.manager.get_active_sessions_count()
 
-    async def do(self, kind: str, session: str, *facts: Any) -> Any:
-        """Any other call by its name in the manager; None if it was refused."""
+    async def list_user(self, user: str) -> None:
+        """The sessions of a user."""
+        with suppress(*REFUSALS), self.recorder.calling("list", "", self.name, user=user) as call:
+            sessions = await self.manager.get_user_sessions(user)
+            call.count = len({session.session_id for session in sessions})
+            if len(sessions) != call.count or any(session.user_id != user for session in sessions):
+                call.strange = f"with {[(session.session_id, session.user_id) for session in sessions]}"[:400]
+
+    async def get(self, session: str) -> Session | None:
+        """The session, or None; what it shows is noted."""
+        with suppress(*REFUSALS), self.recorder.calling("get", session, self.name) as call:
+            found = await self.manager.get_session(session)
+            if found is not None:
+                call.count, call.user, call.seq = 1, found.user_id, found.message_count
+                call.agent, call.epoch = found.current_agent, found.agent_epoch
+                call.ttl, call.metadata = found.ttl, found.metadata
+            return found
+        return None
+
+    async def update(self, session: str, changes: dict[str, Any]) -> None:
+        with suppress(*REFUSALS), self.recorder.calling("update", session, self.name, metadata=changes):
+            await self.manager.update_session(session, changes)
+
+    async def set_ttl(self, session: str, ttl: int | None) -> bool:
+        """Whether it was set."""
+        with suppress(*REFUSALS), self.recorder.calling("set_ttl", session, self.name, ttl=ttl):
+            await self.manager.set_session_ttl(session, ttl)
+            return True
+        return False
+
+    async def do(self, kind: str, session: str) -> Any:
+        """Extend or delete, by the name in the manager; None if it was refused."""
         try:
             with self.recorder.calling(kind.removesuffix("_session"), session, self.name) as call:
-                answer = await getattr(self.manager, kind)(session, *facts)
+                answer = await getattr(self.manager, kind)(session)
                 call.count = int(answer is not None)
         except REFUSALS:
             return None
@@ -150,9 +187,9 @@ class Caller:
             kind = self.dice.choices(list(_MIXTURE), list(_MIXTURE.values()))[0]
             if kind == "delete_session":
                 mine.remove(session)
-            await self._do_one(kind, session)
+            await self._do_one(kind, session, user)
 
-    async def _do_one(self, kind: str, session: str) -> None:
+    async def _do_one(self, kind: str, session: str, user: str) -> None:
         match kind:
             case "append":
                 await self.append(session)
@@ -160,18 +197,22 @@ class Caller:
                 await self._reply_in_epoch(session)
             case "switch":
                 await self.switch(session, self.dice.choice(("ai", "human")))
+            case "count":
+                await self.count()
+            case "list":
+                await self.list_user(user)
             case "read":
                 await self.read(session)
             case "update_session":
-                await self.do(kind, session, {"mood": self.dice.choice(("calm", None, "x" * 50))})
+                await self.update(session, {"mood": self.dice.choice(("calm", None, "x" * 50))})
             case "set_session_ttl":
-                await self.do(kind, session, self.dice.choice((TTL, TTL * 2)))
+                await self.set_ttl(session, self.dice.choice((TTL, TTL * 2)))
             case _:
                 await self.do(kind, session)
 
     async def _reply_in_epoch(self, session: str) -> None:
         """As a model's reply: read the session, then append in the epoch that was seen, or one that is over."""
-        found = await self.do("get_session", session)
+        found = await self.get(session)
         if found is not None:
             stale = found.agent_epoch and self.dice.random() < 0.2
             await self.append(session, epoch=found.agent_epoch - bool(stale))

@@ -34,6 +34,7 @@ class Seen:
     epoch: int
     agent: str
     messages: list[Stored] = field(default_factory=list)
+    metadata: dict[str, Any] = field(default_factory=dict)
 
 
 @dataclass(slots=True)
@@ -67,6 +68,7 @@ class Look:
     by_user: dict[tuple[str, str], float] = field(default_factory=dict)
     strays: list[str] = field(default_factory=list)
     now: float = 0.0  # milliseconds of the server's clock
+    zero: float | None = None  # what that clock said when the recorder began, if that is known
 
 
 async def look_through(manager: SessionManager, users: Iterable[str], look: Look) -> Look:
@@ -83,6 +85,7 @@ async def look_through(manager: SessionManager, users: Iterable[str], look: Look
             session.agent_epoch,
             session.current_agent,
             [Stored(m.seq or 0, m.id or "", m.text) for m in history],
+            session.metadata,
         )
 
     async def list_user(user: str) -> None:

@@ -6,7 +6,7 @@ import time
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass, fields
+from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
 from typing import Any
 
@@ -26,6 +26,9 @@ def text_of(session: str, message_id: str) -> str:
 class Call:
     """One invocation. ``id`` is the message's; ``epoch`` the one an append named or a switch began.
 
+    ``agent``, ``ttl`` and ``metadata`` are what a write asked for, or what a ``get`` was shown. ``seq`` of a read
+    history is that of its newest message, ``count`` how many messages, sessions or deaths the answer told of.
+
     The outcome is "ok", "failed" (it was not done) or "unknown" (it may have been); until the call
     has ended it is unknown, too. Times are seconds since the recorder began.
     """
@@ -37,6 +40,9 @@ class Call:
     begun: float
     id: str = ""
     user: str = ""
+    agent: str = ""
+    metadata: dict[str, Any] = field(default_factory=dict)
+    limit: int = 0
     ttl: int | None = None
     epoch: int | None = None
     expect: int | None = None
@@ -161,7 +167,7 @@ def longest_outage(calls: Iterable[Call]) -> float:
 
 def read_history(path: Path) -> tuple[dict[str, Any], Sequence[Call]]:
     """The header and the calls of a kept history."""
-    known = {field.name for field in fields(Call)}
+    known = {each.name for each in fields(Call)}
     with path.open(encoding="utf-8") as file:
         header = json.loads(next(file))
         calls = [Call(**{k: v for k, v in json.loads(line).items() if k in known}) for line in file]

@@ -68,6 +68,12 @@ class RedisStore(Store):
         with self.clients() as clients:
             return look_at_keys(clients, Keys(prefix, self.layout))
 
+    def count_connections(self) -> list[int]:
+        """Of each primary, without those of ``clients``, which come over the unix socket."""
+        with self.clients() as clients:
+            connected = [client.client_list(_type="normal") for client in clients]
+        return [sum(not c["addr"].endswith("sock:0") for c in each) for each in connected]
+
     def on_all(self, *command: str | int) -> list[Any]:
         """Give each primary a command."""
         with self.clients() as clients:
@@ -100,7 +106,7 @@ class Standalone(RedisStore):
     def restart(self) -> None:
         """Kill -9, and back on its data, whose torn end is cut off as docs/guarantees.md advises."""
         self.server.kill()
-        _cut_torn_end(self.server)
+        cut_torn_end(self.server)
         self.server.start()
 
     @contextmanager
@@ -116,7 +122,7 @@ class Standalone(RedisStore):
             process.send_signal(signal.SIGCONT)
 
 
-def _cut_torn_end(server: Server) -> None:
+def cut_torn_end(server: Server) -> None:
     """Cut half a transaction off the end of the append-only file, where the tool for it is installed.
 
     redis-server 7.0.15 ignores it when it starts, but leaves it in the file where its last command is torn:

@@ -8,7 +8,7 @@ import time
 import traceback
 from collections import Counter
 from collections.abc import Awaitable, Callable, Coroutine, Iterable, Sequence
-from contextlib import AsyncExitStack
+from contextlib import AsyncExitStack, suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -21,12 +21,13 @@ from chaos.load import Caller
 from chaos.look import Look, look_through
 from chaos.recorder import Recorder
 from chaos.report import Outcome
-from chaos.stores import NoServer, Store, opened, proxied
+from chaos.stores import NoServer, RedisStore, Store, opened, proxied
 from chat_session import SessionManager
 
 T = TypeVar("T")
 
 PATIENCE = {"redis_max_retries": 100, "redis_retry_delay": 20}  # so that what fails is seen, and not the limit of tries
+MOST_CONNECTIONS = 2  # of one manager to one server: it uses one, and another while that one closes
 CLOSING = 300.0  # seconds that a soak may take beyond its load
 
 
@@ -145,6 +146,8 @@ class Trial:
 
         The managers of the load are closed first: what they were still busy with has happened then.
         """
+        if isinstance(store, RedisStore):
+            await self._check_connections(store)
         for done_with in self._managers:
             await done_with.close()
         self.outcome.settings = {name: " or ".join(values) for name, values in self._settings.items()} | store.facts()
@@ -152,6 +155,7 @@ class Trial:
         if final_sweep:
             await self.caller("judge", manager).sweep()
         look = await asyncio.to_thread(store.look, prefix)
+        look.zero = (time.time() - self.recorder.moment()) * 1000
         users = {call.user for call in self.recorder.calls if call.user}
         await look_through(manager, users, look)
         verdict = check(self.recorder.calls, look, terms, leaks=self.recorder.leaks, unheard=self.recorder.unheard)
@@ -162,6 +166,16 @@ class Trial:
         self.outcome.doubled += verdict.doubled
         self.outcome.torn += verdict.torn
         return verdict
+
+    async def _check_connections(self, store: RedisStore) -> None:
+        """Of a manager a few to each server, whatever happened to them; what is being closed gets time for it."""
+        allowed = len(self._managers) * MOST_CONNECTIONS
+        for _ in range(100):
+            most = max(await asyncio.to_thread(store.count_connections))
+            if most <= allowed:
+                return
+            await asyncio.sleep(0.02)
+        self.break_rule(f"{most} connections to a server are open, {len(self._managers)} managers may have {allowed}")
 
     def close_books(self) -> None:
         """Write what was recorded into the outcome."""
@@ -184,6 +198,7 @@ async def run_proof(
     """
     outcome = Outcome(proof.id, proof.title, store, seed, date=f"{datetime.now(UTC):%Y-%m-%d}")
     started = time.perf_counter()
+    sockets_before = await asyncio.to_thread(_count_sockets)
     with tempfile.TemporaryDirectory(prefix="chaos-", ignore_cleanup_errors=True) as folder:
         async with AsyncExitStack() as stack:
             trial = Trial(outcome, Path(folder), stack, short=short, minutes=minutes)
@@ -193,6 +208,8 @@ async def run_proof(
             with listen(trial.recorder):
                 await _attempt(proof, trial, limit)
                 await _close(stack, trial)
+                if (left := _count_sockets() - sockets_before) > 0:
+                    trial.break_rule(f"{left} sockets were left open")
                 gc.collect()  # an error that nobody retrieved is told when its task is collected
             trial.close_books()
     outcome.seconds = round(time.perf_counter() - started, 2)
@@ -228,6 +245,16 @@ async def _close(stack: AsyncExitStack, trial: Trial) -> None:
     left = asyncio.all_tasks() - {asyncio.current_task()}
     if ours := [str(task.get_coro()) for task in left if "chat_session" in str(task.get_coro())]:
         trial.break_rule(f"{len(ours)} tasks were left running after close: {ours[:3]}")
+
+
+def _count_sockets() -> int:
+    """How many sockets this process has open; 0 where the system does not tell."""
+    folder = Path("/proc/self/fd")
+    found = 0
+    for descriptor in folder.iterdir() if folder.exists() else ():
+        with suppress(OSError):  # it is closed by now
+            found += str(descriptor.readlink()).startswith("socket:")
+    return found
 
 
 async def together(calls: Iterable[Coroutine[Any, Any, T]]) -> list[T]:

@@ -10,6 +10,7 @@ import json
 import os
 import random
 import signal
+import sqlite3
 import sys
 import time
 import traceback
@@ -20,9 +21,12 @@ import chat_session.storage.redis
 import chat_session.storage.sqlite  # noqa: F401 - both stores are there before the first fork
 from chaos.eavesdrop import listen
 from chaos.load import Caller
+from chaos.powercut import note
 from chaos.recorder import Call, Recorder
 from chat_session import SessionManager, clock
+from chat_session.storage.sqlite.file import DatabaseFile
 
+LOG = os.environ.get("POWERCUT_LOG")  # where what callers were told is noted, between the records of the files
 MOST = 4096  # bytes that a pipe takes in one piece
 
 
@@ -38,13 +42,18 @@ async def _work(plan: dict[str, Any]) -> None:
 
     def tell(call: Call) -> None:
         call.error, call.strange = call.error[:400], call.strange[:200]
-        _tell({"worker": plan["name"], "call": recorder.export(call)})
+        exported = recorder.export(call)
+        if LOG:
+            note(LOG, json.dumps(exported).encode())
+        _tell({"worker": plan["name"], "call": exported})
         _tell_what_was_heard(plan["name"], recorder)
 
     recorder = Recorder(tell)
     recorder.keep = False
     if plan["clock"]:
         _set_clock(plan["clock"])
+    if plan["synchronous"]:
+        _sync_otherwise(plan["synchronous"])
     with listen(recorder):
         await _serve(plan, recorder)
     _tell_what_was_heard(plan["name"], recorder)
@@ -71,6 +80,18 @@ def _set_clock(offset: float) -> None:
     clock.time = SimpleNamespace(time_ns=lambda: time.time_ns() + int(offset * 1e9))  # type: ignore[assignment]
     if abs(clock.now_ms() / 1000 - time.time() - offset) > 1:
         raise RuntimeError("the clock could not be set wrong")
+
+
+def _sync_otherwise(mode: str) -> None:
+    """Files are opened with this mode of ``synchronous``."""
+    open_file = DatabaseFile.open
+
+    def open_otherwise(file: DatabaseFile, *facts: Any) -> sqlite3.Connection:
+        connection = open_file(file, *facts)
+        connection.execute(f"PRAGMA synchronous={mode}")
+        return connection
+
+    DatabaseFile.open = open_otherwise  # type: ignore[method-assign]
 
 
 async def _write(caller: Caller, plan: dict[str, Any]) -> None:

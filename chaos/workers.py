@@ -6,7 +6,7 @@ import os
 import signal
 import sys
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, Self
 
 from chaos import ROOT
@@ -16,7 +16,9 @@ from chaos.recorder import Call, Recorder
 class Workers:
     """``async with Workers(recorder)``: start workers by name, kill them, wait for their end."""
 
-    def __init__(self, recorder: Recorder) -> None:
+    def __init__(self, recorder: Recorder, environment: Mapping[str, str] | None = None) -> None:
+        """``environment`` is added to that of the workers."""
+        self._environment = {**os.environ, **(environment or {})}
         self.codes: dict[str, int] = {}
         self._recorder = recorder
         self._pids: dict[str, int] = {}
@@ -27,7 +29,7 @@ class Workers:
     async def __aenter__(self) -> Self:
         pipes: dict[str, Any] = {"stdin": asyncio.subprocess.PIPE, "stdout": asyncio.subprocess.PIPE}
         self._process = await asyncio.create_subprocess_exec(
-            sys.executable, "-m", "chaos.worker", cwd=ROOT, limit=1 << 20, **pipes
+            sys.executable, "-m", "chaos.worker", cwd=ROOT, env=self._environment, limit=1 << 20, **pipes
         )
         self._reading = asyncio.create_task(self._read())
         return self
@@ -54,14 +56,21 @@ class Workers:
         sessions: Sequence[str] = (),
         turns: int = 0,
         clock: float = 0,
+        synchronous: str = "",
         settings: dict[str, Any],
     ) -> None:
         """Start a worker and wait until a call of it was answered. ``turns`` 0: it works until it is killed.
 
-        ``clock`` is how many seconds its clock is wrong.
+        ``clock`` is how many seconds its clock is wrong; ``synchronous`` what it sets in SQLite files instead.
         """
         plan = {"name": name, "url": url, "load": load, "seed": str(seed), "callers": callers}
-        plan |= {"sessions": list(sessions), "turns": turns, "clock": clock, "settings": settings}
+        plan |= {
+            "sessions": list(sessions),
+            "turns": turns,
+            "clock": clock,
+            "synchronous": synchronous,
+            "settings": settings,
+        }
         assert self._process.stdin
         self._process.stdin.write(json.dumps(plan).encode() + b"\n")
         await self._process.stdin.drain()

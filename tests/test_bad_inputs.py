@@ -1,13 +1,23 @@
 """Whatever is wrong is refused by name, at once, and nothing is stored: on every store."""
 
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterator
 from datetime import datetime, timedelta
 from typing import Any
 
 import pytest
 
-from chat_session import InvalidInput, Message, MessageTooLarge, SessionCleanup, SessionManager, SettingsError
+from chat_session import (
+    InvalidInput,
+    Message,
+    MessageTooLarge,
+    SessionCleanup,
+    SessionExists,
+    SessionManager,
+    SettingsError,
+)
+from chat_session.message import check_messages
+from chat_session.session import check_metadata
 
 AT_ONCE = 0.5  # seconds of the processor: a refusal costs no more than reading its argument, even a huge one
 
@@ -298,4 +308,50 @@ async def test_a_message_with_the_names_of_other_programs_is_refused_with_ours(
     stored: SessionManager, message: dict[str, Any], names: str
 ) -> None:
     error = await refuse("message", lambda: stored.add_message("s", message))
-    assert f"one with {names}: rename 'role' to 'from', 'content' to 'text'" in str(error)
+    assert f"got a mapping with {names}. Rename 'role' to 'from', and 'content' to 'text'." in str(error)
+
+
+class Counted(list[Any]):
+    """A list that counts how many entries are looked at, of all such lists."""
+
+    seen = 0
+
+    def __iter__(self) -> Iterator[Any]:
+        for entry in super().__iter__():
+            Counted.seen += 1
+            yield entry
+
+
+def test_the_checks_of_one_call_look_at_a_bounded_number_of_values() -> None:
+    def nested_list(depth: int) -> Counted:
+        return Counted([nested_list(depth - 1)] if depth else [])
+
+    extra = Counted(nested_list(28) for _ in range(700))  # 41 KiB of brackets
+    Counted.seen = 0
+    with pytest.raises(InvalidInput, match=r"messages\[\d+\].extra.* 500,000 values, .* several calls"):
+        check_messages([text_message(more=extra) for _ in range(100)], 1000)
+    assert Counted.seen <= 500_000
+
+
+@pytest.mark.parametrize("width", [2, 1000])
+def test_lists_that_hold_one_list_many_times_are_refused_before_they_are_walked(width: int) -> None:
+    shared = Counted()
+    for _ in range(31):
+        shared = Counted([shared] * width)  # 2^31 lists and more
+    Counted.seen = 0
+    with pytest.raises(InvalidInput):
+        check_messages([text_message(more=shared)], 1000)
+    with pytest.raises(InvalidInput):
+        check_metadata({"more": shared})
+    assert Counted.seen <= 2 * 4 * 65_536
+
+
+async def test_messages_with_many_values_are_accepted_up_to_the_bound_and_one_by_one(manager: SessionManager) -> None:
+    await manager.create_session("u", session_id="s", ttl=60)
+    large = text_message(more=list(range(10_000)))
+    assert len(await manager.add_messages("s", [large] * 49)) == 49
+    await refuse("messages[49].extra", lambda: manager.add_messages("s", [large] * 50))
+    stored = await manager.get_history("s", 100)
+    assert stored[-1].extra == {"more": list(range(10_000))}
+    with pytest.raises(SessionExists):  # restoring stores what many calls stored: it has no such bound
+        await manager.restore_session(await manager.get_session("s"), [*stored, *stored[:1]])

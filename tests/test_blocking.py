@@ -80,7 +80,7 @@ def test_an_iterator_gives_what_came_before_the_error(tmp_path) -> None:
 @pytest.mark.parametrize("make", [redis.Redis, redis.asyncio.Redis], ids=["sync", "async"])
 def test_a_redis_client_is_refused_with_the_reason(make) -> None:
     before = threading.active_count()
-    with pytest.raises(InvalidInput, match=r"event loop that made them.*from_url; got a redis\.") as caught:
+    with pytest.raises(InvalidInput, match=r"got a redis\..* event loop that made them.*from_url") as caught:
         blocking.SessionManager(make())
     assert caught.value.argument == "store"
     assert threading.active_count() == before

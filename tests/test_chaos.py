@@ -4,6 +4,8 @@ import asyncio
 import logging
 import os
 import random
+import socket
+import subprocess
 import sys
 from pathlib import Path
 
@@ -15,6 +17,20 @@ from chaos.case import Terms
 from chaos.checker import Verdict, check
 from chaos.eavesdrop import listen
 from chaos.look import Kept, Look, Seen, Stored
+from chaos.powercut import (
+    CREATE,
+    RENAME,
+    SYNC_BEGINS,
+    SYNC_ENDS,
+    TRUNCATE,
+    UNLINK,
+    WRITE,
+    CannotRecord,
+    Disk,
+    Event,
+    build_library,
+    read_log,
+)
 from chaos.proofs import PROOFS
 from chaos.recorder import MARK, Call, Recorder, read_history, text_of
 from chaos.stores import opened
@@ -145,14 +161,14 @@ def test_of_trimmed_messages_as_many_are_counted_as_were_stored(case: Case, coun
 
 
 def test_a_living_session_that_is_told_as_nothing_is_seen(case: Case) -> None:
-    case.call("get", count=1)
-    case.call("history", count=2)
+    case.call("get", count=1, seq=2, ttl=3600)
+    case.call("history", count=2, seq=2)
     assert case.broken() == set()
     case.call("get").begun += 1
-    assert case.broken() == {"I5"}
+    assert "I5" in case.broken()
     case.recorder.calls.pop()
     case.call("history").begun += 1
-    assert case.broken() == {"I5"}
+    assert "I5" in case.broken()
 
 
 def test_a_deleted_session_may_be_gone_and_must_be(case: Case) -> None:
@@ -275,7 +291,7 @@ def test_two_deadlines_are_seen(case: Case) -> None:
 
 
 def test_a_session_that_never_expires_has_no_deadline(case: Case) -> None:
-    case.kept.ttl = None
+    case.kept.ttl = case.create.ttl = None
     assert case.broken() == {"I6"}
     case.kept.deadlines = dict.fromkeys(case.kept.deadlines, None)
     case.look.due["s", "u"] = float("inf")
@@ -366,8 +382,9 @@ def test_what_is_left_after_the_end_is_seen(case: Case) -> None:
 
 
 def test_a_stale_epoch_that_landed_is_seen(case: Case) -> None:
-    case.call("switch", id="note", epoch=1, expect=0)
+    case.call("switch", id="note", epoch=1, expect=0, agent="ai")
     case.store("note")
+    case.seen.epoch = 1
     case.call("append", id="w-4", seq=4, epoch=1)
     case.store("w-4")
     assert case.broken() == set()
@@ -379,6 +396,7 @@ def test_a_stale_epoch_that_landed_is_seen(case: Case) -> None:
 def test_a_switch_of_unknown_outcome_fences_when_its_note_is_there(case: Case) -> None:
     case.call("switch", "unknown", id="note", expect=0)
     case.store("note")
+    case.seen.epoch = 1
     case.call("append", id="w-4", seq=4, epoch=0)
     case.store("w-4")
     assert case.broken() == {"I11"}
@@ -387,7 +405,247 @@ def test_a_switch_of_unknown_outcome_fences_when_its_note_is_there(case: Case) -
 def test_two_winners_of_one_epoch_are_seen(case: Case) -> None:
     case.call("switch", epoch=1)
     case.call("switch", epoch=1)
+    case.seen.epoch = 2
     assert case.broken() == {"I11"}
+
+
+def test_a_switch_that_begins_two_epochs_is_seen(case: Case) -> None:
+    for epoch in (1, 2):
+        case.call("switch", id=f"note{epoch}", epoch=epoch, agent="ai")
+        case.store(f"note{epoch}")
+    case.seen.epoch = 2
+    assert case.broken() == set()
+    case.recorder.calls[-1].epoch = case.seen.epoch = 3
+    assert case.broken() == {"I11"}
+
+
+def test_a_final_epoch_or_agent_that_does_not_match_the_switches_is_seen(case: Case) -> None:
+    case.call("switch", id="note", epoch=1, agent="human")
+    case.store("note")
+    case.seen.epoch, case.seen.agent = 1, "human"
+    case.kept.agent = case.kept.current_agent = "human"
+    assert case.broken() == set()
+    case.seen.epoch = 2
+    assert case.broken() == {"I11"}
+    case.seen.epoch, case.seen.agent = 1, "ai"
+    case.kept.agent = case.kept.current_agent = "ai"
+    assert case.broken() == {"I11"}
+
+
+def test_a_switch_of_unknown_outcome_begins_an_epoch_if_its_note_is_there_and_else_none(case: Case) -> None:
+    case.call("switch", "unknown", id="note", agent="ai")
+    assert case.broken() == set()
+    case.seen.epoch = 1
+    assert case.broken() == {"I11"}
+    case.store("note")
+    assert case.broken() == set()
+    case.seen.epoch = 0
+    assert case.broken() == {"I11"}
+
+
+def test_a_reader_that_is_given_one_message_after_two_were_acknowledged_is_seen(case: Case) -> None:
+    read = case.call("history", count=1, seq=1, limit=20)
+    read.ended = read.begun + 0.001
+    assert case.broken() == {"I15"}
+    read.begun = case.second.begun  # it began before the second message was acknowledged
+    assert case.broken() == set()
+
+
+def test_a_reader_that_is_given_fewer_messages_than_there_are_is_seen(case: Case) -> None:
+    case.call("history", count=1, seq=2, limit=20)
+    assert case.broken() == {"I15"}
+
+
+def test_a_reader_that_is_shown_less_than_another_before_it_is_seen(case: Case) -> None:
+    case.call("append", "unknown", id="w-3")
+    case.store("w-3")
+    case.call("history", count=3, seq=3, limit=20)
+    case.call("history", count=2, seq=2, limit=20)
+    assert case.broken() == {"I15"}
+    assert case.broken(Terms(stale_reads=True)) == set()
+
+
+def test_a_ttl_other_than_the_last_one_asked_for_is_seen(case: Case) -> None:
+    case.call("set_ttl", ttl=7200)
+    assert case.broken() == {"I16"}
+    case.kept.ttl = 7200
+    assert case.broken() == set()
+    case.call("get", count=1, seq=2, ttl=3600)
+    assert case.broken() == {"I16"}
+
+
+def test_a_deadline_that_is_not_ttl_after_the_last_activity_is_seen(case: Case) -> None:
+    case.look.zero = DEADLINE - 3600 * 1000 - case.second.begun * 1000
+    assert case.broken() == set()
+    case.look.zero -= 1000
+    assert case.broken() == {"I16"}
+    case.look.zero += 2000
+    assert case.broken() == {"I16"}
+    case.call("extend", "unknown").begun += 5  # it may have moved the deadline, then or later
+    assert case.broken() == {"I16"}
+    case.look.zero -= 2000
+    assert case.broken() == set()
+
+
+def test_wrong_metadata_is_seen(case: Case) -> None:
+    case.create.metadata = {"of": "s"}
+    assert case.broken() == {"I16"}
+    case.seen.metadata = {"of": "s"}
+    assert case.broken() == set()
+    case.call("update", metadata={"mood": "calm"})
+    assert case.broken() == {"I16"}
+    case.seen.metadata = {"of": "s", "mood": "calm"}
+    assert case.broken() == set()
+    case.call("update", metadata={"mood": None})
+    assert case.broken() == {"I16"}
+    del case.seen.metadata["mood"]
+    assert case.broken() == set()
+    case.call("get", count=1, seq=2, ttl=3600, metadata={"of": "s", "mood": "calm"})
+    assert case.broken() == {"I16"}
+
+
+def test_metadata_of_an_unknown_update_may_be_there(case: Case) -> None:
+    case.call("update", "unknown", metadata={"mood": "calm"})
+    assert case.broken() == set()
+    case.seen.metadata = {"mood": "calm"}
+    assert case.broken() == set()
+
+
+@pytest.mark.parametrize("kind", ["count", "list"])
+def test_a_wrong_count_or_list_in_the_middle_of_a_run_is_seen(case: Case, kind: str) -> None:
+    case.recorder.begin(kind, "", "w", user="u" * (kind == "list"), count=1).outcome = "ok"
+    told = case.recorder.calls[-1]
+    told.ended = told.begun
+    assert case.broken() == set()
+    told.count = 0
+    assert case.broken() == {"I8"}
+    told.count = 2
+    assert case.broken() == {"I8"}
+
+
+def test_a_session_that_is_still_counted_after_it_was_deleted_is_seen(case: Case) -> None:
+    case.call("delete")
+    case.look = Look(now=1_000_000.0)
+    told = case.recorder.begin("count", "", "w", count=1)
+    told.outcome, told.ended = "ok", told.begun + 1
+    assert case.broken() == {"I8"}
+    told.count = 0
+    assert case.broken() == set()
+
+
+async def test_a_connection_that_is_left_open_is_a_violation(tmp_path: Path) -> None:
+    left = []
+
+    async def leak(trial: Trial) -> None:
+        await trial.caller("w", trial.open_manager(await trial.open_store())).create("s", "u")
+        left.append(socket.socket())
+
+    outcome = await run_proof(Proof("R0", "a leak", leak, ("sqlite",)), "sqlite", 5, tmp_path, short=True)
+    left[0].close()
+    assert outcome.violations == ["R0 : 1 sockets were left open"]
+
+
+class Written:
+    """A disk, and short words for what a process does to it."""
+
+    def __init__(self, **files: bytes) -> None:
+        self.disk = Disk(files)
+
+    def do(self, kind: int, name: str, offset: int = 0, data: bytes = b"") -> None:
+        self.disk.apply(Event(kind, name, offset, data))
+
+    def sync(self, name: str) -> None:
+        self.do(SYNC_BEGINS, name)
+        self.do(SYNC_ENDS, name)
+
+    def cuts(self, variant: str, tries: int = 50) -> set[tuple[tuple[str, bytes], ...]]:
+        """All that was left in so many power cuts."""
+        return {tuple(sorted(self.disk.cut(variant, random.Random(i)).items())) for i in range(tries)}
+
+
+def test_what_was_synced_survives_a_power_cut_and_the_rest_may_not() -> None:
+    written = Written()
+    written.do(CREATE, "a")
+    written.do(WRITE, "a", 0, b"safe")
+    assert written.cuts("nothing") == {()}
+    written.sync("a")
+    written.do(WRITE, "a", 4, b"not")
+    assert written.cuts("nothing") == {(("a", b"safe"),)}
+    assert written.cuts("everything") == {(("a", b"safenot"),)}
+
+
+def test_a_sync_covers_what_was_written_before_it_began() -> None:
+    written = Written(a=b"")
+    written.do(WRITE, "a", 0, b"1")
+    written.do(SYNC_BEGINS, "a")
+    written.do(WRITE, "a", 1, b"2")
+    written.do(SYNC_ENDS, "a")
+    assert written.cuts("nothing") == {(("a", b"1"),)}
+
+
+def test_of_a_write_that_was_not_synced_any_sectors_may_be_there() -> None:
+    written = Written(a=b"")
+    written.do(WRITE, "a", 100, b"x" * 1000)
+    assert {len(data) for [(_, data)] in written.cuts("torn")} == {0, 512, 1024}
+    holes = {data[100:512].strip(b"\0") == b"" for [(_, data)] in written.cuts("scattered") if len(data) == 1100}
+    assert holes == {True, False}
+
+
+def test_names_are_safe_when_their_folder_was_synced() -> None:
+    written = Written(old=b"1", gone=b"2")
+    written.do(RENAME, "old", data=b"new")
+    written.do(UNLINK, "gone")
+    assert written.cuts("nothing") == {(("gone", b"2"), ("old", b"1"))}
+    written.sync("")
+    assert written.cuts("nothing") == {(("new", b"1"),)}
+
+
+def test_the_preloaded_library_records_what_a_process_does_to_files(tmp_path: Path) -> None:
+    try:
+        library = build_library(tmp_path)
+    except CannotRecord as reason:
+        pytest.skip(str(reason))
+    folder, log = tmp_path / "folder", tmp_path / "log"
+    folder.mkdir()
+    program = """if True:
+        import os
+        fd = os.open("a", os.O_RDWR | os.O_CREAT)
+        os.write(fd, b"one")
+        os.pwrite(fd, b"two", 7)
+        os.writev(fd, [b"th", b"ree"])
+        os.fsync(fd)
+        os.ftruncate(fd, 2)
+        os.fdatasync(fd)
+        os.rename("a", "b")
+        os.fsync(os.open(".", os.O_RDONLY))
+        os.unlink("b")
+        os.write(os.open("../elsewhere", os.O_WRONLY | os.O_CREAT), b"not watched")
+    """
+    environment = {"LD_PRELOAD": str(library), "POWERCUT_FOLDER": str(folder), "POWERCUT_LOG": str(log)}
+    subprocess.run([sys.executable, "-c", program], cwd=folder, env={**os.environ, **environment}, check=True)
+    events = [(kind, name, offset if kind < SYNC_BEGINS else 0, data) for kind, name, offset, data in read_log(log)]
+    assert events == [
+        (CREATE, "a", 0, b""),
+        (WRITE, "a", 0, b"one"),
+        (WRITE, "a", 7, b"two"),
+        (WRITE, "a", 3, b"th"),
+        (WRITE, "a", 5, b"ree"),
+        (SYNC_BEGINS, "a", 0, b""),
+        (SYNC_ENDS, "a", 0, b""),
+        (TRUNCATE, "a", 2, b""),
+        (SYNC_BEGINS, "a", 0, b""),
+        (SYNC_ENDS, "a", 0, b""),
+        (RENAME, "a", 0, b"b"),
+        (SYNC_BEGINS, "", 0, b""),
+        (SYNC_ENDS, "", 0, b""),
+        (UNLINK, "b", 0, b""),
+    ]
+
+
+def test_without_a_compiler_a_power_cut_cannot_be_recorded(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setenv("PATH", str(tmp_path))
+    with pytest.raises(CannotRecord, match="no C compiler"):
+        build_library(tmp_path)
 
 
 def test_an_untyped_error_is_seen(case: Case) -> None:
@@ -414,7 +672,7 @@ def test_an_error_without_a_ground_is_seen(case: Case, kind: str, error: str) ->
 
 
 def test_an_answer_to_somebody_else_is_seen(case: Case) -> None:
-    case.call("history", count=2).strange = "with the text of another session"
+    case.call("history", count=2, seq=2).strange = "with the text of another session"
     assert case.broken() == {"I13"}
 
 

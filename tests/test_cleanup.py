@@ -4,7 +4,8 @@ import asyncio
 
 import pytest
 
-from chat_session import Hooks, SessionCleanup, SessionManager, StoreUnavailable
+from chat_session import Hooks, NoEventLoop, SessionCleanup, SessionManager, StoreUnavailable
+from chat_session.clock import to_iso
 from places import RedisPlace, eventually
 
 
@@ -104,3 +105,19 @@ async def test_a_cleanup_by_hand_raises_what_went_wrong() -> None:
     async with SessionManager(redis_port=1, redis_max_retries=0) as manager:
         with pytest.raises(StoreUnavailable):
             await SessionCleanup(manager).cleanup()
+
+
+def test_a_start_without_an_event_loop_is_refused_and_says_where_to_start() -> None:
+    cleanup = SessionCleanup(SessionManager.from_url("sqlite:///:memory:"))
+    with pytest.raises(NoEventLoop, match=r"chat_session\.blocking"):
+        cleanup.start()
+    assert not cleanup.get_status().is_running
+
+
+async def test_the_status_as_a_mapping_is_fit_for_json(open_manager) -> None:
+    async with SessionCleanup(open_manager(), interval=5) as cleanup:
+        status = cleanup.get_status()
+        assert status.next_cleanup is not None
+        planned = to_iso(status.next_cleanup)
+        assert status.to_dict() == {"isRunning": True, "interval": 5.0, "nextCleanup": planned}
+    assert cleanup.get_status().to_dict() == {"isRunning": False, "interval": 5.0, "nextCleanup": None}

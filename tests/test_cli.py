@@ -102,7 +102,10 @@ def test_without_the_extra_one_line_says_what_to_install(monkeypatch, capfd):
     monkeypatch.delitem(sys.modules, "chat_session.cli.app")
     monkeypatch.setitem(sys.modules, "typer", None)
     assert main(["--version"]) == 2
-    assert capfd.readouterr() == ("", "The command line is not installed. Run: pip install 'chat-session[cli]'\n")
+    assert capfd.readouterr() == (
+        "",
+        "The command line is not installed. Install it with: pip install 'chat-session[cli]'\n",
+    )
 
 
 def test_another_module_that_is_missing_is_not_taken_for_the_extra(monkeypatch):
@@ -273,7 +276,7 @@ def test_history_gives_a_window_of_messages_oldest_first(cli):
 def test_a_session_without_messages_is_no_missing_session(cli):
     cli("create", "u", "--session-id", "s1")
     assert cli("history", "s1", "--json") == (0, "[]\n", "")
-    assert cli("history", "s1").out == "no messages\n"
+    assert cli("history", "s1").out == "There are no messages.\n"
 
 
 def test_a_reply_computed_before_the_takeover_is_refused(cli):
@@ -395,12 +398,12 @@ def test_a_user_s_sessions_come_in_pages_the_newest_first(cli):
     assert (names(last), last.json["cursor"]) == (["s1", "s0"], None)
     assert len(names(cli("list", "u", "--json"))) == 5
     assert cli("list", "nobody", "--json").json == {"sessions": [], "cursor": None, "damaged": []}
-    assert cli("list", "nobody").out == "user 'nobody' has no sessions\n"
+    assert cli("list", "nobody").out == "The user 'nobody' has no sessions.\n"
 
 
 def test_all_sessions_come_in_pages_also_those_of_one_agent(cli):
     assert cli("create", "u0", "--session-id", "gone").code == cli("delete", "gone").code == 0
-    assert cli("list").out == "no sessions\n"
+    assert cli("list").out == "There are no sessions.\n"
     for i in range(7):
         cli("create", f"u{i % 2}", "--session-id", f"s{i}", "--agent", "human" if i % 3 == 0 else "ai")
     for words, expected in (((), set(range(7))), (("--agent", "human"), {0, 3, 6})):
@@ -496,7 +499,7 @@ def test_a_running_cleanup_shows_a_failed_run_and_goes_on(tmp_path):
     process.terminate()
     _, errors = process.communicate(timeout=10)
     assert process.returncode == 0
-    assert errors.startswith("error: cleanup failed (store")
+    assert errors.startswith("error: A cleanup failed (store")
 
 
 @pytest.fixture
@@ -597,9 +600,9 @@ def test_retries_are_shown_while_one_waits_and_what_may_pass_is_said_so(cli, mon
     failed = cli("count", "--url", "unix:///no/such.sock")
     assert failed.code == 5
     warned, again, error, code = failed.err.splitlines()
-    assert warned.startswith("warning: count_sessions: attempt 2")
-    assert again.startswith("warning: count_sessions: attempt 3")
-    assert error.startswith("error: /no/such.sock failed count_sessions")
+    assert warned == "warning: The call count_sessions failed (connection). This is attempt 2."
+    assert again == "warning: The call count_sessions failed (connection). This is attempt 3."
+    assert error.startswith("error: count_sessions failed on /no/such.sock after 3 attempts in ")
     assert code == "code: store_unavailable; the same command may succeed later"
     told = cli("count", "--url", "unix:///no/such.sock", "--json")
     assert told.error["retryable"] is True
@@ -686,7 +689,7 @@ def test_the_type_of_a_message_and_the_raw_text_of_an_unreadable_one_are_shown(c
     db.close()
     shown = cli("history", "s1")
     assert "(unreadable) {torn" in shown.out
-    assert shown.err == "warning: 1 unreadable messages in session s1\n"
+    assert shown.err == "warning: 1 messages in session s1 cannot be read.\n"
 
 
 def test_the_doctor_finds_and_mends_what_is_torn(cli, tmp_path):
@@ -699,12 +702,12 @@ def test_the_doctor_finds_and_mends_what_is_torn(cli, tmp_path):
     sick = cli("doctor")
     assert sick.code == 1
     assert "1 messages without a session" in sick.out
-    assert "removes them" in sick.out
+    assert "Removes them." in sick.out
     mended = cli("doctor", "--repair", "--json")
     assert mended.code == 0
     assert mended.json["url"] == f"sqlite:///{tmp_path}/chat.db"
     assert {"level", "subject", "text", "repair"} == mended.json["findings"][0].keys()
-    assert cli("doctor").code == 0
+    assert any("They were removed." in finding["text"] for finding in mended.json["findings"])
 
 
 @pytest.mark.parametrize(

@@ -223,7 +223,7 @@ def test_what_another_program_wrote_is_copied_as_far_as_it_can_be_read(migrate, 
     done = migrate(source, file)
     assert (done.code, done.json["copied"], done.json["kept"]) == (1, 3, 2)
     assert done.differences.keys() == {"twins", "odd-user"}
-    assert "two messages with the same id" in done.differences["twins"]
+    assert "two different messages with the same id" in done.differences["twins"]
     assert "user_id must be" in done.differences["odd-user"]
     session, history = file.read("nodejs")
     assert (session.message_count, session.ttl, [m.text for m in history]) == (2, 86_400, ["no timestamp", "x"])
@@ -318,11 +318,11 @@ async def become_another(manager: SessionManager) -> None:
 @pytest.mark.parametrize(
     ("change", "reason"),
     [
-        (change_message, "has changed in the target: last_active_at, message_count"),
-        (change_agent, "has changed in the target: last_active_at, agent_epoch"),
-        (change_activity, "has changed in the target: last_active_at"),
-        (repeat_message, "has been extended in the target"),
-        (become_another, "is another session in the target"),
+        (change_message, "It has changed in the target: last_active_at, message_count."),
+        (change_agent, "It has changed in the target: last_active_at, agent_epoch."),
+        (change_activity, "It has changed in the target: last_active_at."),
+        (repeat_message, "It has been extended in the target."),
+        (become_another, "The target has another session with this id."),
     ],
 )
 def test_what_the_target_has_changed_since_is_left_and_reported(migrate, file, databases, change, reason):
@@ -347,7 +347,7 @@ def test_what_both_have_changed_is_left_and_reported(migrate, file, other_file):
     other_file.ask(change_message)
     file.ask(change_more)
     again = migrate(file, other_file)
-    assert again.differences == {"worn": "has got other messages in the target than in the source"}
+    assert again.differences == {"worn": "It has got other messages in the target than in the source."}
     assert other_file.read("worn")[1][-1].text == "here alone"
 
 
@@ -380,7 +380,7 @@ def test_a_migration_that_was_stopped_leaves_whole_sessions_and_is_finished_by_t
     process.send_signal(number)
     _, err = process.communicate(timeout=20)
     assert process.returncode == code
-    assert number == signal.SIGKILL or b"Run it again to go on." in err
+    assert number == signal.SIGKILL or b"Run the command again" in err
     before = target.ask(read_all)
     assert 0 < len(before) < 800
     for session, history in before.values():
@@ -457,11 +457,11 @@ async def test_the_comparison_at_the_end_finds_whatever_is_not_the_same(tmp_path
         for session in seen:
             await migration.verify(session)
         assert migration.differences == {
-            "s1": "differs in metadata",
-            "s2": "differs in last_active_at, message_count, messages",
-            "s3": "differs in ttl",
-            "s4": "is missing in the target",
-            "s7": "differs in time left",
+            "s1": "It differs in metadata.",
+            "s2": "It differs in last_active_at, message_count, messages.",
+            "s3": "It differs in ttl.",
+            "s4": "It is missing in the target.",
+            "s7": "It differs in time left.",
         }
         assert migration.tally.verified == 2
 
@@ -474,7 +474,7 @@ def test_differences_are_shown_with_their_sessions_and_reasons(migrate, file, ot
     assert (shown.code, shown.err) == (1, "")
     assert "equal at the end                  3" in shown.out
     assert "different at the end              1" in shown.out
-    assert "worn      has changed in the target: last_active_at, agent_epoch" in shown.out
+    assert "worn      It has changed in the target: last_active_at, agent_epoch." in shown.out
 
 
 def test_a_session_that_holds_more_than_the_bound_is_not_cut_but_reported(migrate, file, other_file, monkeypatch):
@@ -484,7 +484,9 @@ def test_a_session_that_holds_more_than_the_bound_is_not_cut_but_reported(migrat
     file.ask(lambda manager: manager.add_message("trimmed", {"from": "user", "text": "one more"}))
     monkeypatch.setenv("MAX_MESSAGE_HISTORY", "99")
     done = migrate(file, other_file)
-    reason = "holds 100 messages, but MAX_MESSAGE_HISTORY is 99. Raise it, or pass --trim to drop the oldest messages"
+    reason = (
+        "It holds 100 messages, but MAX_MESSAGE_HISTORY is 99. Raise it, or pass --trim to drop the oldest messages."
+    )
     assert (done.code, done.differences) == (1, {"trimmed": reason})
     assert other_file.read("trimmed") == before
     monkeypatch.delenv("MAX_MESSAGE_HISTORY")
@@ -564,8 +566,8 @@ def test_one_cluster_under_two_names_is_refused_and_a_plain_target_of_a_cluster_
         (("--from", "sqlite:///a.db"), 2, "--to"),
         (("--from", "sqlite:///a.db", "--to", "ftp://x"), 2, "CHAT_SESSION_URL"),
         (("--from", "sqlite:///a.db", "--to", "sqlite:///b.db", "--to-layout", "round"), 2, "KEY_LAYOUT"),
-        (("--from", "sqlite:///a.db", "--to", "redis://user:secret@127.0.0.1:1"), 5, "127.0.0.1:1 failed"),
-        (("--from", "redis://user:secret@127.0.0.1:1", "--to", "sqlite:///b.db"), 5, "127.0.0.1:1 failed"),
+        (("--from", "sqlite:///a.db", "--to", "redis://user:secret@127.0.0.1:1"), 5, "failed on 127.0.0.1:1 "),
+        (("--from", "redis://user:secret@127.0.0.1:1", "--to", "sqlite:///b.db"), 5, "failed on 127.0.0.1:1 "),
     ],
 )
 def test_what_cannot_be_opened_ends_it_with_the_code_of_the_error(capfd, monkeypatch, words, code, text):
@@ -589,7 +591,7 @@ def test_a_store_that_fails_ends_it_and_what_was_done_is_told(migrate, file, oth
     failed = migrate(file, other_file, shown=True)
     assert failed.code == 5
     assert "equal at the end                  0" in failed.out
-    assert "Run it again to go on." in failed.err
+    assert "Run the command again" in failed.err
 
 
 def test_the_progress_is_shown_on_a_terminal(file, other_file):

@@ -70,7 +70,7 @@ async def test_the_cleanup_service_cleans_until_it_is_told_to_stop(tmp_path: Pat
     try:
         async with asyncio.timeout(20):
             assert service.stdout is not None
-            assert b"store up" in await service.stdout.readline()
+            assert b"is up" in await service.stdout.readline()
             assert b"cleanup removed 2 dead sessions (ok)" in await service.stdout.readline()
             assert b"running every 3600 s" in await service.stdout.readline()
             service.send_signal(signal.SIGTERM)

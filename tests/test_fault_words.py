@@ -63,5 +63,5 @@ def test_what_happens_below_a_reply_is_told_for_what_it_is() -> None:
     )
     assert "Sentinels" in classify(nameless).advice
     told = str(explain(classify(nameless), nameless, "here", 1, 0.1, outcome_unknown=False))
-    assert told.startswith("here: No master found for 'chat' (1 attempt in 0.1 s); see whether the Sentinels")
+    assert told.startswith("here after 1 attempt in 0.1 s: No master found for 'chat'. Check that the Sentinels")
     assert classify(AttributeError("an error of the client's own")).retry

@@ -102,8 +102,8 @@ def test_what_is_neither_client_nor_store_is_refused(wrong: Any) -> None:
 
 async def test_a_store_can_be_handed_in(place, manager) -> None:
     await manager.create_session("u", session_id="s")
-    other = SessionManager(manager._store)
-    assert await other.is_session_active("s")
+    async with SessionManager(manager._store) as other:
+        assert await other.is_session_active("s")
 
 
 async def test_close_lets_calls_in_flight_finish(place) -> None:

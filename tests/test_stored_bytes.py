@@ -1,9 +1,12 @@
 """The stored bytes are a public interface: golden values, to be changed only with a new major release."""
 
 import itertools
+import json
 import re
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from msgspec import structs
 
 from chat_session import Message, Session
@@ -143,3 +146,29 @@ async def test_the_remembered_calls_are_dropped_after_a_minute_and_only_then(red
             kept = client.hget("session:s:meta", "cs:done").decode().split(";")
             assert kept[0] == f"anothers.59 {now} 59 0"
             assert len(kept) == 3
+
+
+_ODD_VALUES = st.sampled_from(
+    [
+        *(b"null", b"true", b"0", b"-1", b"1e999", b"1" * 5000, b"[]", b"{}"),
+        *(b'""', b'"\\ud800"', b'"\xff"', b'"user"'),
+        *(b'"0001-01-01T00:00:00+05:00"', b'"9999-12-31T23:59:59-05:00"', b'"2026-01-31T08:00:00+24:00"', b'"x"'),
+        *(b'"2026-01-31T08:00:00"', b'"2026-01-31"', b'"2026-W05-6"', b'"0000-00-00T00:00:00Z"', b"[" * 2000),
+    ]
+)
+_NAMES = st.sampled_from([b'"id"', b'"from"', b'"text"', b'"timestamp"', b'"type"', b'"seq"', b'"more"', b'"\xff"'])
+_ELEMENTS = st.one_of(
+    st.binary(max_size=60),
+    st.lists(st.tuples(_NAMES, _ODD_VALUES), max_size=7).map(
+        lambda fields: b'{"id":"m","from":"user","text":"x"' + b"".join(b",%b:%b" % field for field in fields) + b"}"
+    ),
+)
+
+
+@given(stored=_ELEMENTS)
+@settings(max_examples=500, deadline=None)
+def test_an_element_of_any_bytes_is_a_message_or_an_unreadable_one(stored: bytes) -> None:
+    message = decode_message(stored, 7)
+    assert message.seq == 7
+    json.dumps(message.to_dict())
+    assert decode_message(stored, 7) == message

@@ -104,6 +104,6 @@ async def test_the_log_names_the_store_that_is_down(caplog, url: str | None, sho
             await manager.is_session_active("s")
     assert "127.0.0.1:1 " in str(down.value)
     [record] = [record for record in caplog.records if getattr(record, "action", "") == "store_down"]
-    assert record.getMessage() == f"the store {shown} is down"
+    assert record.getMessage() == f"The store {shown} is down."
     assert record.store == shown
     await client.aclose()

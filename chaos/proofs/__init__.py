@@ -1,4 +1,4 @@
-"""The table of proofs: R1 to R17, and R18 to R23 for what the table did not foresee."""
+"""The table of proofs: R1 to R17, and R18 to R25 for what the table did not foresee."""
 
 from chaos.proofs import (
     cancellations,
@@ -13,6 +13,7 @@ from chaos.proofs import (
     lost_replies,
     memory_limit,
     moving_slots,
+    power_cuts,
     soak,
     stalls,
     sweepers,
@@ -46,5 +47,15 @@ _TABLE = (
     Proof("R21", "disk full under a file", full_disk.run, FILE, limit=200, in_short=True),
     Proof("R22", "three processes on one file", killed_workers.side_by_side, FILE, limit=300, in_short=True),
     Proof("R23", "primary frozen, Sentinel, WAIT 2", failovers.freeze_for_all, SENTINEL, limit=300, short_limit=90),
+    Proof("R24", "power cut under a file", power_cuts.under_a_file, FILE, limit=600, short_limit=60, in_short=True),
+    Proof(
+        "R25",
+        "power cut, appendfsync always",
+        power_cuts.under_an_append_only_file,
+        ONE,
+        limit=600,
+        short_limit=60,
+        in_short=True,
+    ),
 )
 PROOFS = {proof.id: proof for proof in _TABLE}

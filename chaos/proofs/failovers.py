@@ -33,7 +33,7 @@ async def sentinel(trial: Trial) -> None:
         await asyncio.to_thread(store.topology.wait_until_healthy)
 
     await _load(trial, store, kill, times=trial.pick(10, 1), writers=8, sessions=16)
-    await trial.judge(store)
+    await trial.judge(store, Terms(stale_reads=True))
     trial.limit_outage(DOWN_AFTER + 3.0)
 
 
@@ -59,7 +59,7 @@ async def cluster(trial: Trial) -> None:
         unconfirmed.append(trial.recorder.moment() - killed)
 
     await _load(trial, store, kill, times=trial.pick(5, 1), writers=8, sessions=40)
-    await trial.judge(store)
+    await trial.judge(store, Terms(stale_reads=True))
     reading = [call for call in trial.recorder.calls if call.writer.startswith("reader")]
     trial.note(f"promoted after {max(promoted):.1f} s, confirmed again after {max(unconfirmed):.1f} s at most")
     trial.limit_outage(GAP, longest_outage(reading), "a reader")
@@ -88,7 +88,7 @@ async def freeze_for_all(trial: Trial) -> None:
     """R23: where every replica must confirm, the promoted one has, and nothing that was confirmed is lost."""
     store: Replicated = await trial.open_store(redis_wait_replicas=2, redis_wait_timeout=1000)
     await _freeze(trial, store)
-    await trial.judge(store)
+    await trial.judge(store, Terms(stale_reads=True))
     trial.limit_outage(WHOLE)
 
 

@@ -70,17 +70,19 @@ async def side_by_side(trial: Trial) -> None:
         facts: dict[str, Any] = {"callers": 4, "sessions": sessions, "settings": trial.settings_for(store)}
         for name in ("a", "b"):
             await workers.start(name, store.url, "write", f"{trial.outcome.seed}{name}", turns=turns, **facts)
+        mixers = [trial.caller(f"m{i}", manager) for i in range(2)]
         own = [trial.caller(f"own{i}", manager) for i in range(4)]
 
         async def write(i: int) -> None:
             for _ in range(turns):
                 await own[i].append(own[i].dice.choice(sessions))
 
-        await together([*map(write, range(4)), workers.wait("a"), workers.wait("b")])
+        writing = together([*map(write, range(4)), workers.wait("a"), workers.wait("b")])
+        await trial.run_under(writing, [mixer.do_a_mixture("mixed", trial.running) for mixer in mixers])
     for call in trial.recorder.calls:
-        if call.error:
+        if call.error and not call.error.startswith("AgentConflict"):  # the mixture asks for those
             trial.break_rule(f"{call.writer} was refused: {call.error}", call.session)
     trial.limit_outage(FAIR)
     trial.faults["processes at once"] = 3
-    trial.outcome.load = f"3 processes, 4 callers each, {turns:,} messages a caller"
+    trial.outcome.load = f"3 processes, 4 callers each, {turns:,} messages a caller, 2 mixed"
     await trial.judge(store)

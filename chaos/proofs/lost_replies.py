@@ -3,7 +3,7 @@
 from chaos.faults import Budget
 from chaos.trial import Trial, together
 
-MANAGERS, WRITERS, SESSIONS = 4, 16, 32
+MANAGERS, WRITERS, MIXERS, SESSIONS = 4, 16, 4, 32
 
 
 async def swallow(trial: Trial) -> None:
@@ -28,8 +28,11 @@ async def _lose(trial: Trial, fault: str, times: int, *, chance: float, store_ti
     )  # connections and scripts are there before the first fault
     for proxy in proxies:
         proxy.fault = budget
-    await trial.run_under(budget.spent.wait(), [w.write(sessions, trial.running, give_up=0.25) for w in writers])
+    mixers = [trial.caller(f"m{i}", managers[i % MANAGERS]) for i in range(MIXERS)]
+    loads = [writer.write(sessions, trial.running, give_up=0.25) for writer in writers]
+    loads += [mixer.do_a_mixture("mixed", trial.running) for mixer in mixers]
+    await trial.run_under(budget.spent.wait(), loads)
     for proxy in proxies:
         trial.faults += proxy.injected
-    trial.outcome.load = f"{WRITERS} writers, {SESSIONS} sessions, {MANAGERS} managers"
+    trial.outcome.load = f"{WRITERS} writers, {MIXERS} mixed, {SESSIONS} sessions, {MANAGERS} managers"
     await trial.judge(store)

@@ -5,7 +5,7 @@ import asyncio
 from chaos.case import Terms
 from chaos.load import TTL, Caller
 from chaos.trial import Trial, together
-from chat_session import ChatSessionError, SessionManager, SessionNotFound
+from chat_session import SessionManager
 
 SWEEPERS, REFRESHED = 8, 80
 BATCH = 500
@@ -68,7 +68,7 @@ async def _sweep_on(caller: Caller, over: asyncio.Event) -> None:
             case 0:
                 await caller.count()
             case 1:
-                await caller.manager.get_user_sessions(f"u{caller.dice.randrange(50)}")
+                await caller.list_user(f"u{caller.dice.randrange(50)}")
             case _:
                 await asyncio.sleep(caller.dice.uniform(0, 0.02))
 
@@ -95,22 +95,14 @@ async def _refresh(trial: Trial, caller: Caller, over: asyncio.Event) -> str:
                 trial.break_rule(f"was gone {lived:.3f} s after it had been given {SHORT_LIFE} s", session)
             return ""
         begun = now
-    try:
-        await caller.manager.set_session_ttl(session, TTL)
-    except SessionNotFound:
-        return ""
-    return session
+    return session if await caller.set_ttl(session, TTL) else ""
 
 
 async def _touch(caller: Caller, session: str) -> bool:
     """Extend, append or switch: each of them slides the deadline."""
     match caller.dice.randrange(3):
         case 0:
-            try:
-                await caller.manager.extend_session(session)
-            except ChatSessionError:
-                return False
-            return True
+            return await caller.do("extend_session", session) is not None
         case 1:
             return (await caller.append(session)).outcome == "ok"
         case _:

@@ -12,6 +12,7 @@ from chat_session.errors import InvalidInput as InvalidInput
 from chat_session.errors import ManagerClosed as ManagerClosed
 from chat_session.errors import MessageConflict as MessageConflict
 from chat_session.errors import MessageTooLarge as MessageTooLarge
+from chat_session.errors import NoEventLoop as NoEventLoop
 from chat_session.errors import SessionExists as SessionExists
 from chat_session.errors import SessionNotFound as SessionNotFound
 from chat_session.errors import SettingsError as SettingsError
@@ -28,6 +29,7 @@ from chat_session.errors import WrongEventLoop as WrongEventLoop
 from chat_session.inspector import Inspector as Inspector
 from chat_session.manager import SessionManager as SessionManager
 from chat_session.message import Message as Message
+from chat_session.message import Sender as Sender
 from chat_session.results import AppendResult as AppendResult
 from chat_session.results import CleanupResult as CleanupResult
 from chat_session.results import CleanupStatus as CleanupStatus
@@ -35,6 +37,7 @@ from chat_session.results import DeleteResult as DeleteResult
 from chat_session.results import Result as Result
 from chat_session.results import SessionPage as SessionPage
 from chat_session.results import SwitchResult as SwitchResult
+from chat_session.session import Agent as Agent
 from chat_session.session import Session as Session
 from chat_session.settings import Settings as Settings
 from chat_session.telemetry.hooks import Hooks as Hooks

@@ -30,19 +30,25 @@ _HOST = re.compile(r"(?P<name>[\w.~%-]+|\[[\w.:%]+\])(?::(?P<port>\d{1,5}))?")
 _PATHS = {
     "redis": (
         re.compile(r"/?|/\d{1,9}/?"),
-        "The URL of a Redis server ends in its host and port, or in /NUMBER of a database.",
+        "The URL of a Redis server must end in its host and port, or in /NUMBER of a database.",
     ),
-    "unix": (re.compile(r"/.+"), "The URL of a unix socket is unix:///path/of.sock, with ?db=NUMBER if needed."),
+    "unix": (
+        re.compile(r"/.+"),
+        "The URL of a unix socket must be unix:///path/of.sock, or that with ?db=NUMBER at the end.",
+    ),
     "redis+sentinel": (
         re.compile(r"/[\w.~%-]+(?:/\d{0,9})?"),
-        "The URL for Sentinel ends in /SERVICE or /SERVICE/DATABASE.",
+        "The URL for Sentinel must end in /SERVICE or /SERVICE/DATABASE.",
     ),
-    "redis+cluster": (re.compile(r"/?|/0"), "A cluster has no numbered databases, so its URL ends in the last host."),
+    "redis+cluster": (
+        re.compile(r"/?|/0"),
+        "A cluster has no numbered databases. Remove what follows the last host from the URL.",
+    ),
 }
 _SHOWN_OPTIONS = frozenset(("db", "mode", "protocol", "timeout", "socket_timeout", "max_connections", "ssl_cert_reqs"))
 _ADVICE = (
-    "The value is not a URL such as redis://user:password@host:6379/0. In the user and the password, the characters "
-    "@ : / ? # % and spaces must be percent-encoded, for example @ as %40."
+    "The value is not a URL such as redis://user:password@host:6379/0. In the user name and the password, the "
+    "characters @ : / ? # % and spaces must be percent-encoded, for example @ as %40."
 )
 
 
@@ -76,7 +82,7 @@ def parse_url(url: str) -> StoreUrl:
     password = _decode(found["password"]) or options.pop("password", None)
     parsed = StoreUrl(found["scheme"], user, password, found["hosts"], found["path"] or "", options)
     if parsed.topology not in _PATHS:
-        _refuse(f"The URL must begin with one of {' '.join(SCHEMES)}")
+        _refuse(f"The URL must begin with one of {' '.join(SCHEMES)}.")
     path, advice = _PATHS[parsed.topology]
     if not path.fullmatch(parsed.path):
         _refuse(advice)
@@ -93,7 +99,7 @@ def _check_hosts(url: StoreUrl) -> None:
     for host in hosts:
         found = _HOST.fullmatch(host)
         if found is None or not 1 <= int(found["port"] or 1) <= 65_535:  # noqa: PLR2004
-            _refuse(f"The URL has a host or port that cannot be used; a port is a number from 1 to 65,535. {_ADVICE}")
+            _refuse(_ADVICE if found is None else "The port in the URL must be a number from 1 to 65,535.")
 
 
 def _decode(text: str | None) -> str | None:
@@ -101,7 +107,7 @@ def _decode(text: str | None) -> str | None:
         return None
     decoded = unquote(text)
     if "\ufffd" in decoded and "\ufffd" not in text:
-        _refuse("The percent-encoded characters of the user and the password must be UTF-8.")
+        _refuse("The percent-encoded characters of the user name and the password must be UTF-8.")
     return decoded
 
 

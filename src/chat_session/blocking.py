@@ -60,7 +60,7 @@ class _LoopThread:
         if self._pid != os.getpid():  # the thread did not come along
             raise UsedAfterFork
         if threading.current_thread() is self._thread:
-            raise RuntimeError("a blocking manager cannot be called from its own event loop, as in a hook")
+            raise RuntimeError("A blocking manager cannot be called from its own event loop, for example in a hook.")
         if self._ended:
             raise ManagerClosed
         answer = asyncio.run_coroutine_threadsafe(function(*args), self._loop)
@@ -139,11 +139,12 @@ class SessionManager:
     def __init__(self, store: SessionStore | None = None, *, hooks: Sequence[Hooks] = (), **settings: Any) -> None:
         """None: the store that the settings name. Raises SettingsError; InvalidInput for a redis client."""
         if store is not None and not isinstance(store, SessionStore):
-            allowed = (
-                "None or a SessionStore. A redis client cannot be used, because its connections belong to the event "
-                "loop that made them: give the address of its server to from_url"
+            got = f"a {type(store).__module__}.{type(store).__qualname__}"
+            advice = (
+                "The connections of a redis client belong to the event loop that made them, so give the address of "
+                "its server to from_url."
             )
-            raise InvalidInput("store", allowed, f"a {type(store).__module__}.{type(store).__qualname__}")
+            raise InvalidInput("store", "None or a SessionStore", got, advice)
 
         async def make() -> manager.SessionManager:
             return manager.SessionManager(store, hooks=hooks, **settings)

@@ -3,7 +3,7 @@
 import math
 import re
 import reprlib
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from typing import Any
 
 import msgspec
@@ -13,6 +13,7 @@ from chat_session.errors import InvalidInput
 MAX_JSON_DEPTH = 32
 MAX_JSON_BYTES = 64 * 1024
 MAX_METADATA_ENTRIES = 64
+MAX_VALUES = 500_000  # at most 0.3 s of the event loop; a hundred messages could have six times as many
 MAX_SAFE_INTEGER = 2**53 - 1  # beyond it JavaScript, and so the other readers of our keys, would round
 
 _brief = reprlib.Repr()
@@ -45,7 +46,7 @@ def check_text(argument: str, value: object, allowed: str) -> str:
         try:
             text.encode()
         except UnicodeEncodeError as error:
-            refused = InvalidInput(argument, allowed + ", without lone surrogates", f"a surrogate at {error.start}")
+            refused = InvalidInput(argument, allowed + ", without lone surrogates", f"one at position {error.start}")
         else:
             return text
         raise refused  # not while the error is handled: it holds the whole text
@@ -58,6 +59,9 @@ def check_integer(argument: str, value: object, lowest: int, highest: int, allow
         raise InvalidInput(argument, allowed, brief(value))
     return int(value)
 
+
+_MAX_COPIED = 4 * MAX_JSON_BYTES
+_MAX_PATH = 80  # characters of the way to a refused value that are shown
 
 _CONTROL = re.compile("[\x00-\x1f\x7f-\x9f\u2028\u2029]")
 
@@ -95,7 +99,7 @@ def refuse_large_metadata(entries: int, size: int) -> None:
     if entries > MAX_METADATA_ENTRIES:
         raise InvalidInput("metadata", f"at most {MAX_METADATA_ENTRIES} entries", f"{entries:,} entries")
     if size > MAX_JSON_BYTES:
-        allowed = f"at most {MAX_JSON_BYTES:,} bytes, names and stored values together"
+        allowed = f"at most {MAX_JSON_BYTES:,} bytes, all names and stored values together"
         raise InvalidInput("metadata", allowed, f"{size:,} bytes")
 
 
@@ -103,7 +107,14 @@ def check_json_size(argument: str, value: object) -> None:
     """At most 64 KiB as JSON. Raises InvalidInput that says how large it is."""
     size = len(msgspec.json.encode(value))
     if size > MAX_JSON_BYTES:
-        raise InvalidInput(argument, f"at most {MAX_JSON_BYTES:,} bytes as JSON in all", f"{size:,} bytes")
+        raise InvalidInput(argument, f"at most {MAX_JSON_BYTES:,} bytes as JSON", f"{size:,} bytes")
+
+
+class ValueBudget:
+    """How many values of lists and mappings a call may still check: each takes a part of a microsecond."""
+
+    def __init__(self) -> None:
+        self.left = MAX_VALUES
 
 
 class JsonCopy:
@@ -111,39 +122,114 @@ class JsonCopy:
 
     Refuses what would not come back the same, type and all: NaN and infinities, integers that a
     double cannot hold, tuples, sets, bytes, keys that are not strings, cycles, nesting over 32. One
-    object copies one whole argument: together its values may hold 64 KiB.
+    object copies one whole argument, and stops at four times the 64 KiB that it may hold: up to there
+    a refusal can say how large it is.
+
+    ``budget`` is shared by all arguments of one call, for a call runs on the event loop.
     """
 
-    def __init__(self, argument: str) -> None:
+    def __init__(self, argument: str, budget: "ValueBudget | None" = None) -> None:
         self._argument = argument
-        self._room = MAX_JSON_BYTES
+        self._room = _MAX_COPIED
+        self._budget = budget or ValueBudget()
 
-    def copy(self, value: object, path: str, depth: int = 0) -> Any:
+    def copy(self, value: object, path: str) -> Any:
+        try:
+            return self._copy(value, 0)
+        except _Refused as error:
+            refused = error
+        inner = "".join(reversed(refused.steps))
+        path = self._argument if refused.whole else f"{path}{inner}"[:_MAX_PATH]
+        raise InvalidInput(path, refused.allowed, refused.got, refused.advice)
+
+    def _copy(self, value: Any, depth: int) -> Any:
+        if isinstance(value, str):
+            self._spend(1 + len(value))
+            return _check_characters(value)
         self._spend(1)
         if value is None or value is True or value is False:
             return value
-        if isinstance(value, str):
-            self._spend(len(value))
-            return check_text(path, value, "text")
         if isinstance(value, int):
-            return check_integer(path, value, -MAX_SAFE_INTEGER, MAX_SAFE_INTEGER, "an integer within ±(2^53 - 1)")
+            if not -MAX_SAFE_INTEGER <= value <= MAX_SAFE_INTEGER:
+                raise _Refused("an integer within ±(2^53 - 1)", brief(value))
+            return int(value)
         if isinstance(value, float):
             if not math.isfinite(value):
-                raise InvalidInput(path, "a finite number", str(float(value)))
+                raise _Refused("a finite number", str(float(value)))
             return float(value)
-        if not isinstance(value, (list, Mapping)):
-            raise InvalidInput(path, "a value JSON can hold", f"a {type(value).__name__}")
-        if depth >= MAX_JSON_DEPTH:
-            raise InvalidInput(path[:80], f"nested at most {MAX_JSON_DEPTH} deep", f"{depth + 1} levels, or a cycle")
         if isinstance(value, list):
-            return [self.copy(entry, f"{path}[{i}]", depth + 1) for i, entry in enumerate(value)]
-        return {
-            check_text(path, name, "a mapping with string keys"): self.copy(entry, f"{path}.{name}", depth + 1)
-            for name, entry in value.items()
-        }
+            return self._copy_list(value, depth + 1)
+        if isinstance(value, Mapping):
+            return self._copy_mapping(value, depth + 1)
+        raise _Refused("a value JSON can hold", f"a {type(value).__name__}")
+
+    def _copy_list(self, values: list[Any], depth: int) -> list[Any]:
+        self._enter(len(values), depth)
+        return self._copy_entries(values, depth, None)
+
+    def _copy_mapping(self, values: Mapping[Any, Any], depth: int) -> dict[str, Any]:
+        self._enter(len(values), depth)
+        names = [
+            name if type(name) is str and name.isascii() else _check_characters(name, "a mapping with string keys")
+            for name in values
+        ]
+        self._spend(sum(map(len, names)))
+        return dict(zip(names, self._copy_entries(values.values(), depth, names), strict=True))
+
+    def _copy_entries(self, entries: Collection[Any], depth: int, names: list[str] | None) -> list[Any]:
+        copied: list[Any] = []
+        try:
+            for entry in entries:  # the common types here, without a call for each
+                kind = type(entry)
+                if (kind is int and -MAX_SAFE_INTEGER <= entry <= MAX_SAFE_INTEGER) or kind is bool or entry is None:
+                    copied.append(entry)
+                elif kind is str and entry.isascii() and len(entry) <= self._room:
+                    self._room -= len(entry)
+                    copied.append(entry)
+                elif kind is list:
+                    copied.append(self._copy_list(entry, depth + 1))
+                elif kind is dict:
+                    copied.append(self._copy_mapping(entry, depth + 1))
+                else:
+                    copied.append(self._copy(entry, depth))
+        except _Refused as refused:
+            at = len(copied)
+            refused.steps.append(f"[{at}]" if names is None else f".{names[at]}")
+            raise
+        return copied
+
+    def _enter(self, entries: int, depth: int) -> None:
+        if depth > MAX_JSON_DEPTH:
+            raise _Refused(f"nested at most {MAX_JSON_DEPTH} deep", f"{depth} levels, or a cycle")
+        self._budget.left -= 1 + entries
+        if self._budget.left < 0:
+            allowed = f"at most {MAX_VALUES:,} values, with the extra fields of the messages before it"
+            got = f"at least {MAX_VALUES - self._budget.left:,} values"
+            raise _Refused(allowed, got, "Send the messages in several calls.", whole=True)
+        self._spend(1 + 2 * entries)  # an entry takes a character at least, and a comma or a bracket
 
     def _spend(self, characters: int) -> None:
         self._room -= characters
-        if self._room < 0:  # every node and every character takes a byte at least
-            allowed = f"at most {MAX_JSON_BYTES:,} bytes as JSON in all"
-            raise InvalidInput(self._argument, allowed, f"at least {MAX_JSON_BYTES - self._room:,} bytes")
+        if self._room < 0:
+            allowed = f"at most {MAX_JSON_BYTES:,} bytes as JSON"
+            raise _Refused(allowed, f"at least {_MAX_COPIED - self._room:,} bytes", whole=True)
+
+
+class _Refused(Exception):  # it never leaves this module
+    """A part of a value is not acceptable. ``steps`` lead to it, the last first; ``whole``: not that part alone."""
+
+    def __init__(self, allowed: str, got: str, advice: str = "", *, whole: bool = False) -> None:
+        super().__init__(allowed, got)
+        self.allowed = allowed
+        self.got = got
+        self.advice = advice
+        self.whole = whole
+        self.steps: list[str] = []
+
+
+def _check_characters(value: object, allowed: str = "text") -> str:
+    try:
+        return check_text("", value, allowed)
+    except InvalidInput as error:
+        refused = _Refused(error.allowed, error.got)
+    raise refused

@@ -9,7 +9,7 @@ from datetime import datetime, timedelta
 from typing import Self
 
 from chat_session.clock import now
-from chat_session.errors import ChatSessionError, SettingsError
+from chat_session.errors import ChatSessionError, NoEventLoop, SettingsError
 from chat_session.manager import SessionManager
 from chat_session.results import CleanupResult, CleanupStatus
 
@@ -35,14 +35,18 @@ class SessionCleanup:
     def start(self) -> Awaitable[None]:
         """Begin; the first run comes after one interval. A second start changes nothing.
 
-        It has begun when this returns: awaiting the answer is allowed, not needed.
+        It has begun when this returns: awaiting the answer is allowed, not needed. Raises NoEventLoop.
         """
+        try:
+            loop = asyncio.get_running_loop()
+        except RuntimeError:
+            raise NoEventLoop from None
         if self._loop_task is None or self._loop_task.done():
             self._stopping.clear()
             self._plan()
-            self._loop_task = asyncio.create_task(self._run(), name="chat-session cleanup")
+            self._loop_task = loop.create_task(self._run(), name="chat-session cleanup")
             self._manager.before_close.add(self.stop)
-        begun = asyncio.get_running_loop().create_future()
+        begun = loop.create_future()
         begun.set_result(None)
         return begun
 
@@ -77,7 +81,7 @@ class SessionCleanup:
                 await self.cleanup()
             except ChatSessionError as error:
                 facts = {"action": "cleanup_failed", "outcome": error.code}
-                _log.error("cleanup failed (%s); the next run will come", error.code, extra=facts)
+                _log.error("A cleanup failed (%s). The next run comes as planned.", error.code, extra=facts)
             self._plan()
 
     async def _pause(self) -> bool:
@@ -96,5 +100,5 @@ class SessionCleanup:
 
 def _check_interval(value: object) -> float:
     if isinstance(value, bool) or not isinstance(value, (int, float)) or not math.isfinite(value) or value <= 0:
-        raise SettingsError("CLEANUP_INTERVAL", f"must be a positive number of seconds, not {value!r:.60}")
+        raise SettingsError("CLEANUP_INTERVAL", f"The value must be a number of seconds above 0, not {value!r:.60}.")
     return float(value)

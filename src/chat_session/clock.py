@@ -52,8 +52,14 @@ def _write(moment: datetime) -> str:
 
 
 def from_iso(text: str) -> datetime:
-    """Read what ``to_iso`` or JavaScript's ``toISOString`` wrote. Raises ValueError for a naive time."""
+    """Read what ``to_iso`` or JavaScript's ``toISOString`` wrote.
+
+    Raises ValueError, also for a time without a zone and for one that is outside the years 1 to 9999 in UTC.
+    """
     moment = datetime.fromisoformat(text)
     if moment.tzinfo is None:
         raise ValueError("no time zone")
-    return moment if moment.tzinfo is UTC else moment.astimezone(UTC)
+    try:
+        return moment if moment.tzinfo is UTC else moment.astimezone(UTC)
+    except OverflowError as error:
+        raise ValueError("not within the years 1 to 9999") from error

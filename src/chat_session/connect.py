@@ -23,7 +23,7 @@ def open_store(client_or_store: Any, settings: Settings, hooks: Hooks, *, must_e
 
         return SqliteStore.from_settings(settings, must_exist=must_exist)
     if client_or_store is None and f"{scheme}://" not in SCHEMES:
-        raise SettingsError("CHAT_SESSION_URL", f"The URL must begin with one of {' '.join(SCHEMES)}")
+        raise SettingsError("CHAT_SESSION_URL", f"The URL must begin with one of {' '.join(SCHEMES)}.")
     from chat_session.storage.redis import RedisStore  # noqa: PLC0415 - as above
 
     if client_or_store is None:

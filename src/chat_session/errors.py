@@ -18,6 +18,7 @@
     │   └── StoreCorrupt        stored data is not of the shape it must have
     └── UsageError              the manager is used in a way it cannot work          (RuntimeError)
         ├── ManagerClosed       after close()
+        ├── NoEventLoop         from code that runs in no event loop
         ├── WrongEventLoop      from another event loop than its first call
         └── UsedAfterFork       from a child of the process that made it
 
@@ -55,8 +56,8 @@ class InvalidInput(ChatSessionError, ValueError):
 
     code = "invalid_input"
 
-    def __init__(self, argument: str, allowed: str, got: str) -> None:
-        super().__init__(f"{argument} must be {allowed}; got {got}")
+    def __init__(self, argument: str, allowed: str, got: str, advice: str = "") -> None:
+        super().__init__(f"{argument} must be {allowed}; got {got}." + (advice and f" {advice}"))
         self.argument = argument
         self.allowed = allowed
         self.got = got
@@ -84,7 +85,7 @@ class SessionNotFound(ChatSessionError, LookupError):
     code = "session_not_found"
 
     def __init__(self, session_id: str) -> None:
-        text = f"session '{session_id}' does not exist or has expired; make one with create_session"
+        text = f"The session '{session_id}' does not exist or has expired. Create one with create_session."
         super().__init__(text, session_id=session_id)
 
 
@@ -94,7 +95,7 @@ class SessionExists(ChatSessionError):
     code = "session_exists"
 
     def __init__(self, session_id: str) -> None:
-        text = f"session '{session_id}' exists; read it with get_session, or pass another session_id"
+        text = f"The session '{session_id}' exists already. Read it with get_session, or pass another session_id."
         super().__init__(text, session_id=session_id)
 
 
@@ -114,8 +115,8 @@ class AgentConflict(Conflict):
 
     def __init__(self, session_id: str, expected: int | str, current_epoch: int, current_agent: str) -> None:
         text = (
-            f"session '{session_id}' is at epoch {current_epoch} ({current_agent}), not {expected}: the agent "
-            "was switched since; read the session again, and drop a reply that was computed before"
+            f"The agent of session '{session_id}' was switched: the session is now at epoch {current_epoch} "
+            f"({current_agent}), not {expected}. Read the session again, and drop replies that were computed before."
         )
         super().__init__(text, session_id=session_id)
         self.expected = expected
@@ -130,8 +131,8 @@ class MessageConflict(Conflict):
 
     def __init__(self, session_id: str, message_id: str) -> None:
         text = (
-            f"message id {message_id!r} is stored in session '{session_id}' with other content; "
-            "send a new message under a new id"
+            f"The message id {message_id!r} is stored in session '{session_id}' with other content. "
+            "Send a new message under a new id."
         )
         super().__init__(text, session_id=session_id)
         self.message_id = message_id
@@ -204,7 +205,7 @@ class StoreCorrupt(StoreError):
     code = "store_corrupt"
 
     def __init__(self, key: str, problem: str, *, session_id: str | None = None) -> None:
-        text = f"{key} {problem}; look at it with 'chat-session doctor', nothing was changed"
+        text = f"{key} {problem}, and nothing was changed. The command 'chat-session doctor' shows all such damage."
         super().__init__(text, session_id=session_id)
         self.key = key
         self.problem = problem
@@ -222,7 +223,19 @@ class ManagerClosed(UsageError):
     code = "manager_closed"
 
     def __init__(self) -> None:
-        super().__init__("this SessionManager is closed; make a new one")
+        super().__init__("This SessionManager is closed. Make a new one.")
+
+
+class NoEventLoop(UsageError):
+    """What was called works in the background of an event loop, and none runs here."""
+
+    code = "no_event_loop"
+
+    def __init__(self) -> None:
+        super().__init__(
+            "SessionCleanup.start() was called where no event loop runs. Call it from a coroutine, "
+            "or use chat_session.blocking.SessionCleanup in synchronous code."
+        )
 
 
 class WrongEventLoop(UsageError):
@@ -232,8 +245,8 @@ class WrongEventLoop(UsageError):
 
     def __init__(self) -> None:
         super().__init__(
-            "this SessionManager was first used in another event loop and its connections belong to that "
-            "one; make a manager per loop, or use chat_session.blocking from threads"
+            "This SessionManager was first used in another event loop, and its connections belong to that one. "
+            "Make a manager for each event loop, or use chat_session.blocking from threads."
         )
 
 
@@ -244,6 +257,6 @@ class UsedAfterFork(UsageError):
 
     def __init__(self) -> None:
         super().__init__(
-            "this SessionManager was made before a fork and its connections belong to the parent process; "
-            "make the manager in the child (gunicorn: in post_fork or at first use)"
+            "This SessionManager was made before a fork, and its connections belong to the parent process. "
+            "Make the manager in the child process (in gunicorn: in post_fork, or when it is first used)."
         )

@@ -28,6 +28,7 @@ from chat_session.message import (
     Draft,
     Message,
     check_cursor,
+    check_history,
     check_limit,
     check_message,
     check_messages,
@@ -52,7 +53,7 @@ from chat_session.telemetry.hooks import Hooks, combine
 from chat_session.telemetry.logging import LoggingHooks
 
 if TYPE_CHECKING:
-    from redis.asyncio import Redis
+    from redis.asyncio import Redis, RedisCluster
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -72,7 +73,7 @@ class SessionManager:
 
     def __init__(
         self,
-        client_or_store: "Redis | SessionStore | None" = None,
+        client_or_store: "Redis | RedisCluster | SessionStore | None" = None,
         *,
         hooks: Sequence[Hooks] = (),
         must_exist: bool = False,
@@ -393,11 +394,11 @@ class SessionManager:
         ever; left out, its ttl starts now. Raises SessionExists.
         """
         session = Session.from_dict(session.to_dict())
-        checked = check_messages(messages, self._settings.max_message_bytes) if messages else []
+        checked = check_history(messages, self._settings.max_message_bytes) if messages else []
         drafts = list({draft.message.id: draft for draft in checked}.values())
         if len(drafts) > session.message_count:
-            allowed = f"at most {session.message_count}, the session's message_count"
-            raise InvalidInput("messages", allowed, str(len(drafts)))
+            allowed = f"at most {session.message_count:,} messages, which is the session's message_count"
+            raise InvalidInput("messages", allowed, f"{len(drafts):,} messages")
         drafts = drafts[-self._settings.max_message_history :]
         left = ttl_left if ttl_left is ... else check_ttl(ttl_left)
         return await self._call("create_session", session.session_id, self._store.create_session, session, drafts, left)

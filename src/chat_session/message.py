@@ -1,6 +1,7 @@
 """A message as a value, and what is valid of it."""
 
 import os
+import sys
 from collections.abc import Mapping, Sequence
 from datetime import datetime
 from typing import Any, Literal, cast, get_args
@@ -9,6 +10,7 @@ import msgspec
 
 from chat_session.checks import (
     JsonCopy,
+    ValueBudget,
     brief,
     check_integer,
     check_json_size,
@@ -62,6 +64,20 @@ class Message(msgspec.Struct, frozen=True, kw_only=True):
             fields["seq"] = self.seq
         return {**self.extra, **fields}
 
+    @classmethod
+    def from_dict(cls, fields: Mapping[str, Any]) -> "Message":
+        """Read the shape ``to_dict`` gives; what it lacks stays None. Raises InvalidInput."""
+        if not isinstance(fields, Mapping):
+            raise InvalidInput("message", "a mapping with 'from' (or 'sender') and 'text'", kind_of(fields))
+        read = check_message(fields, sys.maxsize).message
+        seq = fields.get("seq")
+        return msgspec.structs.replace(
+            read,
+            id=None if fields.get("id") is None else read.id,
+            timestamp=None if fields.get("timestamp") is None else read.timestamp,
+            seq=None if seq is None else check_integer("message.seq", seq, 1, 2**53 - 1, "a whole number from 1"),
+        )
+
 
 class Draft(msgspec.Struct, frozen=True):
     """A message that was checked and completed. ``stamped``: the caller gave no timestamp, we did."""
@@ -76,7 +92,7 @@ class Draft(msgspec.Struct, frozen=True):
         return self == other
 
 
-def check_message(value: object, max_bytes: int, argument: str = "message") -> Draft:
+def check_message(value: object, max_bytes: int, argument: str = "message", budget: ValueBudget | None = None) -> Draft:
     """Check one message and fill in its id and timestamp. Raises InvalidInput, MessageTooLarge."""
     if isinstance(value, Message):
         given: tuple[object, ...] = (value.id, value.sender, value.text, value.timestamp, value.type)
@@ -84,10 +100,9 @@ def check_message(value: object, max_bytes: int, argument: str = "message") -> D
     elif isinstance(value, (dict, Mapping)):  # dict first: the abstract class takes its time
         sender_name = "sender" if "from" not in value and "sender" in value else "from"
         if ("role" in value and sender_name not in value) or ("content" in value and "text" not in value):
-            given_names = " and ".join(repr(name) for name in ("role", "content") if name in value)
-            raise InvalidInput(
-                argument, _ALLOWED, f"one with {given_names}: rename 'role' to 'from', 'content' to 'text'"
-            )
+            named = " and ".join(repr(name) for name in ("role", "content") if name in value)
+            advice = "Rename 'role' to 'from', and 'content' to 'text'."
+            raise InvalidInput(argument, _ALLOWED, f"a mapping with {named}", advice)
         get = value.get
         given = (get("id"), get(sender_name), get("text"), get("timestamp"), get("type"))
         extra = {name: entry for name, entry in value.items() if name not in _OWN_NAMES and name != sender_name}
@@ -100,23 +115,32 @@ def check_message(value: object, max_bytes: int, argument: str = "message") -> D
         text=_check_message_text(argument, text, max_bytes),
         timestamp=now() if moment is None else check_moment(f"{argument}.timestamp", moment),
         type=None if kind is None else _check_type(f"{argument}.type", kind),
-        extra=_check_extra(f"{argument}.extra", extra) if extra != {} else {},
+        extra=_check_extra(f"{argument}.extra", extra, budget) if extra != {} else {},
     )
     return Draft(message, moment is None)
 
 
 def check_messages(values: object, max_bytes: int) -> list[Draft]:
     """Check a batch of 1 to 10,000. Two of one id must be equal."""
+    return _check_batch(values, max_bytes, ValueBudget())
+
+
+def check_history(values: object, max_bytes: int) -> list[Draft]:
+    """As ``check_messages``, and whatever several calls may have stored: it may take seconds of the event loop."""
+    return _check_batch(values, max_bytes, None)
+
+
+def _check_batch(values: object, max_bytes: int, budget: ValueBudget | None) -> list[Draft]:
     allowed = f"a sequence of 1 to {MAX_LIMIT:,} messages"
     if not isinstance(values, Sequence) or isinstance(values, (str, bytes)):
         raise InvalidInput("messages", allowed, kind_of(values))
     if not 1 <= len(values) <= MAX_LIMIT:
         raise InvalidInput("messages", allowed, f"{len(values):,}")
-    drafts = [check_message(value, max_bytes, f"messages[{i}]") for i, value in enumerate(values)]
+    drafts = [check_message(value, max_bytes, f"messages[{i}]", budget) for i, value in enumerate(values)]
     first_of_id: dict[str | None, Draft] = {}
     for i, draft in enumerate(drafts):
         if not draft.is_same(first_of_id.setdefault(draft.message.id, draft)):
-            raise InvalidInput(f"messages[{i}].id", "used once, or by equal messages", brief(draft.message.id))
+            raise InvalidInput(f"messages[{i}].id", "the id of one message, or of equal ones", brief(draft.message.id))
     return drafts
 
 
@@ -153,7 +177,7 @@ def check_limit(value: object) -> int:
 
 def check_cursor(value: object) -> str | None:
     """A cursor as a page gave it. What it says is the store's to check."""
-    allowed = "the cursor of a page, or None"
+    allowed = "a cursor that a page gave, or None"
     if value is None:
         return None
     if isinstance(value, str) and len(value) > _MAX_CURSOR:
@@ -167,7 +191,7 @@ def check_window(before: object, after: object) -> tuple[int | None, int | None]
     low = None if after is None else check_integer("after", after, 0, 2**53 - 1, allowed)
     high = None if before is None else check_integer("before", before, 0, 2**53 - 1, allowed)
     if low is not None and high is not None and low >= high:
-        raise InvalidInput("after", f"below before ({high})", str(low))
+        raise InvalidInput("after", f"lower than 'before', which is {high}", str(low))
     return high, low
 
 
@@ -195,11 +219,12 @@ def _check_type(argument: str, value: object) -> str:
     return text
 
 
-def _check_extra(argument: str, value: object) -> dict[str, Any]:
+def _check_extra(argument: str, value: object, budget: ValueBudget | None) -> dict[str, Any]:
     if not isinstance(value, Mapping):
         raise InvalidInput(argument, "a mapping", kind_of(value))
     if taken := _OWN_NAMES.intersection(value):
-        raise InvalidInput(argument, "named by other words than the message's own fields", min(taken))
-    copied: dict[str, Any] = JsonCopy(argument).copy(value, argument)
+        allowed = "a mapping without the names of a message's own fields"
+        raise InvalidInput(argument, allowed, repr(min(taken)))
+    copied: dict[str, Any] = JsonCopy(argument, budget).copy(value, argument)
     check_json_size(argument, copied)
     return copied

@@ -5,6 +5,7 @@ from typing import Any
 
 import msgspec
 
+from chat_session.clock import to_iso
 from chat_session.errors import StoreCorrupt
 from chat_session.message import Message
 from chat_session.session import Agent, Session
@@ -58,6 +59,11 @@ class CleanupStatus(msgspec.Struct, frozen=True, rename="camel"):
     is_running: bool
     interval: float
     next_cleanup: datetime | None
+
+    def to_dict(self) -> dict[str, Any]:
+        """The fields by their camelCase names; the moment as ISO text."""
+        planned = None if self.next_cleanup is None else to_iso(self.next_cleanup)
+        return {"isRunning": self.is_running, "interval": self.interval, "nextCleanup": planned}
 
 
 class SessionPage(msgspec.Struct, frozen=True):

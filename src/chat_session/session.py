@@ -41,6 +41,7 @@ _SESSION_ID = re.compile(r"[A-Za-z0-9._~:@+=-]{1,128}")
 INTERNAL = "cs:"  # begins the names of fields that the stores keep for themselves
 _MAX_USER_ID = 256
 _MAX_METADATA_NAME = 64
+_NOT_RESERVED = "a mapping without the names of a session's own fields, and without names that begin with 'cs:'"
 
 
 class Session(msgspec.Struct, frozen=True, kw_only=True):
@@ -109,7 +110,7 @@ def check_session_id(value: object) -> str:
 
 def check_user_id(value: object) -> str:
     """Colons, braces, spaces, emoji and any script are fine, and kept byte for byte."""
-    allowed = f"1 to {_MAX_USER_ID} characters, not all blank, without control characters"
+    allowed = f"1 to {_MAX_USER_ID} characters that are not all blank, without control characters"
     if isinstance(value, str) and len(value) > _MAX_USER_ID:
         raise InvalidInput("user_id", allowed, f"{len(value):,} characters")
     text = check_text("user_id", value, allowed)
@@ -125,14 +126,14 @@ def check_agent(argument: str, value: object) -> Agent:
 
 
 def check_count(argument: str, value: object) -> int:
-    return check_integer(argument, value, 0, 2**53 - 1, "a whole number from 0")
+    return check_integer(argument, value, 0, 2**53 - 1, "a whole number, 0 or more")
 
 
 def check_ttl(value: object) -> int | None:
     """Seconds; None means that the session never expires."""
     if value is None:
         return None
-    allowed = f"whole seconds from 1 to {MAX_TTL:,}, or None for never"
+    allowed = f"a whole number of seconds from 1 to {MAX_TTL:,}, or None for never"
     return check_integer("ttl", value, 1, MAX_TTL, allowed)
 
 
@@ -168,10 +169,10 @@ def check_metadata(value: object) -> dict[str, Any]:
 
 
 def _check_metadata_name(value: object) -> str:
-    allowed = f"named by strings of 1 to {_MAX_METADATA_NAME} characters without control characters"
+    allowed = f"a mapping with names of 1 to {_MAX_METADATA_NAME} characters, without control characters"
     name = check_text("metadata", value, allowed)
     if not 1 <= len(name) <= _MAX_METADATA_NAME or has_control_characters(name):
         raise InvalidInput("metadata", allowed, brief(name))
     if name in RESERVED or name.startswith(INTERNAL):
-        raise InvalidInput("metadata", "named differently from the session's own fields and from 'cs:…'", brief(name))
+        raise InvalidInput("metadata", _NOT_RESERVED, brief(name))
     return name

@@ -44,8 +44,8 @@ _StoreTimeout = Annotated[
         gt=0,
         lt=60,  # for so long done.lua keeps the tokens of the calls
         allow_inf_nan=False,
-        description="a number of seconds above 0 and below 60 (a store recognises a repeated write for 60 seconds; "
-        "one that is repeated later could take effect twice)",
+        description="a number of seconds above 0 and below 60 (a store recognises a repeated write for 60 seconds, "
+        "and a write that is repeated later could take effect twice)",
     ),
 ]
 _Pause = Annotated[
@@ -112,14 +112,18 @@ class Settings(BaseSettings):
         if given.get("chat_session_url") is not None:
             for name in _SERVER:
                 if name in given:
-                    raise SettingsError(name.upper(), "The CHAT_SESSION_URL was given too. Give one of the two.")
+                    raise SettingsError(
+                        name.upper(), "It cannot be given together with CHAT_SESSION_URL. Give one of the two."
+                    )
         elif not given.keys().isdisjoint(_SERVER):
             given["chat_session_url"] = None  # what is given in code wins over the environment's URL
         settings = cls._read(given)
         url = settings.chat_session_url
         for name in _LOGIN:
             if given.get(name) is not None and url and (url.startswith("sqlite:") or parse_url(url).password):
-                raise SettingsError(name.upper(), "The CHAT_SESSION_URL says who connects. Give one of the two.")
+                raise SettingsError(
+                    name.upper(), "CHAT_SESSION_URL names a store and who connects to it. Give one of the two."
+                )
         return settings
 
     @property

@@ -27,6 +27,6 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except ModuleNotFoundError as error:
         if (error.name or "").partition(".")[0] not in _EXTRA:
             raise
-        print("The command line is not installed. Run: pip install 'chat-session[cli]'", file=sys.stderr)  # noqa: T201 - it
+        print("The command line is not installed. Install it with: pip install 'chat-session[cli]'", file=sys.stderr)  # noqa: T201 - it
         return 2
     return run_command(sys.argv[1:] if arguments is None else arguments)

@@ -64,7 +64,7 @@ async def read_whole(manager: SessionManager, session_id: str, session: Session 
                 session = msgspec.structs.replace(session, message_count=history[-1].seq or 0)
             deadline = Deadline(inf, inf) if left < 0 else Deadline(asked + left - 1, told + left)
             return Whole(session, [_portable(message) for message in history], deadline)
-    raise Unmovable("changed again and again while it was read. Run the command again")
+    raise Unmovable("It changed again and again while it was read. Run the command again.")
 
 
 def _portable(message: Message) -> Message:
@@ -95,12 +95,12 @@ def find_progress(ours: Whole, theirs: Whole) -> str | None:
     """What the target's session has that the source's has not, so that it must not be replaced; None: nothing."""
     s, t = ours.session, theirs.session
     if (t.user_id, t.created_at) != (s.user_id, s.created_at):
-        return "is another session in the target"
+        return "The target has another session with this id."
     if ahead := [name for name in _PROGRESS if getattr(t, name) > getattr(s, name)]:
-        return f"has changed in the target: {', '.join(ahead)}"
+        return f"It has changed in the target: {', '.join(ahead)}."
     known = {message.seq: message for message in ours.history}
     if not all(_is_same(known.get(message.seq, message), message) for message in theirs.history):
-        return "has got other messages in the target than in the source"
+        return "It has got other messages in the target than in the source."
     if t.ttl == s.ttl and theirs.deadline.is_after(ours.deadline):
-        return "has been extended in the target"
+        return "It has been extended in the target."
     return None

@@ -28,7 +28,7 @@ def demo(url: Url = None, json: Json = False) -> int:
     output = Output(json)
     if url is None and not is_store_named():
         output.tell(
-            visible(f"No store is named by --url or the environment, so the demo plays in memory ({IN_MEMORY}).")
+            visible(f"Neither --url nor the environment names a store, so the demo plays in memory ({IN_MEMORY}).")
         )
         url = IN_MEMORY
 

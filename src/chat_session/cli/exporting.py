@@ -99,9 +99,7 @@ def replacing(path: Path) -> Iterator[IO[bytes]]:
     if target.is_dir():
         raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR), str(path))
     if target.exists() and not target.is_file():
-        raise OSError(
-            errno.EINVAL, "This is not a regular file. Leave FILE out and redirect standard output instead.", str(path)
-        )
+        raise OSError(errno.EINVAL, "It is not a file. Redirect the standard output to it instead.", str(path))
     try:
         descriptor, beside = tempfile.mkstemp(".part", f".{target.name}.", target.parent)
     except OSError as error:

@@ -43,7 +43,7 @@ class TooMany(BadLine):
 
     def __init__(self, messages: int, bound: int) -> None:
         super().__init__(
-            f"The session would hold {messages:,} messages, but MAX_MESSAGE_HISTORY is {bound:,}. "
+            f"The session would hold {messages} messages, but MAX_MESSAGE_HISTORY is {bound}. "
             "Raise it, or pass --trim to drop the oldest messages."
         )
 
@@ -89,7 +89,7 @@ class Importer:
                 async for line in lines:
                     await self._begin(line, group)
             except DamagedFile as damage:
-                self._refuse(damage.number, f"{damage} All lines before it were read.")
+                self._refuse(damage.number, f"{damage}. What was read before it was imported.")
 
     async def _begin(self, line: Line, group: asyncio.TaskGroup) -> None:
         try:
@@ -211,7 +211,6 @@ def _find_missing(transcript: Transcript, stored: Session, history: Sequence[Mes
         return entries
     if is_same and stored.message_count >= before + len(entries):
         return []
-    raise BadLine(
-        f"The stored session has had {stored.message_count:,} messages and retains none of the line's. "
-        "Whether these were stored once is unknown, so nothing was added."
-    )
+    allowed = "a history of which the stored session still holds a message"
+    got = f"one that may be among its {stored.message_count} messages that were trimmed"
+    raise InvalidInput("messages", allowed, got)

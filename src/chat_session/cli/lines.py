@@ -79,11 +79,11 @@ async def read_text(source: Source) -> str:
     while (piece := await source.read()) and source.position <= MAX_TEXT_BYTES:
         pieces.append(piece)
     if piece:
-        raise InvalidInput("text", f"at most {MAX_TEXT_BYTES:,} bytes", "more")
+        raise InvalidInput("text", f"at most {MAX_TEXT_BYTES:,} bytes", f"at least {MAX_TEXT_BYTES + 1:,} bytes")
     try:
         text = b"".join(pieces).decode()
     except UnicodeDecodeError as error:
-        raise InvalidInput("text", "UTF-8", f"another byte at position {error.start:,}") from None
+        raise InvalidInput("text", "UTF-8", f"a byte at position {error.start:,} that is not") from None
     return text.removesuffix("\r\n" if text.endswith("\r\n") else "\n")
 
 
@@ -99,10 +99,10 @@ async def read_lines(source: Source) -> AsyncGenerator[Line]:
                     yield Line(number, raw)
             await asyncio.sleep(0)
     except (zlib.error, EOFError) as error:
-        problem = "cut off" if isinstance(error, EOFError) else "damaged"
-        raise DamagedFile(number + 1, f"The gzip data is {problem} here.") from None
+        reason = "The gzip data is cut off" if isinstance(error, EOFError) else f"The gzip data is damaged ({error})"
+        raise DamagedFile(number + 1, reason) from None
     except OSError as error:
-        raise DamagedFile(number + 1, f"The file cannot be read further: {error.strerror}.") from None
+        raise DamagedFile(number + 1, f"The file cannot be read further: {error.strerror}") from None
     for raw in splitter.finish():
         if not raw.isspace():
             yield Line(number + 1, raw)

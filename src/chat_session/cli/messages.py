@@ -28,7 +28,7 @@ def history(
         messages = await manager.get_history(session, limit, before=before, after=after)
         if not messages and not await manager.is_session_active(session):
             raise SessionNotFound(session)
-        shown = history_table(messages) if messages else visible("no messages")
+        shown = history_table(messages) if messages else visible("There are no messages.")
         Output(json).answer([message.to_dict() for message in messages], shown)
         return 0
 

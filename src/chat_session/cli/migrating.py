@@ -142,9 +142,9 @@ class Migration:
             return  # it died
         if theirs is None:
             if ours.deadline.latest - time.monotonic() > TOLERANCE:
-                self.differences[session_id] = self._kept.get(session_id, "is missing in the target")
+                self.differences[session_id] = self._kept.get(session_id, "It is missing in the target.")
         elif differing := compare(ours, theirs):
-            text = f"differs in {', '.join(differing)}"
+            text = f"It differs in {', '.join(differing)}."
             self.differences[session_id] = self._kept.get(session_id, text)
         else:
             self.tally.verified += 1
@@ -181,14 +181,16 @@ class Migration:
         """Raise what restore_session would, and more, before anything is deleted or stored."""
         held = len(ours.history)
         if held > self._bound:
-            reason = f"holds {held} messages, but MAX_MESSAGE_HISTORY is {self._bound}."
-            raise Unmovable(f"{reason} Raise it, or pass --trim to drop the oldest messages")
+            reason = f"It holds {held} messages, but MAX_MESSAGE_HISTORY is {self._bound}."
+            raise Unmovable(f"{reason} Raise it, or pass --trim to drop the oldest messages.")
         Session.from_dict(ours.session.to_dict())
         check_ttl(ours.deadline.left())
         if ours.history:
             check_messages(ours.history, _ANY_TEXT)
         if len({message.id for message in ours.history}) < held:
-            raise Unmovable("holds two messages with the same id")
+            raise Unmovable(
+                "It holds two different messages with the same id, which no store of this package can hold."
+            )
 
     async def _restore(self, ours: Whole) -> None:
         await self.target.restore_session(ours.session, ours.history, ttl_left=ours.deadline.left())
@@ -225,7 +227,7 @@ async def _migrate(migration: Migration, total: int, output: Output) -> int:
                 await _for_each_session(migration.source, _counted(work, progress, name, total))
     except (StoreError, asyncio.CancelledError):
         _summarize(migration, time.perf_counter() - started, output)
-        output.note(f"The migration stopped after {migration.tally.sessions} sessions. Run it again to go on.")
+        output.note(f"Stopped after {migration.tally.sessions} sessions. Run the command again to copy the rest.")
         raise
     _summarize(migration, time.perf_counter() - started, output)
     return PARTLY if migration.differences or migration.damaged else 0

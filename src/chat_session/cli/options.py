@@ -35,7 +35,7 @@ def read_ttl(text: str) -> int | None:
         return None
     number = read_number(text)
     if number is None:
-        raise typer.BadParameter(f"A ttl is a whole number of seconds, or never; it cannot be {text[:60]!r}.")
+        raise typer.BadParameter(f"A ttl is a whole number of seconds or 'never', not {text[:60]!r}")
     return number
 
 

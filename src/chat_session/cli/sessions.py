@@ -80,7 +80,7 @@ def list_sessions(
     With --json: `{"sessions": [...], "cursor": CURSOR, "damaged": [...]}`; the cursor of the last page is null.
     """
     if user is not None and agent is not None:
-        raise typer.BadParameter("It is for the list of all users. Leave USER out.", param_hint="--agent")
+        raise typer.BadParameter("It applies to the list of all users only. Leave USER out.", param_hint="--agent")
 
     async def work(manager: SessionManager) -> int:
         if user is None:
@@ -88,7 +88,7 @@ def list_sessions(
         else:
             page = await manager.list_user_sessions(user, limit=limit, cursor=cursor)
         output = Output(json)
-        nothing = "no sessions" if user is None else f"user '{user}' has no sessions"
+        nothing = "There are no sessions." if user is None else f"The user '{user}' has no sessions."
         found = page.sessions or page.damaged or page.cursor
         output.answer(page.to_dict(), sessions_table(page.sessions, user) if found else visible(nothing))
         if page.cursor is not None:
@@ -119,9 +119,11 @@ def update(
     changes = _read_metadata(entries or [], "KEY=VALUE")
     for key in remove or []:
         if changes.setdefault(key) is not None:
-            raise typer.BadParameter(f"{key[:60]!r} is also set. Name it once.", param_hint="--remove")
+            raise typer.BadParameter(
+                f"{key[:60]!r} is also set. Set an entry or remove it, not both.", param_hint="--remove"
+            )
     if not changes:
-        raise typer.BadParameter("Name an entry to set, or one to remove with --remove.", param_hint="KEY=VALUE")
+        raise typer.BadParameter("Name an entry to set, or an entry to remove with --remove.", param_hint="KEY=VALUE")
 
     async def work(manager: SessionManager) -> int:
         changed = await manager.update_session(session, changes)
@@ -210,9 +212,11 @@ def _read_metadata(words: list[str], where: str) -> dict[str, Any]:
     for word in words:
         key, equals, value = word.partition("=")
         if not equals:
-            raise typer.BadParameter(f"Metadata is written as KEY=VALUE, which {word[:60]!r} is not.", param_hint=where)
+            raise typer.BadParameter(
+                f"Metadata must have the form KEY=VALUE, but {word[:60]!r} has not.", param_hint=where
+            )
         if key in metadata:
-            raise typer.BadParameter(f"{key[:60]!r} is given twice. Name it once.", param_hint=where)
+            raise typer.BadParameter(f"{key[:60]!r} is given twice. Give it once.", param_hint=where)
         metadata[key] = _read_value(value)
     return metadata
 

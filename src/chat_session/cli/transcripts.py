@@ -119,7 +119,9 @@ def _merge_metadata(fields: dict[str, Any]) -> dict[str, Any]:
     beneath = check_metadata(fields.get("metadata"))
     above = {name: value for name, value in fields.items() if name not in _OWN_NAMES}
     if twice := beneath.keys() & above.keys():
-        raise BadLine(f'The entry {brief(min(twice))} stands both at the top and in "metadata". Keep one of them.')
+        raise InvalidInput(
+            "metadata", "given once for each name, at the top or in 'metadata'", f"{brief(min(twice))} in both"
+        )
     return check_metadata(above | beneath)
 
 
@@ -137,7 +139,7 @@ def _read_messages(value: object, max_bytes: int) -> tuple[list[Entry], int]:
         entry = _read_entry(named, max_bytes, argument)
         first = entries.setdefault(entry.id, entry)
         if first is not entry and first.sent != entry.sent:
-            raise BadLine(f"{argument}.id is {brief(entry.id)}, which another message has. Give each an id of its own.")
+            raise InvalidInput(f"{argument}.id", "the id of one message, or of equal ones", brief(entry.id))
     return list(entries.values()), len(value) - len(entries)
 
 
@@ -157,8 +159,9 @@ def _read_session(value: object) -> dict[str, Any]:
     if not isinstance(value, dict):
         raise InvalidInput("session", "an object as export writes it", kind_of(value))
     if unknown := value.keys() - _SESSION_FIELDS:
-        known = ", ".join(sorted(_SESSION_FIELDS))
-        raise BadLine(f'"session" has the unknown field {brief(min(unknown))}. It may have {known}.')
+        raise InvalidInput(
+            "session", "an object with no other fields than " + ", ".join(sorted(_SESSION_FIELDS)), brief(min(unknown))
+        )
     return value
 
 

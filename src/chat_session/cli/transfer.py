@@ -100,7 +100,7 @@ async def _import(importer: Importer, source: Source, output: Output) -> int:
                 await importer.run(_watched(lines, importer, source, progress, task))
     except (StoreError, asyncio.CancelledError):
         _summarize(importer, time.perf_counter() - started, output)
-        output.note(f"The import stopped after {importer.tally.lines} lines. Run it again: no message is stored twice.")
+        output.note(f"Stopped after {importer.tally.lines} lines. Run the command again: no message is stored twice.")
         raise
     _summarize(importer, time.perf_counter() - started, output)
     return PARTLY if importer.tally.bad_lines else 0
@@ -119,9 +119,7 @@ async def _watched(
 
 def _summarize(importer: Importer, seconds: float, output: Output) -> None:
     if (more := importer.tally.bad_lines - SHOWN_LINES) > 0:
-        say_failure(
-            f"{more:,} more lines are bad. Only the first {SHOWN_LINES} are shown.", "bad_line", json=output.json
-        )
+        say_failure(f"{more} more lines are bad, like those above.", "bad_line", json=output.json)
     summary: dict[str, Any] = msgspec.to_builtins(importer.tally)
     summary["seconds"] = round(seconds, 3)
     summary["messagesPerSecond"] = round(importer.tally.messages_stored / seconds)

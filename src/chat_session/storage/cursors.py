@@ -27,5 +27,5 @@ def read_cursor(kind: str, cursor: str, length: int) -> Sequence[str]:
     except (ValueError, binascii.Error, msgspec.MsgspecError):
         version, name, place = None, None, []
     if (version, name, len(place)) != (_VERSION, kind, length) or not all(isinstance(part, str) for part in place):
-        raise InvalidInput("cursor", "the cursor of a page of this list, or None", brief(cursor))
+        raise InvalidInput("cursor", "a cursor that a page of this list gave, or None", brief(cursor))
     return [str(part) for part in place]

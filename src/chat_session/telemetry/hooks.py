@@ -61,6 +61,8 @@ def _announcer(hooks: Sequence[Callable[..., None]]) -> Callable[..., None]:
             try:
                 hook(*facts)
             except Exception:
-                _log.exception("a telemetry hook failed", extra={"action": "hook_failed"})
+                _log.exception(
+                    "A telemetry hook raised an exception. The call itself went on.", extra={"action": "hook_failed"}
+                )
 
     return announce

@@ -28,24 +28,28 @@ class LoggingHooks(Hooks):
     def appended(self, session_id: str, senders: Sequence[Sender]) -> None:
         if _log.isEnabledFor(logging.DEBUG):
             facts = {"session_id": session_id, "count": len(senders)}
-            _log.debug("%d appended", len(senders), extra={"action": "appended", **facts})
+            _log.debug("%d messages were appended.", len(senders), extra={"action": "appended", **facts})
 
     def retried(self, name: str, attempt: int, reason: str) -> None:
         facts = {"action": "retried", "operation": name, "attempt": attempt, "reason": reason}
-        _log.warning("%s: attempt %d follows a fault (%s)", name, attempt, reason, extra=facts)
+        _log.warning("The call %s failed (%s). This is attempt %d.", name, reason, attempt, extra=facts)
 
     def crowded(self, address: str) -> None:
-        _log.debug("a call waits for room to %s", address, extra={"action": "crowded", "server": address})
+        _log.debug(
+            "A call to %s waits, because many calls wait for that server already.",
+            address,
+            extra={"action": "crowded", "server": address},
+        )
 
     def damaged(self, session_id: str, count: int) -> None:
         facts = {"action": "damaged", "session_id": session_id, "count": count}
-        _log.warning("%d unreadable messages in session %s", count, session_id, extra=facts)
+        _log.warning("%d messages in session %s cannot be read.", count, session_id, extra=facts)
 
     def store_up(self, up: bool) -> None:
         if up is not self._up:
             level, state = (logging.INFO, "up") if up else (logging.ERROR, "down")
             facts = {"action": f"store_{state}", "store": self._store}
-            _log.log(level, "the store %s is %s", self._store, state, extra=facts)
+            _log.log(level, "The store %s is %s.", self._store, state, extra=facts)
             self._up = up
 
     def endangered(self, setting: str, text: str) -> None:
@@ -53,4 +57,4 @@ class LoggingHooks(Hooks):
 
     def cleaned(self, removed: int, seconds: float, outcome: str) -> None:
         facts = {"action": "cleanup", "removed": removed, "outcome": outcome, "duration_ms": round(seconds * 1000, 3)}
-        _log.info("cleanup removed %d dead sessions (%s)", removed, outcome, extra=facts)
+        _log.info("A cleanup removed %d dead sessions (%s).", removed, outcome, extra=facts)

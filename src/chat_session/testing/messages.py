@@ -36,6 +36,8 @@ DAMAGED = (
     b'{"id":"x","from":"user","text":"x","timestamp":12}',
     b'{"id":"x","from":"user","text":"x","timestamp":"2026-01-01T00:00:00"}',
     b'{"id":"x","from":"user","text":"x","timestamp":"2026-01-01T00:00:00Z","type":5}',
+    b'{"id":"x","from":"user","text":"x","timestamp":"0001-01-01T00:00:00+05:00"}',
+    b'{"id":"x","from":"user","text":"x","timestamp":"9999-12-31T23:59:59-05:00"}',
     b'{"id":"x","from":"user","text":"' + b"[" * 3000,
     b"[" * 100_000,
 )

@@ -1,8 +1,10 @@
 """The contract: sessions come, change and go."""
 
 import asyncio
+from collections.abc import Awaitable, Callable
 from typing import Any
 
+import msgspec
 import pytest
 
 from chat_session.clock import now
@@ -126,6 +128,37 @@ class SessionsContract:
             await manager.update_session(big.session_id, {"b": "y" * 40_000})
         assert await manager.get_session(big.session_id) == big
 
+    @pytest.mark.parametrize("letter", ["x", "漢", '"'])
+    async def test_metadata_of_64_kib_is_accepted_and_a_byte_more_refused_by_its_size(
+        self, manager: SessionManager, letter: str
+    ) -> None:
+        full = _metadata_of(65_536, letter)
+        over = {**full, "pad": full["pad"] + "x"}
+        session = await manager.create_session("u", full)
+        assert await manager.get_session(session.session_id) == session
+        assert Session.from_dict(session.to_dict()) == session
+        small = await manager.create_session("u", {"name": full["name"]})
+        grown = await manager.update_session(small.session_id, {"list": full["list"], "pad": full["pad"]})
+        assert grown.metadata == full
+        ways: tuple[Callable[[], Awaitable[object]], ...] = (
+            lambda: manager.create_session("u", over),
+            lambda: manager.update_session(small.session_id, {"pad": over["pad"]}),
+            lambda: manager.restore_session(msgspec.structs.replace(session, session_id="other", metadata=over)),
+        )
+        for way in ways:
+            with pytest.raises(InvalidInput, match=r"at most 65,536 bytes.*got 65,537 bytes"):
+                await way()
+        with pytest.raises(InvalidInput, match="got 65,537 bytes"):
+            Session.from_dict({**session.to_dict(), **over})
+        assert await manager.get_session(small.session_id) == grown
+        assert await manager.get_session("other") is None
+
+    async def test_metadata_that_is_much_too_large_is_refused_by_its_size(self, manager: SessionManager) -> None:
+        with pytest.raises(InvalidInput, match="got 200,000 bytes"):
+            await manager.create_session("u", _metadata_of(200_000, "x"))
+        with pytest.raises(InvalidInput, match=r"got at least [0-9,]+ bytes"):
+            await manager.create_session("u", _metadata_of(2_000_000, "x"))
+
     async def test_a_deleted_session_is_gone_with_all_it_had(self, manager: SessionManager) -> None:
         session = await manager.create_session("u")
         await manager.add_message(session.session_id, {"from": "user", "text": "hello"})
@@ -204,3 +237,11 @@ class SessionsContract:
         created = [await manager.create_session(f"u{i % 7}") for i in range(60)]
         scanned = [session async for session in manager.scan_sessions()]
         assert sorted(s.session_id for s in scanned) == sorted(s.session_id for s in created)
+
+
+def _metadata_of(size: int, letter: str) -> dict[str, Any]:
+    """Metadata that takes ``size`` bytes as it is stored: names, texts as they are, all else as JSON."""
+    metadata: dict[str, Any] = {"name": letter * 10_000, "list": [letter, 1.5, None], "pad": ""}
+    listed = len(msgspec.json.encode(metadata["list"]))
+    metadata["pad"] = "x" * (size - len("namelistpad") - len(metadata["name"].encode()) - listed)
+    return metadata

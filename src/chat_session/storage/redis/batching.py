@@ -317,7 +317,7 @@ class Lane:
             took = asyncio.get_running_loop().time() - flight.departed
             self._round_trip += (took - self._round_trip) / 8
         if not healthy:
-            await self._crash(connection, ConnectionError("this server is a replica, or its replicas do not follow"))
+            await self._crash(connection, ConnectionError("the server is a replica, or its replicas do not follow"))
         elif not self._flights:
             self._connection = None
             await self._connections.release(connection)
@@ -400,5 +400,5 @@ class Lane:
             elif isinstance(confirmed, Exception):
                 waiting.fail(confirmed, sent=True)
             else:
-                waiting.fail(TooFewReplicas(f"{confirmed} of {wanted} replicas confirmed it in time"), sent=True)
+                waiting.fail(TooFewReplicas(f"{confirmed} of {wanted} replicas confirmed the write in time"), sent=True)
         return isinstance(confirmed, Exception) or confirmed >= wanted

@@ -77,7 +77,7 @@ class Cluster:
 
     async def _learn(self) -> None:
         """Ask one node after another, in no order, for its map of slots. Raises Lost if none gives it."""
-        fault = Lost(RedisClusterException("no node was named"), sent=False)
+        fault = Lost(RedisClusterException("the cluster named no node"), sent=False)
         for address in random.sample(tuple(self._nodes), len(self._nodes)):
             try:
                 expires = asyncio.get_running_loop().time() + self._timeout

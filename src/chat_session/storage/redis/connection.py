@@ -165,7 +165,7 @@ class Link:
             fault = classify(cause, connecting=connecting)
             pause = self._patience.pause(attempt)
             if not fault.retry or self._closed or attempt > self._patience.retries or loop.time() + pause >= expires:
-                where = f"{self._topology.address} failed {name}"
+                where = f"{name} failed on {self._topology.address}"
                 raise explain(fault, cause, where, attempt, loop.time() - started, outcome_unknown=unknown) from cause
             self.hooks.retried(name, attempt + 1, fault.reason)
             await asyncio.sleep(pause)
@@ -213,7 +213,7 @@ class Link:
             wanted = expected_type(key)
             if found not in (wanted, b"none"):
                 return StoreCorrupt(key.decode(errors="replace"), f"is a {found.decode()}, not a {wanted.decode()}")
-        return StoreCorrupt(keys[0].decode(errors="replace"), "was of the wrong type a moment ago")
+        return StoreCorrupt(keys[0].decode(errors="replace"), "had the wrong type a moment ago")
 
 
 async def _together(runs: Sequence[Coroutine[Any, Any, Any]], keep: type[BaseException] | tuple[()] = ()) -> list[Any]:

@@ -28,12 +28,12 @@ class _Problem(NamedTuple):
     repair: str | None
 
 
-_ORPHANS = _Problem("orphans", "sessions of which only some keys are left", "removes them")
-_FOREIGN = _Problem("foreign keys", "ids under which keys stand that this package may not have written", None)
-_UNINDEXED = _Problem("index", "living sessions missing from lists and counts", "indexes them")
-_ENDLESS = _Problem("deadlines", "sessions with a ttl and a key without a deadline", "sets it")
-_STALE = _Problem("index entries", "index entries of sessions that vanished before their time", "removes them")
-_STRAYS = _Problem("stray entries", "index entries that name no session or are in a wrong bucket", "puts them right")
+_ORPHANS = _Problem("orphans", "sessions with only some of their keys", "Removes the keys that are left.")
+_FOREIGN = _Problem("foreign keys", "session ids whose keys another program may have written", None)
+_UNINDEXED = _Problem("index", "living sessions that are missing from lists and counts", "Adds them to the indexes.")
+_ENDLESS = _Problem("deadlines", "sessions with a ttl and with a key that never expires", "Sets the deadline.")
+_STALE = _Problem("index entries", "index entries of sessions that vanished before their deadline", "Removes them.")
+_STRAYS = _Problem("stray entries", "index entries that name no session or are in the wrong bucket", "Corrects them.")
 
 Repair = Callable[[], Awaitable[object]]
 
@@ -197,21 +197,21 @@ class Doctor:
 
 def _report(problem: _Problem, names: Sequence[str], *, repaired: bool) -> Finding:
     if not names:
-        return Finding("ok", problem.subject, f"no {problem.text}")
+        return Finding("ok", problem.subject, f"There are no {problem.text}.")
     shown = ", ".join(names[:5]) + (", …" if len(names) > 5 else "")  # noqa: PLR2004
-    text = f"{len(names):,} {problem.text}: {shown}"
+    text = f"Found {len(names):,} {problem.text}: {shown}."
     if problem.repair is None:
-        return Finding("warning", problem.subject, f"{text}. They are left alone.")
+        return Finding("warning", problem.subject, f"{text} They are not changed.")
     if repaired:
-        return Finding("ok", problem.subject, f"{text} (repaired)")
+        return Finding("ok", problem.subject, f"{text} They were repaired.")
     return Finding("error", problem.subject, text, repair=problem.repair)
 
 
 def _report_damaged(damaged: dict[str, str]) -> list[Finding]:
     """Each is named: nobody but an operator can decide what is to become of it."""
     if not damaged:
-        return [Finding("ok", "damage", "no sessions that cannot be read")]
-    findings = [Finding("error", "damage", f"{key} {problem}") for key, problem in list(damaged.items())[:SHOWN]]
+        return [Finding("ok", "damage", "There are no sessions that cannot be read.")]
+    findings = [Finding("error", "damage", f"{key} {problem}.") for key, problem in list(damaged.items())[:SHOWN]]
     if len(damaged) > SHOWN:
-        findings.append(Finding("error", "damage", f"{len(damaged) - SHOWN:,} more keys that cannot be read"))
+        findings.append(Finding("error", "damage", f"{len(damaged) - SHOWN:,} more keys cannot be read."))
     return findings

@@ -67,45 +67,109 @@ class Fault(NamedTuple):
 
 
 _AWAY = Fault(
-    "connection", StoreUnavailable, True, "start it, check the address, or run without a server on sqlite:///file.db"
+    "connection",
+    StoreUnavailable,
+    True,
+    "Start the server, check its address, or use sqlite:///file.db, which needs no server.",
 )
-_CLOSED = Fault("connection", StoreUnavailable, True, "check that it runs, and use rediss:// if its port speaks TLS")
-_NAMELESS = Fault("connection", StoreUnavailable, True, "see whether the Sentinels run, and know that service")
-_SLOW = Fault("timeout", StoreUnavailable, True, "see whether it is overloaded or unreachable, or raise STORE_TIMEOUT")
-_SILENT = Fault("timeout", StoreUnavailable, True, "see whether it is reachable and whether its port speaks TLS")
-_POOL = Fault("pool", StoreUnavailable, True, "give the client a larger max_connections")
+_CLOSED = Fault(
+    "connection", StoreUnavailable, True, "Check that the server runs, and use rediss:// if its port expects TLS."
+)
+_NAMELESS = Fault(
+    "connection", StoreUnavailable, True, "Check that the Sentinels run, and that they know this service."
+)
+_SLOW = Fault(
+    "timeout",
+    StoreUnavailable,
+    True,
+    "Check whether the server is overloaded or cannot be reached, or raise STORE_TIMEOUT.",
+)
+_SILENT = Fault(
+    "timeout", StoreUnavailable, True, "Check whether the server can be reached, and whether its port expects TLS."
+)
+_POOL = Fault("pool", StoreUnavailable, True, "Give the client a larger max_connections.")
 _UNCONFIRMED = Fault(
     "replicas",
     StoreUnavailable,
     True,
-    "the primary has it; see whether its replicas follow, or lower REDIS_WAIT_REPLICAS",
+    "The primary has the write. Check that its replicas follow, or lower REDIS_WAIT_REPLICAS.",
 )
-_DENIED = Fault("denied", StoreDenied, False, "check REDIS_USERNAME and REDIS_PASSWORD, and the user's ACL rules")
-_TLS = Fault("tls", StoreIncompatible, False, "check that the port speaks TLS, and the CA and client certificates")
+_DENIED = Fault(
+    "denied",
+    StoreDenied,
+    False,
+    "Check the user and the password (in the URL, or REDIS_USERNAME and REDIS_PASSWORD), and the user's ACL rules.",
+)
+_TLS = Fault(
+    "tls", StoreIncompatible, False, "Check that the port expects TLS, and check the CA and client certificates."
+)
 _OUT_OF_STEP = Fault(
-    "protocol", StoreUnavailable, True, "see what stands between here and the server: it loses replies"
+    "protocol",
+    StoreUnavailable,
+    True,
+    "Something between this process and the server loses or adds replies. Check proxies and load balancers.",
 )
-_FOREIGN = Fault("protocol", StoreIncompatible, False, "check the port: what answers there is not Redis or Valkey")
-_REFUSED = Fault("refused", StoreIncompatible, False, "Redis 6.2 or Valkey with scripting is needed")
+_FOREIGN = Fault("protocol", StoreIncompatible, False, "Check the port. What answers there is not Redis or Valkey.")
+_REFUSED = Fault("refused", StoreIncompatible, False, "Use Redis 6.2 or later, or Valkey, with scripting allowed.")
 
-_DATABASE = Fault("refused", StoreIncompatible, False, "name a database that it has; see its setting 'databases'")
+_DATABASE = Fault(
+    "refused",
+    StoreIncompatible,
+    False,
+    "Use a database number that the server has. Its setting 'databases' says how many there are.",
+)
 
-_ALONE = Fault("refused", StoreIncompatible, False, "this server is no part of a cluster; connect with redis://")
-_ELSEWHERE = Fault("moved", StoreIncompatible, False, "this is a node of a cluster; connect with redis+cluster://")
-_UNCOVERED = Fault("cluster_down", StoreUnavailable, True, "no primary serves the key's slot; see CLUSTER INFO")
+_ALONE = Fault("refused", StoreIncompatible, False, "This server is not part of a cluster. Connect with redis://.")
+_ELSEWHERE = Fault(
+    "moved", StoreIncompatible, False, "This server is a node of a cluster. Connect with redis+cluster://."
+)
+_UNCOVERED = Fault(
+    "cluster_down",
+    StoreUnavailable,
+    True,
+    "No primary serves the hash slot of the key. Check the cluster with CLUSTER INFO.",
+)
 
 _BY_WORD = {
-    "LOADING": Fault("loading", StoreUnavailable, True, "it is reading its data from disk; wait"),
-    "BUSY": Fault("busy", StoreUnavailable, True, "a script of somebody's runs too long; see SCRIPT KILL"),
-    "CLUSTERDOWN": Fault("cluster_down", StoreUnavailable, True, "see CLUSTER INFO: slots have no primary"),
-    "MASTERDOWN": Fault("primary_down", StoreUnavailable, True, "the replica has lost its primary"),
-    "TRYAGAIN": Fault("migrating", StoreUnavailable, True, "the slot is on the move"),
-    "NOREPLICAS": Fault("no_replicas", StoreUnavailable, True, "too few replicas follow; see min-replicas-to-write"),
-    "READONLY": Fault("read_only", StoreReadOnly, True, "this is a replica; connect to the primary or by Sentinel"),
-    "OOM": Fault("full", StoreFull, False, "raise maxmemory, or run cleanup and delete what is not needed"),
-    "MISCONF": Fault("disk", StoreFull, False, "it cannot save to disk and refuses writes; see its log"),
+    "LOADING": Fault(
+        "loading", StoreUnavailable, True, "The server is reading its data from disk. Wait until it is done."
+    ),
+    "BUSY": Fault(
+        "busy",
+        StoreUnavailable,
+        True,
+        "A script of another program has been running for too long on the server. SCRIPT KILL ends it.",
+    ),
+    "CLUSTERDOWN": Fault(
+        "cluster_down", StoreUnavailable, True, "Some hash slots have no primary. Check the cluster with CLUSTER INFO."
+    ),
+    "MASTERDOWN": Fault(
+        "primary_down",
+        StoreUnavailable,
+        True,
+        "This replica has lost its primary. Wait for the failover, or connect to the new primary.",
+    ),
+    "TRYAGAIN": Fault("migrating", StoreUnavailable, True, "The hash slot is being moved to another node. Try again."),
+    "NOREPLICAS": Fault(
+        "no_replicas",
+        StoreUnavailable,
+        True,
+        "Fewer replicas follow the primary than its min-replicas-to-write demands. Start them again.",
+    ),
+    "READONLY": Fault(
+        "read_only", StoreReadOnly, True, "This server is a replica. Connect to the primary, or through Sentinel."
+    ),
+    "OOM": Fault(
+        "full", StoreFull, False, "Raise maxmemory, or run a cleanup and delete sessions that are not needed."
+    ),
+    "MISCONF": Fault(
+        "disk", StoreFull, False, "The server cannot save to disk and therefore refuses writes. Its log says why."
+    ),
     "SESSIONBUSY": Fault(
-        "session_busy", StoreUnavailable, True, "256 changes of this session may still be repeated; wait"
+        "session_busy",
+        StoreUnavailable,
+        True,
+        "256 changes of this session may still be repeated. Try again in a minute.",
     ),
     "NOPERM": _DENIED,
     "NOAUTH": _DENIED,
@@ -175,7 +239,7 @@ def explain(
     """The error to raise after ``attempts``: what happened, what was tried, what to do."""
     happened = str(cause).partition(" : <redis.")[0][:300] or type(cause).__name__  # Sentinel's go on in a repr
     tried = f"{attempts} attempt{'s' if attempts > 1 else ''} in {elapsed:.1f} s"
-    text = f"{where}: {happened} ({tried}); {fault.advice}"
+    text = f"{where} after {tried}: {happened.rstrip('.')}. {fault.advice}"
     if fault.error is StoreUnavailable:
         return StoreUnavailable(text, outcome_unknown=outcome_unknown, attempts=attempts, elapsed=elapsed)
     return fault.error(text, outcome_unknown=outcome_unknown)

@@ -15,7 +15,11 @@ from chat_session.storage.redis.index import Index, UserEntry
 from chat_session.storage.redis.keys import Keys, parse_due_member
 
 BATCH = 500  # entries per round trip of a scan: each costs the server a few microseconds
+MAX_WIDTH = 64  # buckets that are read at once, when those before had little
 MAX_READ = 1000  # sessions that one page reads in search of those of an agent
+
+Place = tuple[str, str]  # a score and a member in an index; entries behind it come next
+FIRST: Place = ("", "")
 
 
 class SessionLists:
@@ -29,7 +33,7 @@ class SessionLists:
 
     async def page_of_user(self, user_id: str, limit: int, cursor: str | None) -> SessionPage:
         key = self._keys.user(user_id)
-        place = ("", "") if cursor is None else _read_place("user", cursor)
+        place = FIRST if cursor is None else _read_place("user", cursor)
         sessions: list[Session] = []
         damaged: list[StoreCorrupt] = []
         while True:
@@ -55,9 +59,9 @@ class SessionLists:
             if len(sessions) + len(damaged) >= limit:
                 return SessionPage(sessions, write_cursor("user", *place), damaged)
 
-    async def _read_newest(self, key: bytes, place: tuple[str, str], limit: int) -> list[bytes]:
+    async def _read_newest(self, key: bytes, place: Place, limit: int) -> list[bytes]:
         """Members and their scores in turn, from behind a place; the first page needs no script to find it."""
-        if place != ("", ""):
+        if place != FIRST:
             call = scripts.list_entries(key, direction="descending", score=place[0], member=place[1], limit=limit)
             _, pairs = await self._link.run("list_user_sessions", call)
             return list(pairs)
@@ -68,33 +72,43 @@ class SessionLists:
 
     async def page_of_all(self, limit: int, cursor: str | None, agent: Agent | None) -> SessionPage:
         """Bucket by bucket, in each the one that may end soonest first."""
-        number, place = 0, ("", "")
-        if cursor is not None:
-            number, place = _read_bucket("all", cursor, self._keys.due_buckets())
+        buckets = self._keys.due_buckets()
+        number, place = (0, FIRST) if cursor is None else _read_bucket("all", cursor, buckets)
         sessions: list[Session] = []
         damaged: list[StoreCorrupt] = []
         budget = max(limit, MAX_READ) if agent else limit
-        buckets = self._keys.due_buckets()
+        width = 1
         while number < len(buckets):
             wanted = min(limit - len(sessions) - len(damaged), budget)
             if wanted <= 0:
                 return SessionPage(sessions, write_cursor("all", str(number), *place), damaged)
-            call = scripts.list_entries(
-                buckets[number], direction="ascending", score=place[0], member=place[1], limit=wanted
-            )
-            _, pairs = await self._link.run("list_sessions", call)
-            names = [name for member in pairs[::2] if (name := parse_due_member(member))]
+            members, passed, place = await self._read_buckets(buckets[number : number + width], place, wanted)
+            names = [name for member in members if (name := parse_due_member(member))]
             for session in await self._read_sessions("list_sessions", names):
                 if isinstance(session, StoreCorrupt):
                     damaged.append(session)
                 elif session is not None and agent in (None, session.current_agent):
                     sessions.append(session)
-            budget -= len(pairs) // 2
-            if len(pairs) < 2 * wanted:
-                number, place = number + 1, ("", "")
-            else:
-                place = (pairs[-1].decode(), pairs[-2].decode(errors="surrogateescape"))
+            budget -= len(members)
+            number += passed
+            width = min(2 * width, MAX_WIDTH)
         return SessionPage(sessions, None, damaged)
+
+    async def _read_buckets(self, buckets: Sequence[bytes], place: Place, limit: int) -> tuple[list[bytes], int, Place]:
+        """Members from behind a place in the first bucket; how many buckets were read to their ends, and the place."""
+        calls = [
+            scripts.list_entries(bucket, direction="ascending", score=score, member=member, limit=limit)
+            for bucket, (score, member) in zip(buckets, [place, *[FIRST] * len(buckets)], strict=False)
+        ]
+        members: list[bytes] = []
+        for passed, (_, pairs) in enumerate(await self._link.run_all("list_sessions", calls)):
+            room = limit - len(members)
+            members += pairs[: 2 * room : 2]
+            if len(pairs) >= 2 * room:
+                last = 2 * room - 2
+                place = (pairs[last + 1].decode(), pairs[last].decode(errors="surrogateescape"))
+                return members, passed, place
+        return members, len(buckets), FIRST
 
     async def scan(self) -> AsyncIterator[Session | StoreCorrupt]:
         for due in self._keys.due_buckets():
@@ -131,15 +145,15 @@ class SessionLists:
         return decode_meta(key, fields, self._default_ttl)
 
 
-def _read_place(kind: str, cursor: str) -> tuple[str, str]:
+def _read_place(kind: str, cursor: str) -> Place:
     score, member = read_cursor(kind, cursor, 2)
     return _check_score(score), member
 
 
-def _read_bucket(kind: str, cursor: str, buckets: Sequence[bytes]) -> tuple[int, tuple[str, str]]:
+def _read_bucket(kind: str, cursor: str, buckets: Sequence[bytes]) -> tuple[int, Place]:
     number, score, member = read_cursor(kind, cursor, 3)
     if not number.isdecimal() or int(number) >= len(buckets):
-        raise InvalidInput("cursor", "the cursor of a page of this list, or None", "another")
+        raise InvalidInput("cursor", "a cursor that a page of this list gave, or None", "another")
     return int(number), (_check_score(score) if score else "", member)
 
 
@@ -147,5 +161,5 @@ def _check_score(score: str) -> str:
     try:
         float(score)
     except ValueError:
-        raise InvalidInput("cursor", "the cursor of a page of this list, or None", "another") from None
+        raise InvalidInput("cursor", "a cursor that a page of this list gave, or None", "another") from None
     return score

@@ -57,8 +57,13 @@ class Opener:
                 return ConnectionPool(kind, host=address[0], port=address[1], **kwargs)
 
             return self._cluster([(node.host, int(node.port)) for node in nodes], make_pool)
-        allowed = "a redis.asyncio client (Redis or RedisCluster), a SessionStore or None (for a URL: from_url)"
-        raise InvalidInput("client_or_store", allowed, f"a {type(client).__module__}.{type(client).__name__}")
+        allowed = "a redis.asyncio client (Redis or RedisCluster), a SessionStore or None"
+        raise InvalidInput(
+            "client_or_store",
+            allowed,
+            f"a {type(client).__module__}.{type(client).__name__}",
+            "For a URL, use from_url.",
+        )
 
     def _open_server(self, url: StoreUrl, *, tls: bool) -> Topology:
         scheme = "rediss" if tls and url.scheme == "redis" else url.scheme

@@ -39,7 +39,11 @@ async def _check_server(link: Link, lane: Lane) -> list[Finding]:
     try:
         reply = await link.run("diagnose", (b"INFO",), on=lane)
     except StoreDenied:
-        return [Finding("warning", "server", "this user may not use INFO: version and settings are unknown")]
+        return [
+            Finding(
+                "warning", "server", "This user may not use INFO, so the server's version and settings are unknown."
+            )
+        ]
     lines = (line.partition(":") for line in reply.decode(errors="replace").splitlines())
     info = {name: value for name, separator, value in lines if separator}
     seconds, microseconds = await link.run("diagnose", (b"TIME",), on=lane)
@@ -57,48 +61,54 @@ def _check_version(info: Info) -> Finding:
     name = "valkey" if "valkey_version" in info else "redis"
     version = info.get("valkey_version") or info.get("redis_version", "0")
     if tuple(map(int, version.split(".")[:2])) < OLDEST:
-        return Finding("error", "version", f"{name} {version} is too old; 6.2 is needed")
-    return Finding("ok", "version", f"{name} {version}")
+        return Finding("error", "version", f"{name} {version} is too old. Use version 6.2 or later.")
+    return Finding("ok", "version", f"The server is {name} {version}.")
 
 
 def _check_role(info: Info) -> Finding:
     role = info.get("role", "unknown")
     if role != "master":
-        return Finding("error", "role", f"this is a {role}: writes are refused; connect to the primary")
-    return Finding("ok", "role", "primary")
+        return Finding("error", "role", f"The server is a {role} and refuses writes. Connect to the primary.")
+    return Finding("ok", "role", "The server is a primary.")
 
 
 async def _check_persistence(link: Link, lane: Lane, info: Info) -> Finding:
     if info.get("aof_enabled") == "1":
         fsync = await _read_config(link, lane, "appendfsync")
         if fsync == "no":
-            return Finding(
-                "warning", "persistence", "appendfsync no: a power cut loses what the kernel had not written"
+            text = (
+                "appendfsync is 'no', so a power cut loses what the operating system has not yet written to the disk."
             )
-        return Finding("ok", "persistence", f"append-only file, appendfsync {fsync or 'unknown'}")
+            return Finding("warning", "persistence", text)
+        return Finding("ok", "persistence", f"There is an append-only file, and appendfsync is {fsync or 'unknown'}.")
     save = await _read_config(link, lane, "save")
     if save is None:
-        return Finding("warning", "persistence", "no append-only file; whether it saves snapshots is unknown")
-    if save:
-        text = f"snapshots only (save {save}): a crash loses what came after the last one; set appendonly yes"
+        text = "There is no append-only file. Whether the server saves snapshots is unknown."
         return Finding("warning", "persistence", text)
-    text = "no append-only file and no snapshots: a restart loses every session; set appendonly yes"
+    if save:
+        text = (
+            f"There are only snapshots (save {save}), so a crash loses what came after the last. Set appendonly to yes."
+        )
+        return Finding("warning", "persistence", text)
+    text = "There is no append-only file and no snapshot, so a restart loses every session. Set appendonly to yes."
     return Finding("warning", "persistence", text)
 
 
 def _check_eviction(info: Info) -> Finding:
     policy = info.get("maxmemory_policy", "unknown")
     if policy != "noeviction":
-        text = f"maxmemory-policy {policy} removes single keys and tears sessions; set noeviction"
+        text = f"maxmemory-policy is {policy}, which removes single keys and so damages sessions. Set it to noeviction."
         return Finding("warning", "eviction", text)
-    return Finding("ok", "eviction", "noeviction")
+    return Finding("ok", "eviction", "maxmemory-policy is noeviction.")
 
 
 def _check_clock(difference_ms: int) -> Finding:
     if abs(difference_ms) > MAX_CLOCK_DIFFERENCE_MS:
-        text = f"this host's clock is {difference_ms / 1000:+.1f} s off the server's: stamps will not agree"
+        text = (
+            f"The clock of this host is {difference_ms / 1000:+.1f} s off the server's, so their timestamps disagree."
+        )
         return Finding("warning", "clock", text)
-    return Finding("ok", "clock", f"{difference_ms:+d} ms off the server's")
+    return Finding("ok", "clock", f"The clock of this host is {difference_ms:+d} ms off the server's.")
 
 
 async def _read_config(link: Link, lane: Lane, name: str) -> str | None:

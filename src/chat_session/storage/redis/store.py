@@ -70,7 +70,10 @@ class RedisStore:
         on_cluster = isinstance(topology, Cluster)
         keys = Keys(settings.key_prefix, settings.key_layout or ("tagged" if on_cluster else "plain"))
         if on_cluster and keys.layout == "plain":
-            raise SettingsError("KEY_LAYOUT", "cannot be plain on a cluster: a session's keys must share a slot")
+            raise SettingsError(
+                "KEY_LAYOUT",
+                "The value cannot be plain on a cluster, where the keys of a session must share a hash slot.",
+            )
         link = Link(topology, patience, hooks, warn_of_settings)
         index = ClusterIndex(link, keys) if on_cluster else ServerIndex(link, keys)
         default_ttl = encode_ttl(settings.default_session_ttl)
@@ -97,7 +100,7 @@ class RedisStore:
         if user_id is None:
             return None
         if agent not in (b"ai", b"human", None):
-            raise StoreCorrupt(key.decode(), "holds a currentAgent other than ai and human", session_id=session_id)
+            raise StoreCorrupt(key.decode(), "has a currentAgent that is neither ai nor human", session_id=session_id)
         return "human" if agent == b"human" else "ai"
 
     async def update_session(self, session_id: str, metadata: Mapping[str, Any]) -> Session:
@@ -245,7 +248,7 @@ class RedisStore:
             case b"FULL":
                 refuse_large_metadata(*facts)
         raise StoreIncompatible(
-            f"the server answered a script of chat-session with {brief(word)}; check what answers there"
+            f"The server answered a script of chat-session with {brief(word)}. Check that it is Redis or Valkey."
         )
 
 

@@ -122,6 +122,6 @@ def address_of(pool: ConnectionPool) -> str:
     """Where a pool connects to; without a password."""
     service = getattr(pool, "service_name", None)
     if service:
-        return f"service {service!r} of Sentinel"
+        return f"the Sentinel service {service!r}"
     kwargs = pool.connection_kwargs
     return str(kwargs.get("path") or f"{kwargs.get('host', 'localhost')}:{kwargs.get('port', 6379)}")

@@ -24,13 +24,17 @@ def check(db: sqlite3.Connection) -> list[Finding]:
     [dead] = db.execute("SELECT count(*) FROM sessions WHERE deadline <= ?", (now_ms(),)).fetchone()
     [orphans] = db.execute(f"SELECT count(*) {_ORPHANS}").fetchone()
     problem, journal = problem.decode(), journal.decode()
-    none = Finding("ok", "orphans", "no messages without a session")
+    none = Finding("ok", "orphans", "There are no messages without a session.")
     return [
-        Finding("ok", "version", f"SQLite {sqlite3.sqlite_version}"),
-        Finding("ok" if problem == "ok" else "error", "structure", problem),
-        Finding("ok" if journal in ("wal", "memory") else "warning", "journal", f"journal_mode {journal}"),
-        Finding("ok", "sessions", f"{living:,} living, {dead:,} dead and waiting for cleanup"),
-        Finding("error", "orphans", f"{orphans:,} messages without a session", "removes them") if orphans else none,
+        Finding("ok", "version", f"The version is SQLite {sqlite3.sqlite_version}."),
+        Finding("ok", "structure", "The structure of the file is intact.")
+        if problem == "ok"
+        else Finding("error", "structure", f"SQLite finds the file damaged: {problem}."),
+        Finding("ok" if journal in ("wal", "memory") else "warning", "journal", f"The journal mode is {journal}."),
+        Finding("ok", "sessions", f"{living:,} sessions live, and {dead:,} dead ones wait for a cleanup."),
+        Finding("error", "orphans", f"Found {orphans:,} messages without a session.", "Removes them.")
+        if orphans
+        else none,
         *_report_damaged([*_find_damaged_sessions(db), *_find_damaged_messages(db)]),
     ]
 
@@ -57,8 +61,8 @@ def _find_damaged_messages(db: sqlite3.Connection) -> list[str]:
 def _report_damaged(damaged: list[str]) -> list[Finding]:
     """Each is named: nobody but an operator can decide what is to become of it."""
     if not damaged:
-        return [Finding("ok", "damage", "no sessions that cannot be read")]
-    findings = [Finding("error", "damage", text) for text in damaged[:SHOWN]]
+        return [Finding("ok", "damage", "There are no sessions that cannot be read.")]
+    findings = [Finding("error", "damage", f"{text}.") for text in damaged[:SHOWN]]
     if len(damaged) > SHOWN:
-        findings.append(Finding("error", "damage", f"{len(damaged) - SHOWN:,} more sessions that cannot be read"))
+        findings.append(Finding("error", "damage", f"{len(damaged) - SHOWN:,} more sessions cannot be read."))
     return findings

@@ -14,14 +14,20 @@ from chat_session.errors import (
 )
 
 _KINDS: dict[int, tuple[type[StoreError], str]] = {
-    sqlite3.SQLITE_BUSY: (StoreUnavailable, "another process held the file too long; see what else writes to it"),
-    sqlite3.SQLITE_LOCKED: (StoreUnavailable, "another connection held the table too long"),
-    sqlite3.SQLITE_FULL: (StoreFull, "make room on the disk; reads still work"),
-    sqlite3.SQLITE_IOERR: (StoreFull, "the disk is full or failing; see the system's log"),
-    sqlite3.SQLITE_READONLY: (StoreReadOnly, "give this user the right to write the file and its folder"),
-    sqlite3.SQLITE_PERM: (StoreDenied, "give this user the right to read and write the file"),
-    sqlite3.SQLITE_CANTOPEN: (StoreDenied, "see that the folder exists and this user may write in it"),
-    sqlite3.SQLITE_NOTADB: (StoreIncompatible, "the file is not an SQLite database; name another"),
+    sqlite3.SQLITE_BUSY: (
+        StoreUnavailable,
+        "The file was locked by another process for too long. Find out what else writes to it.",
+    ),
+    sqlite3.SQLITE_LOCKED: (
+        StoreUnavailable,
+        "The table was locked by another connection for too long. Find out what else uses the file.",
+    ),
+    sqlite3.SQLITE_FULL: (StoreFull, "Make room on the disk. Reads still work."),
+    sqlite3.SQLITE_IOERR: (StoreFull, "The disk is full or failing. The log of the operating system says more."),
+    sqlite3.SQLITE_READONLY: (StoreReadOnly, "Give this user the right to write to the file and to its folder."),
+    sqlite3.SQLITE_PERM: (StoreDenied, "Give this user the right to read and write the file."),
+    sqlite3.SQLITE_CANTOPEN: (StoreDenied, "Check that the folder exists and that this user may write to it."),
+    sqlite3.SQLITE_NOTADB: (StoreIncompatible, "The file is not an SQLite database. Name another file."),
 }
 
 
@@ -35,7 +41,7 @@ def explain(error: Exception, path: str, name: str) -> ChatSessionError:
     elif not isinstance(error, (sqlite3.Error, OSError)):
         explained = StoreCorrupt(path, f"holds something that {name} cannot read ({type(error).__name__})")
     else:
-        kind, advice = _KINDS.get(code, (StoreUnavailable, "see whether the file can be used at all"))
-        explained = kind(f"{path} failed {name}: {error}; {advice}")
+        kind, advice = _KINDS.get(code, (StoreUnavailable, "Check that the file and its disk can be used."))
+        explained = kind(f"{name} failed on {path}: {str(error).rstrip('.')}. {advice}")
     explained.__cause__ = error
     return explained

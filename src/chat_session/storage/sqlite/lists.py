@@ -72,5 +72,5 @@ def _sort_out(rows: Sequence[Sequence[Any]]) -> tuple[list[Session], list[StoreC
 def read_place(cursor: str) -> tuple[int, str]:
     position, session_id = read_cursor("user", cursor, 2)
     if not re.fullmatch(r"-?[0-9]{1,18}", position):
-        raise InvalidInput("cursor", "the cursor of a page of this list, or None", "another")
+        raise InvalidInput("cursor", "a cursor that a page of this list gave, or None", "another")
     return int(position), session_id

@@ -60,7 +60,7 @@ class SqliteStore:
         mode = {"": "rw" if must_exist else "rwc", "mode=rw": "rw", "mode=ro": "ro"}.get(query)
         if netloc or not slash or not path or mode is None:
             allowed = "sqlite:///relative.db, sqlite:////absolute.db or sqlite:///:memory:"
-            text = f"An SQLite URL is {allowed}. It may end in ?mode=rw or ?mode=ro; write a ? in a name as %3F."
+            text = f"An SQLite URL must be {allowed}. It may end in ?mode=rw or ?mode=ro; a ? in a name is written %3F."
             raise SettingsError("CHAT_SESSION_URL", text)
         file = DatabaseFile(unquote(path), mode)
         return cls(file, max_history=settings.max_message_history, call_timeout=settings.store_timeout)
@@ -138,7 +138,7 @@ class SqliteStore:
         findings = await self._reader.run("diagnose", check)
         if repair and any(finding.repair for finding in findings):
             removed = await self._writer.run("diagnose", remove_orphans)
-            repaired = Finding("ok", "orphans", f"{removed:,} messages without a session (repaired)")
+            repaired = Finding("ok", "orphans", f"Found {removed:,} messages without a session. They were removed.")
             findings = [repaired if finding.repair else finding for finding in findings]
         return findings
 

@@ -1,0 +1,57 @@
+"""Messages as mappings: what goes out comes in the same."""
+
+from datetime import UTC, datetime
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from chat_session import InvalidInput, Message
+from chat_session.message import SENDERS
+
+_TEXTS = st.text(st.characters(exclude_categories=["Cs", "Cc", "Zl", "Zp"]), min_size=1, max_size=20)
+_NAMES = _TEXTS.filter(
+    lambda name: name not in {"id", "from", "sender", "text", "timestamp", "type", "seq", "role", "content"}
+)
+_MESSAGES = st.builds(
+    Message,
+    sender=st.sampled_from(SENDERS),
+    text=st.text(st.characters(exclude_categories=["Cs"])),
+    id=st.none() | _TEXTS,
+    timestamp=st.none() | st.datetimes(timezones=st.just(UTC)),
+    type=st.none() | _TEXTS,
+    seq=st.none() | st.integers(1, 2**53 - 1),
+    extra=st.dictionaries(_NAMES, st.none() | st.booleans() | st.integers(-5, 5) | _TEXTS, max_size=3),
+)
+
+
+@given(_MESSAGES)
+def test_a_message_is_read_back_from_its_mapping(message: Message) -> None:
+    assert Message.from_dict(message.to_dict()) == message
+
+
+def test_the_names_that_callers_use_are_read() -> None:
+    read = Message.from_dict({"sender": "user", "text": "x", "timestamp": "2026-01-31T08:00:00Z", "score": 0.5})
+    assert read == Message(
+        sender="user", text="x", timestamp=datetime(2026, 1, 31, 8, tzinfo=UTC), extra={"score": 0.5}
+    )
+
+
+@pytest.mark.parametrize(
+    ("fields", "argument"),
+    [
+        ("x", "message"),
+        ({}, "message.from"),
+        ({"from": "user"}, "message.text"),
+        ({"role": "user", "content": "x"}, "message"),
+        ({"from": "user", "text": "x", "seq": 0}, "message.seq"),
+        ({"from": "user", "text": "x", "seq": True}, "message.seq"),
+        ({"from": "user", "text": "x", "timestamp": "2026-01-31T08:00:00"}, "message.timestamp"),
+        ({"from": "user", "text": "x", "more": {1}}, "message.extra.more"),
+    ],
+)
+def test_a_bad_mapping_is_refused_by_the_field(fields: Any, argument: str) -> None:
+    with pytest.raises(InvalidInput) as refused:
+        Message.from_dict(fields)
+    assert refused.value.argument == argument
