@@ -211,6 +211,7 @@ def _find_missing(transcript: Transcript, stored: Session, history: Sequence[Mes
         return entries
     if is_same and stored.message_count >= before + len(entries):
         return []
-    allowed = "a history of which the stored session still holds a message"
-    got = f"one that may be among its {stored.message_count} messages that were trimmed"
-    raise InvalidInput("messages", allowed, got)
+    raise BadLine(
+        f"The stored session has had {stored.message_count:,} messages and holds none of the line's. "
+        "Whether these were stored once cannot be known, so nothing was added."
+    )
