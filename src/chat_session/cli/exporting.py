@@ -54,7 +54,7 @@ async def each_once(manager: SessionManager, user: str | None = None) -> AsyncGe
     seen: set[str] = set()  # a scan may give a session twice; 150 MB at a million sessions
     scan = Inspector(manager).scan_sessions() if user is None else _each_of(manager, user)
     async for found in scan:
-        name = found.key if isinstance(found, StoreCorrupt) else found.session_id
+        name = f"/{found.key}" if isinstance(found, StoreCorrupt) else found.session_id  # an id has no slash
         if name not in seen:
             seen.add(name)
             yield found
