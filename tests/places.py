@@ -22,7 +22,7 @@ PLACES = ("redis", "redis62", "sentinel", "cluster", "tls", "sqlite", "memory")
 ACL = (
     "~session:* ~sessions:due:* ~user:*:sessions resetchannels -@all +evalsha +eval +multi +exec +echo "
     "+hgetall +hget +hmget +hexists +hset +hdel +set +llen +lindex +lrange +rpush +lpop +pttl +pexpireat "
-    "+persist +time +unlink +zadd +zrem +zcard +zcount +zscore +zrange +zrevrange +zrangebyscore "
+    "+persist +time +unlink +zadd +zrem +zcard +zcount +zscore +zrange +zrevrange +zrangebyscore +zrevrangebyscore "
     "+zscan +scan +hscan +hrandfield +type +exists +ping +info"
 )
 

@@ -139,6 +139,10 @@ class Nodes:
                 found = [p for p in sorted(scores.items(), key=lambda p: (p[1], p[0])) if lowest(p[1])]
                 found = [p for p in found if p[1] <= float(rest[1])][int(rest[4]) :][: int(rest[5])]
                 return [part for member, score in found for part in (member, _score(score))]
+            case b"ZREVRANGEBYSCORE":
+                found = [p for p in scores.items() if float(rest[1]) <= p[1] <= float(rest[0])]
+                newest = max(found, key=lambda p: (p[1], p[0]), default=None)
+                return [] if newest is None else [newest[0], _score(newest[1])]
             case b"ZREVRANGE" | b"ZRANGE":
                 order = sorted(scores.items(), key=lambda p: (p[1], p[0]), reverse=name == b"ZREVRANGE")
                 found = order[int(rest[0]) : int(rest[1]) + 1]

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from chat_session import Inspector, SessionManager, StoreCorrupt, StoreUnavailable
 from chat_session.errors import ChatSessionError
-from chat_session.storage.sqlite import lists
+from chat_session.storage.sqlite import lists, store
 
 USER = "UPDATE sessions SET user_id = CAST(x'ff41' AS TEXT) WHERE session_id = ?"
 
@@ -55,6 +55,33 @@ async def test_of_the_appends_in_one_batch_only_that_with_the_impossible_count_f
         sent = await asyncio.gather(*(manager.add_message(f"s{i}", message) for i in range(20)), return_exceptions=True)
         assert [i for i, each in enumerate(sent) if isinstance(each, Exception)] == [3]
         assert type(sent[3]) is StoreCorrupt
+
+
+@pytest.mark.parametrize(
+    ("column", "value"),
+    [
+        *(("current_agent", value) for value in ("robot", "", "AI")),
+        *((name, value) for name in ("agent_epoch", "message_count") for value in (-1, 2**53)),
+        *(("ttl", value) for value in (0, -1, 2**40)),
+        *(("created_at", value) for value in ("yesterday", "2026-01-31T08:00:00", "")),
+        *(("metadata", value) for value in (b"[]", b"{", b"\xff")),
+    ],
+)
+async def test_a_value_that_no_session_can_have_is_damage_to_every_call(path: Path, column: str, value: Any) -> None:
+    async with connect(path) as manager:
+        await manager.create_session("u", session_id="s")
+        change(path, f"UPDATE sessions SET {column} = ?", value)
+        for call in (
+            manager.get_session("s"),
+            manager.add_message("s", {"from": "user", "text": "x"}),
+            manager.switch_agent("s", "human"),
+            manager.extend_session("s"),
+            manager.update_session("s", {"a": 1}),
+            manager.get_user_sessions("u"),
+        ):
+            with pytest.raises(StoreCorrupt, match=column) as failed:
+                await call
+            assert failed.value.session_id == "s"
 
 
 async def test_an_error_that_is_kept_holds_no_old_snapshot_and_no_log(path: Path) -> None:
@@ -122,7 +149,7 @@ async def test_a_call_whose_time_is_up_does_not_wait_for_one_that_may_wait_longe
         with closing(sqlite3.connect(path, isolation_level=None)) as db:
             db.execute("BEGIN IMMEDIATE")
             first = append("first", 0.2)
-            while worker._jobs.qsize() or not manager._in_flight:
+            while worker._jobs.qsize() or not manager._calls.in_flight:
                 await asyncio.sleep(0.001)  # the thread has taken it: the next two are taken together
             early = append("early", 0.4)
             await asyncio.sleep(0)
@@ -249,11 +276,13 @@ async def test_every_page_is_read_by_an_index(path: Path) -> None:
             lists.page_of_user(db, "u", 10, (2**63 - 1, ""))
             lists.page_of_all(db, 10, "", None)
             lists.scan(db, "", 10)
+            for before, after in ((None, None), (9, None), (None, 1), (9, 1)):
+                store._history(db, "s", 10, before, after)
             db.set_trace_callback(None)
             for statement in asked:
                 plans.extend(row[3].decode() for row in db.execute(f"EXPLAIN QUERY PLAN {statement}"))
 
         await manager._store._reader.run("explain", explain)
-        assert len(plans) == 3
+        assert len(plans) == 3 + 2 * 4
         assert all(plan.startswith("SEARCH") for plan in plans)
         assert "sessions_by_user (user_id=? AND (position,session_id)<(?,?))" in plans[0]

@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import Awaitable, Callable
+from datetime import UTC, datetime, timedelta
 
 import pytest
 
@@ -9,7 +10,7 @@ from chat_session.cleanup import SessionCleanup
 from chat_session.errors import InvalidInput
 from chat_session.inspector import Inspector
 from chat_session.manager import SessionManager
-from chat_session.session import Agent
+from chat_session.session import Agent, Session
 from chat_session.testing.place import Place, until, until_dead
 
 
@@ -76,6 +77,22 @@ class IndexContract:
         if cursor != "WzEsImFsbCIsIngiXQ":  # on one store it would be one
             with pytest.raises(InvalidInput, match="cursor"):
                 await Inspector(manager).list_sessions(cursor)
+
+    async def test_of_the_same_millisecond_the_session_that_was_created_later_comes_first(
+        self, manager: SessionManager
+    ) -> None:
+        moments = [datetime(2026, 1, 31, 8, tzinfo=UTC) + timedelta(milliseconds=ms) for ms in (5, 5, 0, 5, 0, 9, 5)]
+        for i, moment in enumerate(moments):
+            await manager.restore_session(
+                Session(session_id=f"s{i}", user_id="u", created_at=moment, last_active_at=moment, ttl=600)
+            )
+        listed: list[str] = []
+        cursor = None
+        for _ in range(4):
+            page = await manager.list_user_sessions("u", limit=2, cursor=cursor)
+            listed += [session.session_id for session in page.sessions]
+            cursor = page.cursor
+        assert (listed, cursor) == (["s5", "s6", "s3", "s1", "s0", "s4", "s2"], None)
 
     async def test_ids_that_people_have_are_never_taken_for_others(self, manager: SessionManager) -> None:
         ids = ["telegram:123", "a@b.c", "+49301234", "x:meta", "x", "x=y", "x:u"]

@@ -80,9 +80,9 @@ class ClusterIndex:
         keys = self._keys.session(session_id)
         call = scripts.delete_session(keys, (), member=member, session_id=session_id, user_id=user_id)
         reply: list[Any] = await self._link.run(name, call)
-        forget = (
-            [] if user_score is None else [self._user_call(session_id, user_id, encode_score(user_score), b"discard")]
-        )
+        forget: list[Command] = []
+        if user_score is not None:
+            forget.append(self._user_call(session_id, user_id, encode_score(user_score), b"discard"))
         await self._finish(name, session_id, user_id, begun, "discard", beside=forget)
         return reply
 
