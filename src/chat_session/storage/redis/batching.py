@@ -272,6 +272,8 @@ class Lane:
                     connection = self._connection = await self._connections.acquire()
                     if self._closed:
                         raise ConnectionError("the manager was closed")  # noqa: TRY301 - as if it had broken
+                    for flight in leaving:  # who gave up meanwhile was told that nothing was sent
+                        flight.calls = [waiting for waiting in flight.calls if not waiting.answer.done()]
                 now = loop.time()
                 for flight in leaving:
                     flight.sent, flight.departed = True, now
