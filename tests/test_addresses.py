@@ -171,6 +171,9 @@ def test_the_settings_of_a_blocking_manager_show_no_secret() -> None:
     [
         ("redis://app:secret@h:1/2", "redis://app@h:1/2"),
         ("redis://:secret@h", "redis://h"),
+        ("redis://", "redis://"),
+        ("redis://:secret@:6379/1", "redis://:6379/1"),
+        ("redis+cluster://:secret@:6379", "redis+cluster://…"),
         ("redis://token@h", "redis://h"),
         ("redis://h?password=secret&db=2&ssl_password=x", "redis://h?db=2"),
         ("redis+sentinel://app:secret@h1:1,h2/chat/3", "redis+sentinel://app@h1:1,h2/chat/3"),

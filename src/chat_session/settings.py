@@ -128,7 +128,7 @@ class Settings(BaseSettings):
 
     @property
     def server_url(self) -> str:
-        """The URL of the Redis servers, from whichever variables it comes. It may have a password."""
+        """The URL of the store, from whichever variables it comes. It may have a password."""
         if self.chat_session_url is not None:
             return self.chat_session_url
         scheme = "rediss" if self.redis_tls else "redis"
