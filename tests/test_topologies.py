@@ -56,6 +56,15 @@ async def test_a_cluster_client_handed_in_works_and_stays_open(cluster: Any, opt
     await client.aclose()
 
 
+async def test_a_cluster_of_the_newest_valkey_works(start: Any) -> None:
+    place = start("cluster-valkey")
+    place.clear()
+    async with place.open() as manager:
+        await use(manager)
+        assert not [finding for finding in await manager.diagnose() if finding.level == "error"]
+    place.clear()
+
+
 @pytest.mark.parametrize("options", [{}, {"decode_responses": True}])
 async def test_a_client_made_by_sentinel_works_and_stays_open(sentinel: Any, options: dict[str, Any]) -> None:
     asked = Sentinel(sentinel.server.sentinel_addresses)
