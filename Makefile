@@ -1,7 +1,7 @@
 # Two commands for a fresh machine with Python 3.11 or later, make and a compiler:
 #   make run    set up, then the demonstration and an import on the embedded store
 #   make test   set up, then all checks and tests
-# Longer: make chaos (the proofs under faults), make bench, make bench-scale.
+# Longer: make chaos (the fault tests), make chaos-mutants, make bench, make bench-scale.
 
 PYTHON ?= python3
 VENV := .venv
@@ -15,7 +15,7 @@ CLI := $(BIN)/chat-session
 WORKERS ?= 3
 
 .DELETE_ON_ERROR:
-.PHONY: run test check tests server bench bench-scale chaos clean
+.PHONY: run test check tests server bench bench-scale chaos chaos-mutants clean
 
 run: $(READY)
 	@mkdir -p var
@@ -74,6 +74,10 @@ bench-scale: $(BENCH)/.ready server
 
 chaos: $(READY) server
 	$(BIN)/python -m chaos
+
+# Does a test fail when the package is wrong? Five minutes; it writes docs/mutants.md.
+chaos-mutants: $(READY) server
+	$(BIN)/python -m chaos.mutants
 
 clean:
 	rm -rf $(VENV) var .pytest_cache .mypy_cache .ruff_cache .coverage

@@ -65,7 +65,7 @@ class Caller:
     async def append(self, session: str, *, epoch: int | None = None, give_up: float = 0.0) -> Call:
         """Write a message, and after a fault that may pass the very same again, until it is answered.
 
-        With the chance ``give_up`` a message of unknown outcome is left at that.
+        With the chance ``give_up`` it is not sent again, whatever has become of it.
         """
         self._sent += 1
         message_id = f"{self.name}-{self._sent}"
@@ -79,8 +79,8 @@ class Caller:
                         call.strange = f"with message {result.message_id} {result.message.text[:60]!r}"
                 return call
             except (StoreUnavailable, StoreReadOnly) as error:
-                if error.outcome_unknown and self.dice.random() < give_up:
-                    call.abandoned = True
+                if self.dice.random() < give_up:
+                    call.abandoned = error.outcome_unknown
                     return call
                 [message] = error.messages
             except REFUSALS:
@@ -102,6 +102,11 @@ class Caller:
         except REFUSALS:
             pass
         return call
+
+    async def switch_on(self, sessions: Sequence[str], running: Running) -> None:
+        """Switch sessions by chance for as long as ``running`` says."""
+        while running():
+            await self.switch(self.dice.choice(sessions), self.dice.choice(("ai", "human")))
 
     async def read(self, session: str, limit: int = 20) -> Call:
         """The history; every message of it must belong to the session that was asked for."""
@@ -173,7 +178,10 @@ class Caller:
         return answer
 
     async def do_a_mixture(self, user: str, running: Running) -> None:
-        """Create, append, fence, switch, extend, read, update and delete in sessions of one's own."""
+        """Create, append, fence, switch, extend, read, update and delete in sessions of one's own.
+
+        By chance; and when it is over, everything that leaves a trace once more in one of the sessions.
+        """
         mine: list[str] = []
         made = 0
         while running():
@@ -188,6 +196,12 @@ class Caller:
             if kind == "delete_session":
                 mine.remove(session)
             await self._do_one(kind, session, user)
+        for session in mine[:1]:
+            for changes in ({"mood": "calm", "tone": 1}, {"mood": "bright", "tone": None}):
+                await self.update(session, changes)
+            for kind in ("switch", "switch", "set_session_ttl", "extend_session", "append", "read", "count", "list"):
+                await self._do_one(kind, session, user)
+            await self.get(session)
 
     async def _do_one(self, kind: str, session: str, user: str) -> None:
         match kind:

@@ -105,10 +105,10 @@ TABLE = (
         "R22 sqlite",
     ),
     Mutant(
-        "a count takes those that are due for living",
+        "a count takes those that are known to be dead for living",
         f"{_LUA}/read_entries.lua",
         "'(' .. now, '+inf')",
-        "lowest, '+inf')",
+        "0, '+inf')",
         "R13 standalone",
     ),
     Mutant(
@@ -305,6 +305,13 @@ TABLE = (
         "R12 standalone",
     ),
     Mutant(
+        "a call that gave up before it left is sent afterwards",
+        f"{_REDIS}/batching.py",
+        "for waiting in flight.calls if not waiting.answer.done()]",
+        "for waiting in flight.calls]",
+        "redis: test_faults.py: a_call_that_gave_up_before_it_left",
+    ),
+    Mutant(
         "a script that the server forgot is not brought again",
         f"{_REDIS}/connection.py",
         "                lane.forget_scripts()\n",
@@ -323,13 +330,20 @@ TABLE = (
         f"{_REDIS}/batching.py",
         "if mark != flight.mark and not",
         "if mark is None and not",
-        "redis: test_faults.py: a_reply_lost_from_the_middle",
+        "redis: test_faults.py: an_error_in_the_place_of_a_mark",
+    ),
+    Mutant(
+        "a slot that is on the move is asked without ASKING",
+        f"{_REDIS}/connection.py",
+        "lane, asking = target, type(reply) is AskError",
+        "lane, asking = target, False",
+        "R7 cluster",
     ),
     Mutant(
         "a full server's refusal is taken for an outage",
         f"{_REDIS}/faults.py",
-        'Fault("full", StoreFull, False,',
-        'Fault("full", StoreUnavailable, False,',
+        '"full", StoreFull, False,',
+        '"full", StoreUnavailable, False,',
         "R9 standalone",
     ),
     Mutant(
@@ -348,6 +362,13 @@ TABLE = (
     ),
     # The package above the stores.
     Mutant(
+        "an update may grow over the limits of metadata",
+        f"{_LUA}/update_session.lua",
+        "if entries > max_entries or bytes > max_bytes then",
+        "if entries > max_entries and bytes > max_bytes then",
+        "redis: test_contract.py: an_update_that_would_grow_over_the_limits",
+    ),
+    Mutant(
         "timestamps that differ are the same content",
         "storage/codec.py",
         "not other[16:] or one[16:] == other[16:])",
@@ -362,10 +383,10 @@ TABLE = (
         "redis: test_faults.py: a_number_that_is_none_is_named",
     ),
     Mutant(
-        "64 entries of metadata are too many",
+        "one entry of metadata too many is taken",
         "checks.py",
-        "if entries > MAX_METADATA_ENTRIES:",
-        "if entries >= MAX_METADATA_ENTRIES:",
+        "    if entries > MAX_METADATA_ENTRIES:",
+        "    if entries > MAX_METADATA_ENTRIES + 1:",
         "sqlite: test_bad_inputs.py: bad_metadata_is_refused",
     ),
     Mutant(

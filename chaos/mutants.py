@@ -48,14 +48,14 @@ class Result(NamedTuple):
     said: str
 
 
-def main(arguments: Sequence[str] | None = None) -> int:
+def main(arguments: Sequence[str] | None = None, table: Sequence[Mutant] = TABLE) -> int:
     """The exit code."""
     parser = argparse.ArgumentParser(prog="python -m chaos.mutants", description=__doc__)
     parser.add_argument("words", nargs="*", help="only mutants whose name or test has one of these in it")
     parser.add_argument("--jobs", type=int, default=2, help="how many at a time")
     given = parser.parse_args(arguments)
-    chosen = [m for m in TABLE if not given.words or any(word in f"{m.name} {m.test}" for word in given.words)]
-    stale = [mutant for mutant in chosen if (SOURCE / mutant.file).read_text("utf-8").count(mutant.old) != 1]
+    chosen = [m for m in table if not given.words or any(word in f"{m.name} {m.test}" for word in given.words)]
+    stale = find_stale(chosen)
     for mutant in stale:
         print(f"{mutant.name}: the text is not in {mutant.file}, or not once: {mutant.old!r}")
     if stale or not chosen:
@@ -79,6 +79,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
     if len(chosen) == len(TABLE) and not broken:
         PAGE.write_text(HEAD + "\n".join(lines) + "\n", "utf-8")
     return int(broken > 0)
+
+
+def find_stale(table: Sequence[Mutant]) -> list[Mutant]:
+    """Mutants whose text does not stand in the source, or more than once."""
+    return [mutant for mutant in table if (SOURCE / mutant.file).read_text("utf-8").count(mutant.old) != 1]
 
 
 def try_unchanged(test: str) -> Result:

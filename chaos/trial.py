@@ -63,7 +63,7 @@ class Trial:
         self.over = False
         self._stack = stack
         self._managers: list[SessionManager] = []
-        self._violations: list[Violation] = []
+        self.violations: list[Violation] = []
         self._settings: dict[str, list[str]] = {}
 
     def pick(self, full: T, short: T) -> T:
@@ -113,7 +113,7 @@ class Trial:
 
     def break_rule(self, text: str, session: str = "") -> None:
         """Note a promise that is this proof's alone."""
-        self._violations.append(Violation(self.outcome.proof, session, text))
+        self.violations.append(Violation(self.outcome.proof, session, text))
 
     def note(self, text: str) -> None:
         self.outcome.notes.append(text)
@@ -159,7 +159,7 @@ class Trial:
         users = {call.user for call in self.recorder.calls if call.user}
         await look_through(manager, users, look)
         verdict = check(self.recorder.calls, look, terms, leaks=self.recorder.leaks, unheard=self.recorder.unheard)
-        self._violations += verdict.violations
+        self.violations += verdict.violations
         self.recorder.leaks.clear()
         self.recorder.unheard.clear()
         self.outcome.lost += len(verdict.lost)
@@ -185,8 +185,8 @@ class Trial:
         outcome.faults = dict(+self.faults)
         outage = recorder.longest_outage()
         outcome.longest_outage = None if outage is None else round(outage, 3)
-        self._violations += check((), Look(), leaks=recorder.leaks, unheard=recorder.unheard).violations
-        outcome.violations = [str(violation) for violation in self._violations]
+        self.violations += check((), Look(), leaks=recorder.leaks, unheard=recorder.unheard).violations
+        outcome.violations = [str(violation) for violation in self.violations]
 
 
 async def run_proof(
@@ -198,8 +198,8 @@ async def run_proof(
     """
     outcome = Outcome(proof.id, proof.title, store, seed, date=f"{datetime.now(UTC):%Y-%m-%d}")
     started = time.perf_counter()
-    sockets_before = await asyncio.to_thread(_count_sockets)
     with tempfile.TemporaryDirectory(prefix="chaos-", ignore_cleanup_errors=True) as folder:
+        open_before = await asyncio.to_thread(_find_open, folder)
         async with AsyncExitStack() as stack:
             trial = Trial(outcome, Path(folder), stack, short=short, minutes=minutes)
             limit = proof.short_limit if short else proof.limit
@@ -208,8 +208,8 @@ async def run_proof(
             with listen(trial.recorder):
                 await _attempt(proof, trial, limit)
                 await _close(stack, trial)
-                if (left := _count_sockets() - sockets_before) > 0:
-                    trial.break_rule(f"{left} sockets were left open")
+                if left := _find_open(folder) - open_before:
+                    trial.break_rule(f"{len(left)} sockets or files were left open: {sorted(left)[:3]}")
                 gc.collect()  # an error that nobody retrieved is told when its task is collected
             trial.close_books()
     outcome.seconds = round(time.perf_counter() - started, 2)
@@ -247,13 +247,15 @@ async def _close(stack: AsyncExitStack, trial: Trial) -> None:
         trial.break_rule(f"{len(ours)} tasks were left running after close: {ours[:3]}")
 
 
-def _count_sockets() -> int:
-    """How many sockets this process has open; 0 where the system does not tell."""
-    folder = Path("/proc/self/fd")
-    found = 0
-    for descriptor in folder.iterdir() if folder.exists() else ():
+def _find_open(folder: str) -> set[str]:
+    """The sockets of this process and the files of that folder that are open; empty where the system does not tell."""
+    found = set()
+    descriptors = Path("/proc/self/fd")
+    for descriptor in descriptors.iterdir() if descriptors.exists() else ():
         with suppress(OSError):  # it is closed by now
-            found += str(descriptor.readlink()).startswith("socket:")
+            target = str(descriptor.readlink())
+            if target.startswith(("socket:", folder)):
+                found.add(f"{descriptor.name} {target}")
     return found
 
 

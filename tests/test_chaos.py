@@ -13,10 +13,13 @@ import pytest
 
 sys.path.append(str(Path(__file__).resolve().parents[1]))  # where this is not run as "python -m pytest"
 
+from chaos import mutants
 from chaos.case import Terms
 from chaos.checker import Verdict, check
 from chaos.eavesdrop import listen
 from chaos.look import Kept, Look, Seen, Stored
+from chaos.mutant_table import TABLE, Mutant
+from chaos.mutants import find_stale
 from chaos.powercut import (
     CREATE,
     RENAME,
@@ -538,11 +541,13 @@ async def test_a_connection_that_is_left_open_is_a_violation(tmp_path: Path) -> 
 
     async def leak(trial: Trial) -> None:
         await trial.caller("w", trial.open_manager(await trial.open_store())).create("s", "u")
-        left.append(socket.socket())
+        left.extend((socket.socket(), (trial.folder / "chat.db").open("rb")))
 
     outcome = await run_proof(Proof("R0", "a leak", leak, ("sqlite",)), "sqlite", 5, tmp_path, short=True)
-    left[0].close()
-    assert outcome.violations == ["R0 : 1 sockets were left open"]
+    for each in left:
+        each.close()
+    assert len(outcome.violations) == 1
+    assert outcome.violations[0].startswith("R0 : 2 sockets or files were left open")
 
 
 class Written:
@@ -646,6 +651,30 @@ def test_without_a_compiler_a_power_cut_cannot_be_recorded(monkeypatch: pytest.M
     monkeypatch.setenv("PATH", str(tmp_path))
     with pytest.raises(CannotRecord, match="no C compiler"):
         build_library(tmp_path)
+
+
+def test_every_mutant_changes_a_text_that_stands_once_in_the_source() -> None:
+    assert find_stale(TABLE) == []
+    assert len(TABLE) >= 30
+    assert len({mutant.name for mutant in TABLE}) == len(TABLE)
+
+
+HOOKS = "telemetry/hooks.py", "            except Exception:", "sqlite: test_telemetry.py: a_failing_hook"
+
+
+@pytest.mark.skipif("sqlite" not in chosen_places(), reason="the mutants are tried on a file")
+@pytest.mark.parametrize(
+    ("new", "code"), [("            except ZeroDivisionError:", 0), ("            except (Exception,):", 1)]
+)
+def test_a_mutant_that_survives_is_told(new: str, code: int, capsys: pytest.CaptureFixture[str]) -> None:
+    file, old, test = HOOKS
+    assert mutants.main([], [Mutant("a failing hook", file, old, new, test)]) == code
+    assert ("SURVIVED" in capsys.readouterr().out) == bool(code)
+
+
+def test_a_mutant_whose_text_is_gone_is_told(capsys: pytest.CaptureFixture[str]) -> None:
+    assert mutants.main([], [Mutant("of old", "checks.py", "no such text", "", "R8 standalone")]) == 1
+    assert "no such text" in capsys.readouterr().out
 
 
 def test_an_untyped_error_is_seen(case: Case) -> None:

@@ -85,7 +85,7 @@ async def test_stop_waits_for_the_run_in_progress(redis_place: RedisPlace) -> No
             cleanup = SessionCleanup(manager, interval=0.01)
             client.execute_command("CLIENT", "PAUSE", 300, "ALL")
             cleanup.start()
-            while manager._in_flight == 0:
+            while manager._calls.in_flight == 0:
                 await asyncio.sleep(0.001)
             await cleanup.stop()
             assert runs.outcomes == ["ok"]

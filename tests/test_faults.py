@@ -448,6 +448,19 @@ async def test_the_moment_to_give_up_is_kept_by_every_call(connect, own_server: 
     await waiting
 
 
+async def test_a_call_that_gave_up_before_it_left_is_not_sent_afterwards(connect, redis_place: RedisPlace) -> None:
+    async with FaultProxy(redis_place.server.port, delay=0.15) as proxy:
+        other = connect(redis_place.url)
+        await other.create_session("u", session_id="s", ttl=600)
+        manager = connect(f"redis://127.0.0.1:{proxy.port}", store_timeout=0.5, redis_retry_delay=1)
+        faults = iter(("swallow", "swallow", "delay"))  # of three new connections; the third is ready too late
+        proxy.fault = lambda: next(faults, "pass")
+        with pytest.raises(StoreUnavailable) as failed:
+            await manager.add_message("s", TEXT)
+        await manager.get_session("s")  # whatever was on its way has arrived
+        assert failed.value.outcome_unknown or await other.get_history("s") == []
+
+
 async def test_many_reads_that_met_a_fault_go_together_again(connect, redis_place: RedisPlace) -> None:
     heard = Heard()
     async with FaultProxy(redis_place.server.port) as proxy:

@@ -108,7 +108,7 @@ async def test_a_call_that_was_cancelled_before_it_began_does_nothing(tmp_path: 
         await manager.create_session("u", session_id="s", ttl=600)
         with held(tmp_path / "chat.db"):
             first = asyncio.create_task(manager.add_message("s", {"from": "user", "text": "first"}))
-            while manager._in_flight == 0 or manager._store._writer._jobs.qsize():
+            while manager._calls.in_flight == 0 or manager._store._writer._jobs.qsize():
                 await asyncio.sleep(0.001)  # the writer has taken it, and waits for the lock
             second = asyncio.create_task(manager.add_message("s", {"from": "user", "text": "second"}))
             while not manager._store._writer._jobs.qsize():

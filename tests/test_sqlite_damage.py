@@ -149,7 +149,7 @@ async def test_a_call_whose_time_is_up_does_not_wait_for_one_that_may_wait_longe
         with closing(sqlite3.connect(path, isolation_level=None)) as db:
             db.execute("BEGIN IMMEDIATE")
             first = append("first", 0.2)
-            while worker._jobs.qsize() or not manager._in_flight:
+            while worker._jobs.qsize() or not manager._calls.in_flight:
                 await asyncio.sleep(0.001)  # the thread has taken it: the next two are taken together
             early = append("early", 0.4)
             await asyncio.sleep(0)

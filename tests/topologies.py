@@ -349,8 +349,11 @@ class ClusterTopology(Topology):
         """Bring back a killed server on its data; replaced meanwhile, it becomes a replica."""
         server.start()
 
-    def migrate_slot(self, slot: int, target_server: Node, keys_per_step: int = 10) -> int:
-        """Move a slot with its keys as ``redis-cli --cluster reshard`` does; returns how many keys went."""
+    def migrate_slot(self, slot: int, target_server: Node, keys_per_step: int = 10, pause: float = 0) -> int:
+        """Move a slot with its keys as ``redis-cli --cluster reshard`` does; returns how many keys went.
+
+        ``pause``: seconds after each step, in which callers meet a slot that is on the move.
+        """
         source = self.owners()[slot]
         if source is target_server:
             return 0
@@ -362,6 +365,7 @@ class ClusterTopology(Topology):
             while keys := client.execute_command("CLUSTER GETKEYSINSLOT", slot, keys_per_step):
                 client.execute_command("MIGRATE", HOST, target_server.port, "", 0, 5000, "KEYS", *keys)
                 moved += len(keys)
+                time.sleep(pause)
         # The target first: were the source told first and the target to fail, nobody would own the slot.
         others = [server for server in self.primaries() if server not in (source, target_server)]
         for server in (target_server, source, *others):

@@ -3,7 +3,7 @@
 from chaos.faults import Budget
 from chaos.trial import Trial, together
 
-MANAGERS, WRITERS, MIXERS, SESSIONS = 4, 16, 4, 32
+MANAGERS, WRITERS, SWITCHERS, MIXERS, SESSIONS = 4, 16, 4, 4, 32
 
 
 async def swallow(trial: Trial) -> None:
@@ -31,8 +31,12 @@ async def _lose(trial: Trial, fault: str, times: int, *, chance: float, store_ti
     mixers = [trial.caller(f"m{i}", managers[i % MANAGERS]) for i in range(MIXERS)]
     loads = [writer.write(sessions, trial.running, give_up=0.25) for writer in writers]
     loads += [mixer.do_a_mixture("mixed", trial.running) for mixer in mixers]
+    switchers = [trial.caller(f"a{i}", managers[i % MANAGERS]) for i in range(SWITCHERS)]
+    loads += [switcher.switch_on(sessions, trial.running) for switcher in switchers]
     await trial.run_under(budget.spent.wait(), loads)
     for proxy in proxies:
         trial.faults += proxy.injected
-    trial.outcome.load = f"{WRITERS} writers, {MIXERS} mixed, {SESSIONS} sessions, {MANAGERS} managers"
+    trial.outcome.load = (
+        f"{WRITERS} writers, {SWITCHERS} who switch, {MIXERS} mixed, {SESSIONS} sessions, {MANAGERS} managers"
+    )
     await trial.judge(store)

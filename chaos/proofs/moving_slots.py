@@ -10,6 +10,7 @@ from chaos.trial import Trial
 from chat_session.storage.redis.keys import Keys
 
 WRITERS, SESSIONS = 16, 40
+PAUSE = 0.02  # seconds in which a slot is half moved
 
 
 async def run(trial: Trial) -> None:
@@ -26,7 +27,7 @@ async def run(trial: Trial) -> None:
         for slot in slots[: trial.pick(len(slots), 10)]:
             owners = store.topology.owners()
             others = [server for server in store.topology.primaries() if server is not owners[slot]]
-            await asyncio.to_thread(store.topology.migrate_slot, slot, dice.choice(others), 2)
+            await asyncio.to_thread(store.topology.migrate_slot, slot, dice.choice(others), 2, PAUSE)
             trial.faults["slot migrated"] += 1
         if not trial.short:
             await _rebalance(trial, store)

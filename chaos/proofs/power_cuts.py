@@ -13,10 +13,11 @@ import subprocess
 import time
 from collections.abc import AsyncIterator, Callable, Iterable, Sequence
 from contextlib import AbstractAsyncContextManager, asynccontextmanager, closing
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+from chaos.case import Violation
 from chaos.checker import check
 from chaos.look import Look, look_through
 from chaos.powercut import NOTE, VARIANTS, WRITE, CannotRecord, Disk, Event, build_library, read_log
@@ -109,23 +110,23 @@ async def _judge(
         return
     rng = trial.dice(f"cuts {control}")
     cuts = rng.choices(told, k=moments - moments // 2) + rng.choices(range(len(events)), k=moments // 2)
-    broken: list[str] = []
+    broken: list[Violation] = []
     for at, event in enumerate(events):
         disk.apply(event)
         for variant in VARIANTS * cuts.count(at):
             state = _State(disk.cut(variant, rng), [notes[i] for i in notes if i <= at])
             found = await state.check(trial.folder / f"state{sum(trial.faults.values())}", open_store)
-            broken += [f"cut after step {at}, of what was not synced {variant} is there: {text}" for text in found]
+            where = f"cut after step {at}, of what was not synced {variant} is there"
+            broken += [replace(one, text=f"{one.text} ({where})") for one in found]
             trial.faults["power cut in the control" if control else "power cut"] += 1
         if control and broken:
-            trial.note(f"the control lost what it had acknowledged: {broken[0][-60:]}")
+            trial.note(f"the control lost what it had acknowledged: {broken[0]}")
             return
     if control:
         trial.break_rule("the control, which does not sync, lost nothing: nothing is shown by this")
         return
     adopt_all(trial.recorder, notes.values())
-    for text in broken:
-        trial.break_rule(text)
+    trial.violations += broken
 
 
 @dataclass
@@ -135,7 +136,7 @@ class _State:
     files: dict[str, bytes]
     notes: list[dict[str, Any]]
 
-    async def check(self, folder: Path, open_store: OpenStore) -> list[str]:
+    async def check(self, folder: Path, open_store: OpenStore) -> list[Violation]:
         """What is broken."""
         await asyncio.to_thread(self._write, folder)
         recorder = Recorder()
@@ -144,10 +145,10 @@ class _State:
             async with open_store(folder) as store:
                 look = await _look(store, recorder)
         except (ChatSessionError, RuntimeError, sqlite3.Error, subprocess.CalledProcessError) as error:
-            return [f"the store cannot be opened or read: {error!r}"]
+            return [Violation("I1", "", f"the store cannot be opened or read: {error!r}")]
         finally:
             await asyncio.to_thread(shutil.rmtree, folder)
-        return [str(violation) for violation in check(recorder.calls, look).violations[:SHOWN]]
+        return check(recorder.calls, look).violations[:SHOWN]
 
     def _write(self, folder: Path) -> None:
         folder.mkdir()

@@ -10,6 +10,7 @@ from chat_session import SessionManager
 SWEEPERS, REFRESHED = 8, 80
 BATCH = 500
 SHORT_LIFE = 1  # second; the shortest there is
+CALM = 0.3  # seconds in which the dead are counted, or swept
 CLOCKS = 0.005  # seconds that two clocks of one machine may differ while a proof runs
 
 
@@ -37,12 +38,12 @@ async def run(trial: Trial) -> None:
 
 async def _round(trial: Trial, managers: list[SessionManager], number: int, deaths: int, survivors: set[str]) -> int:
     """How many sessions died. Adds those that were kept from dying to ``survivors``."""
-    over = asyncio.Event()
+    over, calm = asyncio.Event(), asyncio.Event()
     callers = [trial.caller(f"r{number}.c{i}", manager) for i, manager in enumerate(managers)]
     mortals = [f"r{number}.m{i}" for i in range(deaths)]
     async with asyncio.TaskGroup() as group:
         for caller in callers:
-            group.create_task(_sweep_on(caller, over))
+            group.create_task(_sweep_on(caller, over, calm))
         refreshed = [
             group.create_task(_refresh(trial, trial.caller(f"r{number}.f{i}", managers[i % SWEEPERS]), over))
             for i in range(REFRESHED)
@@ -52,7 +53,10 @@ async def _round(trial: Trial, managers: list[SessionManager], number: int, deat
             creating = (callers[i % SWEEPERS].create(s, f"u{i % 50}", ttl=SHORT_LIFE) for i, s in enumerate(batch))
             if not all(await together(creating)):
                 trial.break_rule("a session could not be created")
-        await asyncio.sleep(SHORT_LIFE + 0.1)  # now all of them have died
+            await together(callers[0].append(session) for session in batch[:: BATCH // 10])
+        if number % 2:
+            calm.set()
+        await asyncio.sleep(SHORT_LIFE + CALM)  # now all of them have died
         over.set()
     await callers[0].sweep()
     survived = {session for task in refreshed if (session := task.result())}
@@ -60,10 +64,14 @@ async def _round(trial: Trial, managers: list[SessionManager], number: int, deat
     return deaths + REFRESHED - len(survived)
 
 
-async def _sweep_on(caller: Caller, over: asyncio.Event) -> None:
-    """Sweep again and again, and count and list in between: those meet the same hints."""
+async def _sweep_on(caller: Caller, over: asyncio.Event, calm: asyncio.Event) -> None:
+    """Sweep again and again, and count and list in between: those meet the same index entries.
+
+    While it is calm nobody sweeps: counts and lists must leave out the dead by themselves.
+    """
     while not over.is_set():
-        await caller.sweep()
+        if not calm.is_set():
+            await caller.sweep()
         match caller.dice.randrange(4):
             case 0:
                 await caller.count()

@@ -28,6 +28,7 @@ class SessionCleanup:
     def __init__(self, manager: SessionManager, interval: float | None = None) -> None:
         self._manager = manager
         self._interval = manager.settings.cleanup_interval if interval is None else _check_interval(interval)
+        self._before_close = manager._calls.before_close  # noqa: SLF001 - closing the manager stops it
         self._loop_task: asyncio.Task[None] | None = None
         self._stopping = asyncio.Event()
         self._next: datetime | None = None
@@ -45,7 +46,7 @@ class SessionCleanup:
             self._stopping.clear()
             self._plan()
             self._loop_task = loop.create_task(self._run(), name="chat-session cleanup")
-            self._manager.before_close.add(self.stop)
+            self._before_close.add(self.stop)
         begun = loop.create_future()
         begun.set_result(None)
         return begun
@@ -53,7 +54,7 @@ class SessionCleanup:
     async def stop(self) -> None:
         """End the loop; a run in progress is waited for. Without a start it does nothing."""
         self._stopping.set()
-        self._manager.before_close.discard(self.stop)
+        self._before_close.discard(self.stop)
         if self._loop_task is not None:
             await asyncio.wait([self._loop_task])
             self._loop_task = None

@@ -1,4 +1,4 @@
-"""Inspector: what the operators of the system ask. It reads through the manager, with the same guard."""
+"""Inspector: what the operators of the system ask. It reads the manager's store, with the same guard."""
 
 from collections.abc import AsyncIterator
 
@@ -13,7 +13,7 @@ class Inspector:
     """Lists over all users. One damaged session never hides the others: it is reported beside them."""
 
     def __init__(self, manager: SessionManager) -> None:
-        self._manager = manager
+        self._calls = manager._calls  # noqa: SLF001 - another facade of the same store
 
     async def list_sessions(
         self, cursor: str | None = None, limit: int = 100, *, agent: Agent | None = None
@@ -26,15 +26,14 @@ class Inspector:
         sessions. Raises InvalidInput for a cursor that no page gave.
         """
         chosen = None if agent is None else check_agent("agent", agent)
-        manager, store = self._manager, self._manager._store  # noqa: SLF001 - a facade of the same store
         arguments = (check_limit(limit), check_cursor(cursor), chosen)
-        return await manager._call("list_sessions", None, store.list_sessions, *arguments)  # noqa: SLF001 - as above
+        return await self._calls.run("list_sessions", None, self._calls.store.list_sessions, *arguments)
 
     async def scan_sessions(self) -> AsyncIterator[Session | StoreCorrupt]:
         """Every living session, in no order; those created meanwhile may be missed.
 
         In the place of a session that cannot be read there is the error that says why.
         """
-        self._manager._check_usable()  # noqa: SLF001 - as above
-        async for found in self._manager._store.scan_sessions():  # noqa: SLF001 - as above
+        self._calls.check_usable()
+        async for found in self._calls.store.scan_sessions():
             yield found

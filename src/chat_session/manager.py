@@ -1,27 +1,21 @@
 """SessionManager: what an application calls. It checks arguments, asks the store, and tells the hooks."""
 
-import asyncio
-import contextlib
-import os
 import time
 import uuid
 import warnings
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
+from collections.abc import AsyncIterator, Mapping, Sequence
 from types import EllipsisType
-from typing import TYPE_CHECKING, Any, ParamSpec, Self, TypeVar
+from typing import TYPE_CHECKING, Any, Self
 
 import msgspec
 
+from chat_session.calls import Calls
 from chat_session.clock import now
 from chat_session.connect import name_store, open_store
 from chat_session.errors import (
-    ChatSessionError,
     InvalidInput,
-    ManagerClosed,
     StoreCorrupt,
     StoreError,
-    UsedAfterFork,
-    WrongEventLoop,
 )
 from chat_session.message import (
     UNREADABLE,
@@ -55,10 +49,6 @@ from chat_session.telemetry.logging import LoggingHooks
 if TYPE_CHECKING:
     from redis.asyncio import Redis, RedisCluster
 
-P = ParamSpec("P")
-T = TypeVar("T")
-
-CLOSE_TIMEOUT = 5.0  # seconds that close() gives to calls in flight
 MAX_PAGE = 500  # sessions that a list without a limit reads at a time
 RECENT = 100  # sessions of a user that are compared by their activity, at least
 
@@ -89,13 +79,7 @@ class SessionManager:
         self._settings = loaded
         self._hooks = combine([LoggingHooks(name_store(client_or_store, loaded)), *hooks])
         self._store = open_store(client_or_store, loaded, self._hooks, must_exist=must_exist)
-        self._pid = os.getpid()
-        self._loop: asyncio.AbstractEventLoop | None = None
-        self._in_flight = 0
-        self._store_up: bool | None = None
-        self._idle = asyncio.Event()
-        self._closed = False
-        self.before_close: set[Callable[[], Awaitable[None]]] = set()  # what close() awaits first: cleanups' stop
+        self._calls = Calls(self._store, self._hooks)
 
     @classmethod
     def from_url(cls, url: str, *, hooks: Sequence[Hooks] = (), **settings: Any) -> Self:
@@ -118,7 +102,8 @@ class SessionManager:
 
     def __del__(self) -> None:
         """Dropped without being closed: say so, as files do, once it may have something open."""
-        if not getattr(self, "_closed", True) and self._loop is not None and self._pid == os.getpid():
+        calls: Calls | None = getattr(self, "_calls", None)
+        if calls is not None and calls.is_left_open:
             warnings.warn(f"unclosed {self!r}", ResourceWarning, stacklevel=2, source=self)
 
     async def close(self) -> None:
@@ -126,20 +111,7 @@ class SessionManager:
 
         Calls from then on raise ManagerClosed; calls that have not finished by then fail. A second close is no error.
         """
-        if self._closed:
-            return
-        self._check_usable()
-        try:
-            with contextlib.suppress(TimeoutError):
-                async with asyncio.timeout(CLOSE_TIMEOUT):
-                    for stop in tuple(self.before_close):
-                        await stop()
-                    self._closed = True
-                    if self._in_flight:
-                        await self._idle.wait()
-        finally:
-            self._closed = True
-            await self._store.close()
+        await self._calls.close()
 
     # Sessions
 
@@ -166,12 +138,12 @@ class SessionManager:
             ttl=choose_ttl(ttl, self._settings.default_session_ttl),
             metadata=check_metadata(metadata),
         )
-        return await self._call("create_session", session.session_id, self._store.create_session, session)
+        return await self._calls.run("create_session", session.session_id, self._store.create_session, session)
 
     async def get_session(self, session_id: str) -> Session | None:
         """The session, or None if there is none. Reading does not extend it. One round trip."""
         session_id = check_session_id(session_id)
-        return await self._call("get_session", session_id, self._store.get_session, session_id)
+        return await self._calls.run("get_session", session_id, self._store.get_session, session_id)
 
     async def is_session_active(self, session_id: str) -> bool:
         """Whether the session lives. One round trip."""
@@ -183,18 +155,18 @@ class SessionManager:
         One round trip. Raises SessionNotFound; InvalidInput if the merged whole is over the limits.
         """
         session_id, metadata = check_session_id(session_id), check_metadata(metadata)
-        return await self._call("update_session", session_id, self._store.update_session, session_id, metadata)
+        return await self._calls.run("update_session", session_id, self._store.update_session, session_id, metadata)
 
     async def delete_session(self, session_id: str) -> DeleteResult:
         """Remove the session with its messages. Gone already: ``success=False``. Two round trips."""
         session_id = check_session_id(session_id)
-        deleted = await self._call("delete_session", session_id, self._store.delete_session, session_id)
+        deleted = await self._calls.run("delete_session", session_id, self._store.delete_session, session_id)
         return DeleteResult(success=deleted > 0, deleted_keys=deleted)
 
     async def extend_session(self, session_id: str) -> Result:
         """Slide the deadline by the session's own ttl. One round trip. Raises SessionNotFound."""
         session_id = check_session_id(session_id)
-        await self._call("extend_session", session_id, self._store.extend_session, session_id)
+        await self._calls.run("extend_session", session_id, self._store.extend_session, session_id)
         return Result(success=True)
 
     # Messages
@@ -247,7 +219,7 @@ class SessionManager:
         session_id, limit = check_session_id(session_id), check_limit(limit)
         before, after = check_window(before, after)
         read = self._store.get_history
-        messages = await self._call("get_history", session_id, read, session_id, limit, before, after)
+        messages = await self._calls.run("get_history", session_id, read, session_id, limit, before, after)
         damaged = sum(message.type == UNREADABLE for message in messages)
         if damaged:
             self._hooks.damaged(session_id, damaged)
@@ -271,7 +243,7 @@ class SessionManager:
     async def get_session_agent(self, session_id: str) -> Agent | None:
         """Who answers now: "ai" or "human"; None if there is no session. One round trip."""
         session_id = check_session_id(session_id)
-        return await self._call("get_agent", session_id, self._store.get_agent, session_id)
+        return await self._calls.run("get_agent", session_id, self._store.get_agent, session_id)
 
     async def switch_agent(
         self,
@@ -294,7 +266,7 @@ class SessionManager:
             expect = check_count("expect", expect)
         draft = check_note(note, self._settings.max_message_bytes)
         switch = self._store.switch_agent
-        switched = await self._call("switch_agent", session_id, switch, session_id, agent, expect, draft)
+        switched = await self._calls.run("switch_agent", session_id, switch, session_id, agent, expect, draft)
         if draft and switched.noted:
             self._hooks.appended(session_id, [draft.message.sender])
         return SwitchResult(success=True, new_agent=switched.agent, epoch=switched.epoch)
@@ -307,13 +279,13 @@ class SessionManager:
         One round trip. Raises SessionNotFound.
         """
         session_id, ttl = check_session_id(session_id), check_ttl(ttl_seconds)
-        await self._call("set_ttl", session_id, self._store.set_ttl, session_id, ttl)
+        await self._calls.run("set_ttl", session_id, self._store.set_ttl, session_id, ttl)
         return Result(success=True)
 
     async def get_session_ttl(self, session_id: str) -> int:
         """Seconds left, rounded up; -1 never expires, -2 no such session. One round trip."""
         session_id = check_session_id(session_id)
-        return await self._call("get_ttl", session_id, self._store.get_ttl, session_id)
+        return await self._calls.run("get_ttl", session_id, self._store.get_ttl, session_id)
 
     # Lists, counts, cleanup
 
@@ -349,11 +321,11 @@ class SessionManager:
         return await self._list_user_sessions(check_user_id(user_id), check_limit(limit), check_cursor(cursor))
 
     async def _list_user_sessions(self, user_id: str, limit: int, cursor: str | None) -> SessionPage:
-        return await self._call("list_user_sessions", None, self._store.list_user_sessions, user_id, limit, cursor)
+        return await self._calls.run("list_user_sessions", None, self._store.list_user_sessions, user_id, limit, cursor)
 
     async def get_active_sessions_count(self) -> int:
         """How many sessions live now, exact. One round trip, more after many have died."""
-        count = await self._call("count_sessions", None, self._store.count_sessions)
+        count = await self._calls.run("count_sessions", None, self._store.count_sessions)
         self._hooks.counted(count)
         return count
 
@@ -361,7 +333,7 @@ class SessionManager:
         """Remove what dead sessions left in the indexes. Any number may run at once; each death counts once."""
         started, removed, outcome = time.perf_counter(), 0, "error"
         try:
-            removed = await self._call("sweep", None, self._store.sweep)
+            removed = await self._calls.run("sweep", None, self._store.sweep)
             outcome = "ok"
         finally:
             self._hooks.cleaned(removed, time.perf_counter() - started, outcome)
@@ -374,7 +346,7 @@ class SessionManager:
 
         If sessions cannot be read, all others are given first, then the first StoreCorrupt is raised.
         """
-        self._check_usable()
+        self._calls.check_usable()
         damaged: StoreCorrupt | None = None
         async for found in self._store.scan_sessions():
             if isinstance(found, StoreCorrupt):
@@ -401,17 +373,19 @@ class SessionManager:
             raise InvalidInput("messages", allowed, f"{len(drafts):,} messages")
         drafts = drafts[-self._settings.max_message_history :]
         left = ttl_left if ttl_left is ... else check_ttl(ttl_left)
-        return await self._call("create_session", session.session_id, self._store.create_session, session, drafts, left)
+        return await self._calls.run(
+            "create_session", session.session_id, self._store.create_session, session, drafts, left
+        )
 
     async def diagnose(self, *, repair: bool = False) -> list[Finding]:
         """What ``chat-session doctor`` shows: settings that endanger sessions, data that is torn."""
-        return await self._call("diagnose", None, lambda: self._store.diagnose(repair=repair))
+        return await self._calls.run("diagnose", None, lambda: self._store.diagnose(repair=repair))
 
     async def _append(self, session_id: str, drafts: list[Draft], epoch: int | None) -> list[AppendResult]:
         epoch = None if epoch is None else check_count("epoch", epoch)
         append = self._store.append_messages
         try:
-            appended = await self._call("append_messages", session_id, append, session_id, drafts, epoch)
+            appended = await self._calls.run("append_messages", session_id, append, session_id, drafts, epoch)
         except StoreError as error:
             error.messages = [draft.message for draft in drafts]
             raise
@@ -419,49 +393,6 @@ class SessionManager:
         if fresh:
             self._hooks.appended(session_id, fresh)
         return [_result(draft.message.id or "", done) for draft, done in zip(drafts, appended, strict=True)]
-
-    async def _call(
-        self, name: str, session_id: str | None, method: Callable[P, Awaitable[T]], *args: P.args, **kwargs: P.kwargs
-    ) -> T:
-        """Ask the store, and tell the hooks how it went."""
-        self._check_usable()
-        outcome = "error"
-        self._in_flight += 1
-        started = time.perf_counter()
-        try:
-            answer = await method(*args, **kwargs)
-            outcome = "ok"
-            self._tell_store_up(True)
-            return answer
-        except asyncio.CancelledError:
-            outcome = "cancelled"
-            raise
-        except ChatSessionError as error:
-            outcome = error.code
-            error.session_id = error.session_id or session_id
-            self._tell_store_up(not isinstance(error, StoreError) or isinstance(error, StoreCorrupt))
-            raise
-        finally:
-            self._in_flight -= 1
-            if self._closed and not self._in_flight:
-                self._idle.set()
-            self._hooks.operation(name, session_id, time.perf_counter() - started, outcome)
-
-    def _tell_store_up(self, up: bool) -> None:
-        if up is not self._store_up:
-            self._store_up = up
-            self._hooks.store_up(up)
-
-    def _check_usable(self) -> None:
-        if self._closed:
-            raise ManagerClosed
-        if self._pid != os.getpid():
-            raise UsedAfterFork
-        loop = asyncio.get_running_loop()
-        if self._loop is not loop:
-            if self._loop is not None:
-                raise WrongEventLoop
-            self._loop = loop
 
 
 def _result(message_id: str, done: Appended) -> AppendResult:
