@@ -28,14 +28,15 @@ class Terms:
     """What a proof allows. ``lossy``: acknowledged writes may be gone with the server, and seqs given out again.
 
     ``bound`` is how many messages a session keeps; ``deaths`` how many sessions outlived their ttl
-    and were swept; ``empty``: everything has expired and was swept. ``stale_reads``: a primary may be read that
-    is none any more, or a write that no replica has yet.
+    and were swept; ``empty``: everything has expired and was swept. ``unconfirmed_reads``: a reader may be
+    shown what no replica has yet, and what is lost then. ``stale_reads``: a primary may be read that is none any more.
     """
 
     bound: int = 10_000
     lossy: bool = False
     deaths: int | None = None
     empty: bool = False
+    unconfirmed_reads: bool = False
     stale_reads: bool = False
 
 

@@ -465,6 +465,7 @@ def test_a_reader_that_is_shown_less_than_another_before_it_is_seen(case: Case) 
     case.call("history", count=3, seq=3, limit=20)
     case.call("history", count=2, seq=2, limit=20)
     assert case.broken() == {"I15"}
+    assert case.broken(Terms(unconfirmed_reads=True)) == set()
     assert case.broken(Terms(stale_reads=True)) == set()
 
 

@@ -33,7 +33,7 @@ async def sentinel(trial: Trial) -> None:
         await asyncio.to_thread(store.topology.wait_until_healthy)
 
     await _load(trial, store, kill, times=trial.pick(10, 1), writers=8, sessions=16)
-    await trial.judge(store, Terms(stale_reads=True))
+    await trial.judge(store, Terms(unconfirmed_reads=True))
     trial.limit_outage(DOWN_AFTER + 3.0)
 
 
@@ -59,7 +59,7 @@ async def cluster(trial: Trial) -> None:
         unconfirmed.append(trial.recorder.moment() - killed)
 
     await _load(trial, store, kill, times=trial.pick(5, 1), writers=8, sessions=40)
-    await trial.judge(store, Terms(stale_reads=True))
+    await trial.judge(store, Terms(unconfirmed_reads=True))
     reading = [call for call in trial.recorder.calls if call.writer.startswith("reader")]
     trial.note(f"promoted after {max(promoted):.1f} s, confirmed again after {max(unconfirmed):.1f} s at most")
     trial.limit_outage(GAP, longest_outage(reading), "a reader")
