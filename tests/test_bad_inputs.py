@@ -287,6 +287,13 @@ TEXTS_IN_WRONG_PLACES: list[Callable[[SessionManager], Awaitable[Any]]] = [
     lambda m: m.add_message("s", text_message(text=TEXT, extra=2**60)),
     lambda m: m.add_message("s", Message(sender="user", text="x", extra=TEXT)),  # type: ignore[arg-type]
     lambda m: m.add_message("s", text_message(text=TEXT * 100_000)),
+    lambda m: m.add_message(text_message(text=TEXT), "s"),  # type: ignore[arg-type]
+    *(lambda m, bad=bad: m.get_session(bad) for bad in ([TEXT], Message(sender="user", text=TEXT))),
+    lambda m: m.create_session({"text": TEXT}),  # type: ignore[arg-type]
+    lambda m: m.create_session("u", [TEXT]),  # type: ignore[arg-type]
+    lambda m: m.get_history("s", limit=[TEXT]),  # type: ignore[arg-type]
+    lambda m: m.add_message("s", text_message(id=[TEXT])),
+    lambda m: m.add_message("s", text_message(timestamp={"text": TEXT})),
 ]
 
 

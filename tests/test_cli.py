@@ -5,6 +5,7 @@ import fcntl
 import json
 import logging
 import os
+import select
 import signal
 import socket
 import sqlite3
@@ -545,6 +546,20 @@ def test_ctrl_c_does_not_wait_for_a_thread_that_waits():
     sent = time.monotonic()
     assert process.communicate(timeout=10) == ("", "")
     assert (process.returncode, time.monotonic() - sent < PROMPT) == (130, True)
+
+
+@pytest.mark.parametrize("words", [("history", "s1"), ("history", "s1", "--json"), ("export",)])
+def test_ctrl_c_ends_a_command_whose_output_nobody_reads(cli, tmp_path, words):
+    cli("create", "u", "--session-id", "s1")
+    for _ in range(10):
+        cli("say", "s1", "x" * 100_000)  # more than any pipe holds
+    process = start(*words, "--url", f"sqlite:///{tmp_path}/chat.db")
+    assert select.select([process.stdout], [], [], 20)[0]
+    process.send_signal(signal.SIGINT)
+    sent = time.monotonic()
+    assert process.wait(timeout=10) == 130
+    assert time.monotonic() - sent < PROMPT
+    process.communicate()
 
 
 def test_a_second_signal_ends_at_once_what_does_not_want_to_end():

@@ -125,6 +125,15 @@ def test_a_migration_brings_all_other_sessions_and_names_the_damaged_ones(run, d
     assert (again.code, again.json["unchanged"]) == (1, whole)
 
 
+def test_a_migration_leaves_a_session_that_is_damaged_in_the_target_and_brings_all_others(run, damaged, tmp_path):
+    source = f"sqlite:///{tmp_path}/whole.db"
+    asyncio.run(fill(source))
+    done = run("migrate", "--from", source, "--to", damaged.url)
+    assert (done.code, done.json["sessions"]) == (1, SESSIONS)
+    assert sorted(each["key"] for each in done.json["damaged"]) == sorted(damaged.unread)
+    assert len(done.json["differences"]) == done.json["kept"] == SESSIONS - len(damaged.unread)  # created apart
+
+
 def test_an_import_into_a_store_with_damaged_sessions_imports_all_other_lines(run, damaged, tmp_path):
     asyncio.run(fill(f"sqlite:///{tmp_path}/whole.db"))
     file = str(tmp_path / "in.jsonl")

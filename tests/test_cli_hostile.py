@@ -21,8 +21,8 @@ from ran import Ran
 MIB = 1024 * 1024
 HEAD = b'{"conversation":"s%d","user":"u","messages":['
 GOOD = HEAD + b'{"from":"user","text":"x"}]}'
-TOO_LONG = f"the line has more than {MAX_LINE_BYTES:,} bytes, the limit for one line"
-TOO_MANY = f"the line has more than {MAX_LINE_PARTS:,} strings, commas and brackets, the limit for one line"
+TOO_LONG = f"The line has more than {MAX_LINE_BYTES:,} bytes, the limit for one line"
+TOO_MANY = f"The line has more than {MAX_LINE_PARTS:,} strings, commas and brackets, the limit for one line"
 
 
 MEASURED = """if True:

@@ -21,6 +21,7 @@ WITHIN = 20  # seconds; closing takes milliseconds, a loaded machine the rest
 OPEN = """
 import atexit, os, signal, sys, threading, time
 from chat_session import ManagerClosed, blocking
+signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell's background job ignores it
 manager = blocking.SessionManager.from_url(sys.argv[1])
 manager.create_session("u", session_id="s")
 

@@ -26,7 +26,7 @@ _URL = re.compile(
     r"(?P<path>/[^@?#\x00-\x1f\x7f]*)?"
     r"(?:\?(?P<query>[^@#\s]*))?"
 )
-_HOST = re.compile(r"(?P<name>[\w.~%-]+|\[[\w.:%]+\])(?::(?P<port>\d{1,5}))?")
+_HOST = re.compile(r"(?P<name>[\w.~%-]*|\[[\w.:%]+\])(?::(?P<port>\d{1,5}))?")
 _PATHS = {
     "redis": (
         re.compile(r"/?|/\d{1,9}/?"),
@@ -91,15 +91,17 @@ def parse_url(url: str) -> StoreUrl:
 
 
 def _check_hosts(url: StoreUrl) -> None:
-    if url.topology == "unix" or (url.topology == "redis" and not url.hosts):
-        return  # without a host redis-py takes its default
+    if url.topology == "unix":
+        return
     hosts = url.hosts.split(",")
     if url.topology == "redis" and len(hosts) > 1:
         _refuse("A URL that names several hosts begins with redis+cluster:// or redis+sentinel://.")
     for host in hosts:
         found = _HOST.fullmatch(host)
-        if found is None or not 1 <= int(found["port"] or 1) <= 65_535:  # noqa: PLR2004
-            _refuse(_ADVICE if found is None else "The port in the URL must be a number from 1 to 65,535.")
+        if found is None or not (found["name"] or url.topology == "redis"):  # there redis-py has a default
+            _refuse(_ADVICE)
+        if not 1 <= int(found["port"] or 1) <= 65_535:  # noqa: PLR2004
+            _refuse("The port in the URL must be a number from 1 to 65,535.")
 
 
 def _decode(text: str | None) -> str | None:

@@ -4,6 +4,7 @@ import math
 import re
 import reprlib
 from collections.abc import Collection, Mapping
+from datetime import datetime
 from typing import Any
 
 import msgspec
@@ -21,15 +22,17 @@ _brief.maxstring = _brief.maxother = 60
 
 
 def brief(value: object) -> str:
-    """Show a refused value, shortened; never slow, whatever it is."""
+    """Show a refused value, shortened; never slow, whatever it is. Of what may hold a message only the kind."""
     if isinstance(value, int) and not isinstance(value, bool) and value.bit_length() > 200:  # noqa: PLR2004
         return f"an integer of {value.bit_length()} bits"
     if isinstance(value, (bytes, bytearray)):
         value = value[:60]
+    elif value is not None and not isinstance(value, (str, int, float, datetime)):
+        return kind_of(value)
     try:
         return _brief.repr(value)
     except Exception:
-        return f"a {type(value).__name__}"
+        return kind_of(value)
 
 
 def kind_of(value: object) -> str:
@@ -128,7 +131,7 @@ class JsonCopy:
     ``budget`` is shared by all arguments of one call, for a call runs on the event loop.
     """
 
-    def __init__(self, argument: str, budget: "ValueBudget | None" = None) -> None:
+    def __init__(self, argument: str, budget: ValueBudget | None = None) -> None:
         self._argument = argument
         self._room = _MAX_COPIED
         self._budget = budget or ValueBudget()

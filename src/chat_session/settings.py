@@ -78,7 +78,7 @@ class Settings(BaseSettings):
     redis_port: Annotated[int, _number(1, 65_535)] = 6379
     redis_username: _Text = None
     redis_password: Annotated[str | None, Field(repr=False, description="text")] = None
-    redis_db: Annotated[int, Field(ge=0, description="a whole number from 0")] = 0
+    redis_db: Annotated[int, Field(ge=0, description="a whole number, 0 or more")] = 0
     redis_tls: Annotated[bool, Field(description="true or false")] = False
     redis_tls_ca_file: _Text = None
     redis_tls_cert_file: _Text = None
@@ -128,7 +128,7 @@ class Settings(BaseSettings):
 
     @property
     def server_url(self) -> str:
-        """The URL of the Redis servers, from whichever variables it comes. It may have a password."""
+        """The URL of the store, from whichever variables it comes. It may have a password."""
         if self.chat_session_url is not None:
             return self.chat_session_url
         scheme = "rediss" if self.redis_tls else "redis"

@@ -13,7 +13,7 @@ from chat_session.cli.doctor import doctor
 from chat_session.cli.failures import USAGE, report, say_failure
 from chat_session.cli.messages import history, say, switch
 from chat_session.cli.migrating import migrate
-from chat_session.cli.output import OUT, warnings_shown
+from chat_session.cli.output import OUT, replace_what_cannot_be_shown, warnings_shown
 from chat_session.cli.sessions import count, create, delete, extend, list_sessions, show, ttl, update
 from chat_session.cli.transfer import export, import_
 from chat_session.errors import ChatSessionError
@@ -79,6 +79,7 @@ def run_command(arguments: Sequence[str]) -> int:
     """Run one command line; its exit code. Whatever the user can cause is said in a line or two on stderr."""
     options = arguments[: arguments.index("--")] if "--" in arguments else arguments
     json = "--json" in options  # read here too, for the errors that come before the options are read
+    replace_what_cannot_be_shown()
     try:
         with warnings_shown(json=json):
             exit_code: int = get_command(app).main(list(arguments), prog_name=NAME, standalone_mode=False)

@@ -9,11 +9,15 @@ _PART_BYTES = 100  # of a part, decoded, beside what its text takes
 _PART = re.compile(rb'"[^"]*"?|[\[{,]')
 
 
-class LineTooLarge(Exception):
-    """A line is not read; the text says by which limit."""
+class BadLine(Exception):
+    """A line is not imported; the text says why, in a sentence or two."""
+
+
+class LineTooLarge(BadLine):
+    """It would take too much memory."""
 
     def __init__(self, limit: int, unit: str) -> None:
-        super().__init__(f"the line has more than {limit:,} {unit}, the limit for one line")
+        super().__init__(f"The line has more than {limit:,} {unit}, the limit for one line.")
 
 
 def weigh_line(raw: bytes | bytearray) -> int:

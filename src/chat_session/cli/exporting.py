@@ -11,6 +11,7 @@ from contextlib import aclosing, contextmanager
 from pathlib import Path
 from typing import IO, NamedTuple, cast
 
+from chat_session.cli.output import escape_for_terminal
 from chat_session.cli.transcripts import write_transcript
 from chat_session.errors import StoreCorrupt
 from chat_session.inspector import Inspector
@@ -53,7 +54,7 @@ async def each_once(manager: SessionManager, user: str | None = None) -> AsyncGe
     seen: set[str] = set()  # a scan may give a session twice; 150 MB at a million sessions
     scan = Inspector(manager).scan_sessions() if user is None else _each_of(manager, user)
     async for found in scan:
-        name = found.key if isinstance(found, StoreCorrupt) else found.session_id
+        name = f"/{found.key}" if isinstance(found, StoreCorrupt) else found.session_id  # an id has no slash
         if name not in seen:
             seen.add(name)
             yield found
@@ -123,6 +124,7 @@ def replacing(path: Path) -> Iterator[IO[bytes]]:
 async def write_to_stdout(line: bytes) -> None:
     """Write when the reader is ready, so that a signal is heard while it is not. Raises BrokenPipeError."""
     fd = sys.stdout.fileno()
+    line = escape_for_terminal(line, sys.stdout)
     for start in range(0, len(line), _PIPE_BYTES):
         piece = line[start : start + _PIPE_BYTES]
         while piece:

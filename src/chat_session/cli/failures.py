@@ -5,7 +5,7 @@ import sys
 import msgspec
 from rich.text import Text
 
-from chat_session.cli.output import ERR, visible
+from chat_session.cli.output import ERR, escape_for_terminal, visible
 from chat_session.errors import ChatSessionError, Conflict, SessionExists, SessionNotFound, StoreError
 
 PARTLY, USAGE, NOT_FOUND, CONFLICT, STORE = 1, 2, 3, 4, 5
@@ -42,7 +42,7 @@ def say_failure(text: str, code: str, *, retryable: bool = False, advice: str = 
     if json:
         plain = text.encode(errors="backslashreplace").decode()  # an argument that was no UTF-8
         document = {"error": {"code": code, "message": plain, "retryable": retryable}}
-        sys.stderr.write(msgspec.json.encode(document).decode() + "\n")
+        sys.stderr.buffer.write(escape_for_terminal(msgspec.json.encode(document), sys.stderr) + b"\n")
         sys.stderr.flush()
         return
     if retryable:

@@ -6,7 +6,7 @@ from types import EllipsisType
 
 import msgspec
 
-from chat_session.cli.bounds import LineTooLarge, weigh_line
+from chat_session.cli.bounds import BadLine, weigh_line
 from chat_session.cli.lines import DamagedFile, Line
 from chat_session.cli.runner import task_group
 from chat_session.cli.transcripts import Entry, Transcript, read_transcript
@@ -38,7 +38,7 @@ class Tally(msgspec.Struct, rename="camel"):
     bad_lines: int = 0
 
 
-class TooMany(Exception):
+class TooMany(BadLine):
     """A session would hold more messages than the store retains."""
 
     def __init__(self, messages: int, bound: int) -> None:
@@ -94,14 +94,14 @@ class Importer:
     async def _begin(self, line: Line, group: asyncio.TaskGroup) -> None:
         try:
             slots = min(SLOTS, 1 + weigh_line(line.raw) // _SLOT_BYTES)
-        except LineTooLarge as error:
+        except BadLine as error:
             self._refuse(line.number, str(error))
             return
         for _ in range(slots):
             await self._slots.acquire()
         try:
             transcript = read_transcript(line.raw, self._user, self._manager.settings.max_message_bytes)
-        except InvalidInput as error:
+        except (BadLine, InvalidInput) as error:
             self._release(slots)
             self._refuse(line.number, str(error))
             return
@@ -127,7 +127,7 @@ class Importer:
         try:
             fitting = self._fit(transcript)
             await self._append(transcript.session_id, await self._open(fitting))
-        except (InvalidInput, Conflict, SessionNotFound, StoreCorrupt, TooMany) as error:
+        except (BadLine, InvalidInput, Conflict, SessionNotFound, StoreCorrupt) as error:
             self._refuse(number, str(error))
         else:
             self.tally.duplicates += transcript.repeated
@@ -162,7 +162,7 @@ class Importer:
             self.tally.sessions_created += 1
             return missing
         if stored.user_id != transcript.user_id:
-            raise InvalidInput("user", f"that of the stored session, {stored.user_id!r}", repr(transcript.user_id))
+            raise BadLine(f"The stored session belongs to user {stored.user_id!r}, not to {transcript.user_id!r}.")
         history = await manager.get_history(session_id, MAX_LIMIT)
         missing = _find_missing(transcript, stored, history)
         surplus = len(history) + len(missing) - self._bound if missing else 0
@@ -194,7 +194,7 @@ class Importer:
 
 
 def _find_missing(transcript: Transcript, stored: Session, history: Sequence[Message]) -> Sequence[Entry]:
-    """The entries that an existing session lacks; the class says how that is told. Raises MessageConflict."""
+    """The entries that an existing session lacks; the class says how that is told. Raises MessageConflict, BadLine."""
     entries = transcript.entries
     retained = {message.id: message for message in history}
     known = [i for i, entry in enumerate(entries) if entry.id in retained]
@@ -211,6 +211,7 @@ def _find_missing(transcript: Transcript, stored: Session, history: Sequence[Mes
         return entries
     if is_same and stored.message_count >= before + len(entries):
         return []
-    allowed = "a history of which the stored session still holds a message"
-    got = f"one that may be among its {stored.message_count} messages that were trimmed"
-    raise InvalidInput("messages", allowed, got)
+    raise BadLine(
+        f"The stored session has had {stored.message_count:,} messages and holds none of the line's. "
+        "Whether these were stored once cannot be known, so nothing was added."
+    )

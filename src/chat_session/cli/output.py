@@ -6,7 +6,8 @@ import re
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import Any, NamedTuple
+from io import TextIOWrapper
+from typing import Any, NamedTuple, TextIO
 
 import msgspec
 from rich.console import Console, RenderableType
@@ -20,7 +21,10 @@ if not OUT.is_terminal and "COLUMNS" not in os.environ:
 
 # Controls that move the cursor, recolour the screen or, like U+202E, turn the text around; and halves
 # of surrogate pairs, which no terminal takes. Joiners stay: families of emoji are made with them.
-_UNSAFE = re.compile("[\x00-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069\ud800-\udfff]")
+_CONTROLS = "\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069\ud800-\udfff"
+_UNSAFE = re.compile(f"[\x00-\x1f{_CONTROLS}]")
+_UNSAFE_IN_JSON = re.compile(f"[{_CONTROLS}]")  # the others are escaped there already
+_NOT_ASCII = re.compile("[^\x00-\x7e]")
 
 
 class Output(NamedTuple):
@@ -48,8 +52,28 @@ class Output(NamedTuple):
 
 def write_json(document: Any, indent: int) -> None:
     encoded = msgspec.json.encode(document)
-    sys.stdout.buffer.write((msgspec.json.format(encoded, indent=indent) if indent else encoded) + b"\n")
+    formatted = msgspec.json.format(encoded, indent=indent) if indent else encoded
+    sys.stdout.buffer.write(escape_for_terminal(formatted, sys.stdout) + b"\n")
     sys.stdout.buffer.flush()
+
+
+def escape_for_terminal(encoded: bytes, stream: TextIO) -> bytes:
+    """JSON as it is; where ``stream`` is a terminal, what would control it or cannot be shown as ``\\uXXXX``."""
+    if not stream.isatty():
+        return encoded
+    unsafe = _UNSAFE_IN_JSON if stream.encoding.lower() in ("utf-8", "utf8") else _NOT_ASCII
+    return unsafe.sub(_escape, encoded.decode()).encode()
+
+
+def _escape(found: re.Match[str]) -> str:
+    units = found[0].encode("utf-16-be")
+    return "".join(f"\\u{high:02x}{low:02x}" for high, low in zip(units[::2], units[1::2], strict=True))
+
+
+def replace_what_cannot_be_shown() -> None:
+    """On a terminal that is not UTF-8, a character that it does not have becomes a question mark, no error."""
+    if isinstance(sys.stdout, TextIOWrapper):
+        sys.stdout.reconfigure(errors="replace")
 
 
 def visible(text: str, style: str = "") -> Text:

@@ -5,10 +5,11 @@ import os
 import signal
 import threading
 from collections.abc import AsyncIterator, Coroutine
-from contextlib import asynccontextmanager, suppress
+from contextlib import asynccontextmanager
 from typing import Any
 
 ORDERLY, FORCED = 0.3, 0.8  # seconds after a signal
+AGAIN = 0.05  # seconds between two cancellations, once ORDERLY is over
 SIGNALS = (signal.SIGINT, signal.SIGTERM)
 
 
@@ -38,26 +39,28 @@ async def _until_signal(work: Coroutine[Any, Any, int]) -> int:
     task = loop.create_task(work, name="chat-session command")
     received: list[int] = []
 
-    def insist() -> None:
+    def cancel(pause: float) -> None:
         task.cancel()
-        loop.call_later(0.05, insist)
+        loop.call_later(pause, cancel, AGAIN)
 
-    def cancel(number: signal.Signals) -> None:
+    def hear(number: int, _: object) -> None:
+        """Heard also while the command waits for whoever reads its output, which the loop would not be."""
         received.append(number)
         for each in SIGNALS:
             signal.signal(each, signal.SIG_DFL)
-        task.cancel()
-        loop.call_later(ORDERLY, insist)
-        guard = threading.Timer(FORCED, os._exit, [128 + number])  # for a thread that waits, for a name server say
+        guard = threading.Timer(FORCED, os._exit, [128 + number])
         guard.daemon = True
         guard.start()
+        loop.call_soon_threadsafe(cancel, ORDERLY)
 
-    for each in SIGNALS:
-        with suppress(NotImplementedError):  # Windows; there asyncio.Runner turns Ctrl-C into a cancellation itself
-            loop.add_signal_handler(each, cancel, each)
+    before = {each: signal.signal(each, hear) for each in SIGNALS}
     try:
         return await task
     except asyncio.CancelledError:
         if not received:
             raise
         return 128 + received[0]
+    finally:
+        if not received:
+            for each, handler in before.items():
+                signal.signal(each, handler)

@@ -74,7 +74,7 @@ def history_table(messages: Sequence[Message]) -> Table:
         table.add_row(
             Text(str(message.seq), justify="right"),
             Text("" if message.timestamp is None else _moment(message.timestamp)),
-            Text(message.sender, _SENDER_STYLES.get(message.sender, "")),
+            visible(message.sender, _SENDER_STYLES.get(message.sender, "")),
             text,
         )
     return table

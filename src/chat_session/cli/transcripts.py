@@ -14,6 +14,7 @@ from typing import Any
 import msgspec
 
 from chat_session.checks import brief, kind_of
+from chat_session.cli.bounds import BadLine
 from chat_session.clock import to_iso
 from chat_session.errors import InvalidInput
 from chat_session.message import UNREADABLE, Draft, Message, check_message
@@ -55,7 +56,7 @@ class Transcript(msgspec.Struct, frozen=True):
 
 
 def read_transcript(raw: bytearray, user: str | None, max_message_bytes: int) -> Transcript:
-    """Read and check a whole line, so that nothing of a bad one is stored. Raises InvalidInput.
+    """Read and check a whole line, so that nothing of a bad one is stored. Raises BadLine, InvalidInput.
 
     A message without an id is given one from its place, ``import-1`` and so on: the same line read
     again gives the same ids. ``user`` is whose session it is where the line does not say.
@@ -64,7 +65,7 @@ def read_transcript(raw: bytearray, user: str | None, max_message_bytes: int) ->
     session_id = _read_session_id(fields.get("conversation"))
     owner = fields.get("user") if fields.get("user") is not None else user
     if owner is None:
-        raise InvalidInput("user", "given in the line or with --user", "neither")
+        raise BadLine('The line names no user. Add "user" to it, or pass --user.')
     user_id = check_user_id(owner)
     metadata = _merge_metadata(fields)
     entries, repeated = _read_messages(fields.get("messages"), max_message_bytes)
@@ -101,9 +102,9 @@ def _read_object(raw: bytearray) -> dict[str, Any]:
     try:
         value = msgspec.json.decode(raw.removeprefix(BOM_UTF8))
     except (msgspec.MsgspecError, UnicodeError, RecursionError) as error:
-        raise InvalidInput("the line", "a JSON object", f"no JSON ({error})") from None
+        raise BadLine(f"The line is not JSON: {error}.") from None
     if not isinstance(value, dict):
-        raise InvalidInput("the line", "a JSON object", kind_of(value))
+        raise BadLine(f"The line must be a JSON object, not {kind_of(value)}.")
     return value
 
 
@@ -166,6 +167,5 @@ def _read_session(value: object) -> dict[str, Any]:
 
 def _check_count(session: Session, messages: int) -> Session:
     if session.message_count < messages:
-        allowed = f"at least {messages}, the number of messages in the line"
-        raise InvalidInput("session.messageCount", allowed, str(session.message_count))
+        raise BadLine(f"session.messageCount is {session.message_count:,}, but the line has {messages:,} messages.")
     return session

@@ -180,7 +180,7 @@ async def _counted(
                     weigh_line(exported.line)
                 except LineTooLarge as reason:
                     tally.too_large += 1
-                    text = f"import will not read session {exported.session_id}: {reason}. Copy it with migrate instead"
+                    text = f"Import will not read session {exported.session_id}. {reason} Copy it with migrate instead."
                     say_failure(text, "line_too_large", json=json)
                 yield exported.line
 

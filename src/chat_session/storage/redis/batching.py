@@ -32,6 +32,7 @@ SHORT = 4  # calls: a flight that takes hardly longer than the way to the server
 FAR = 0.0005  # seconds there and back; a server that is nearer answers before another flight were worth its cost
 MAX_QUEUE = 16_384  # calls waiting in one lane; beyond it callers wait for room
 TICK = 0.05  # seconds: between two looks who has waited too long, each of which looks at all
+JOIN_TIMEOUT = 1.0  # seconds: closing the pool ends whoever connects, but not to an address that nobody answers at
 MAX_ALONE_BYTES = 1 << 16  # of a lone call: it leaves without waiting for the socket to take it
 
 
@@ -165,12 +166,18 @@ class Lane:
         self._scripts.clear()
 
     async def close(self) -> None:
-        """Leave the connection. Calls under way and calls that wait fail."""
+        """Leave the connection. Calls under way and calls that wait fail. Then its pool closes, then ``join``."""
         self._closed = True
         error = ConnectionError("the manager was closed")
         for waiting in self._queue:
             waiting.fail(error, sent=False)
         await self._crash(self._connection, error)
+
+    async def join(self) -> None:
+        """Wait until nobody connects any more: a socket that nobody waits for would stay open."""
+        tasks = [task for task in (self._pump, self._follower) if task is not None]
+        if tasks:
+            await asyncio.wait(tasks, timeout=JOIN_TIMEOUT)
 
     async def _send_alone(self, command: Packed, expires: float) -> Any:
         loop = asyncio.get_running_loop()

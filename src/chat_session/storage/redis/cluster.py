@@ -74,6 +74,7 @@ class Cluster:
             self._learning.cancel()
         await asyncio.gather(*(lane.close() for lane in self._nodes.values()))
         await asyncio.gather(*(pool.aclose() for pool in self._pools))
+        await asyncio.gather(*(lane.join() for lane in self._nodes.values()))
 
     async def _learn(self) -> None:
         """Ask one node after another, in no order, for its map of slots. Raises Lost if none gives it."""

@@ -116,6 +116,7 @@ class OneServer:
     async def close(self) -> None:
         await self._lane.close()
         await asyncio.gather(*(resource.aclose() for resource in self._closes))
+        await self._lane.join()
 
 
 def address_of(pool: ConnectionPool) -> str:

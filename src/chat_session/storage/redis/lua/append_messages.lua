@@ -14,5 +14,5 @@ end
 if expect ~= '' and tonumber(expect) ~= epoch then return {'STALE', epoch, current} end
 --#include push
 call('HSET', KEYS[1], 'lastActiveAt', now, 'messageCount', string.format('%d', count))
-expire(find_deadline(ttl), unpack(KEYS))
+expire(find_deadline(ttl), KEYS[1], KEYS[2], KEYS[3], KEYS[4])
 return answer

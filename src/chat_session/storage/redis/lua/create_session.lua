@@ -12,7 +12,8 @@ local agent, seq, first = ARGV[6], tonumber(ARGV[7]), 9 + tonumber(ARGV[8])
 --#include slide
 --#include enter
 local deadline = find_deadline(ttl)
-local owner, created = unpack(call('HMGET', KEYS[1], 'userId', 'cs:created'))
+local found = call('HMGET', KEYS[1], 'userId', 'cs:created')
+local owner, created = found[1], found[2]
 if owner and created == token then
   touch(deadline, owner)
   return {'OK', deadline}
@@ -26,7 +27,7 @@ if KEYS[5] then
 end
 set(KEYS[2], agent, deadline) -- after an UNLINK a server that is full would no longer refuse
 call('UNLINK', KEYS[1], KEYS[3], KEYS[4])
-call('HSET', KEYS[1], unpack(ARGV, 9, first - 1))
+call('HSET', KEYS[1], (table.unpack or unpack)(ARGV, 9, first - 1)) -- Lua 5.4 has the first, 5.1 the second
 expire(deadline, KEYS[1])
 for at = first, #ARGV, 3 do
   call('RPUSH', KEYS[3], ARGV[at + 2])

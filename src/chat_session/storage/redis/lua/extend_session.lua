@@ -7,5 +7,5 @@ local now, default_ttl = ARGV[1], ARGV[2]
 --#include slide
 --#include session
 call('HSET', KEYS[1], 'lastActiveAt', now)
-expire(find_deadline(ttl), unpack(KEYS))
+expire(find_deadline(ttl), KEYS[1], KEYS[2], KEYS[3], KEYS[4])
 return {'OK'}

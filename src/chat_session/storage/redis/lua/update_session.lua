@@ -22,5 +22,6 @@ if entries > max_entries or bytes > max_bytes then return {'FULL', entries, byte
 
 for i = 5, 4 + removed do redis.call('HDEL', KEYS[1], ARGV[i]) end -- first: a server that is full lets it pass
 redis.call('HSET', KEYS[1], 'userId', merged['userId']) -- a write in any case, so that replicas can be waited for
+local unpack = table.unpack or unpack -- Lua 5.4 has the first, 5.1 the second
 if #ARGV > 4 + removed then redis.call('HSET', KEYS[1], unpack(ARGV, 5 + removed)) end
 return {'OK', redis.call('HGETALL', KEYS[1])}

@@ -1,0 +1,73 @@
+"""Scripts under Lua 5.4: the contract runs on the place "lua54"; here is what it does not reach."""
+
+import re
+from typing import Any
+
+import pytest
+from redis import Redis, ResponseError
+
+from chat_session.storage.redis import scripts
+from chat_session.storage.redis.keys import Keys, due_member
+
+KEYS = Keys("", "tagged")
+DUE, USER, MEMBER = KEYS.due("s"), KEYS.user("u"), due_member("s", "u")
+
+
+@pytest.fixture
+def lua54(start) -> Any:
+    place = start("lua54")
+    place.clear()
+    yield place
+    place.clear()
+
+
+def client_of(place: Any) -> Redis:
+    return Redis.from_url(place.url)
+
+
+@pytest.mark.parametrize("script", ["return 4 / 2", "return {1, {4 / 2}}", "return redis.call('SET', KEYS[1], 4 / 2)"])
+def test_a_float_that_would_leave_a_script_is_an_error(lua54: Any, script: str) -> None:
+    with client_of(lua54) as client, pytest.raises(ResponseError, match=r"the float 2\.0"):
+        client.eval(script, 1, "k")
+
+
+def test_the_scripts_of_a_cluster_answer_and_store_the_same_as_under_lua_51(lua54: Any) -> None:
+    told = []
+    for client in (client_of(lua54), lua54.server.client()):
+        with client:
+            told.append([re.sub(r"\d{13,16}", "<now>", repr(each)) for each in change_an_entry(client)])
+            client.flushall()
+    assert told[0] == told[1]
+
+
+def change_an_entry(client: Redis) -> list[Any]:
+    """All that writers and counts of a cluster do with an entry: the replies, and what is stored after each."""
+    seen = []
+
+    def run(call: scripts.Call) -> Any:
+        reply = client.execute_command(*call.by_text())
+        seen.extend([reply, client.zrange(DUE, 0, -1), client.zscore(DUE, MEMBER), client.zscore(USER, "s")])
+        return reply
+
+    def finish(begun: bytes, verdict: str) -> Any:
+        return run(scripts.finish_entry(DUE, member=MEMBER, begun=begun, verdict=verdict))
+
+    _, alone = run(scripts.begin_entry(DUE, member=MEMBER))
+    finish(alone, "1900000000000")
+    _, one = run(scripts.begin_entry(DUE, member=MEMBER))
+    _, two = run(scripts.begin_entry(DUE, member=MEMBER))
+    finish(one, "+inf")
+    _, score = finish(two, "")
+    for verdict in ("1900000000000", "mark_dead", "reap"):
+        run(scripts.change_entry(DUE, member=MEMBER, seen=score, verdict=verdict))
+        score = client.zscore(DUE, MEMBER)
+        score = b"" if score is None else b"%.17g" % score
+    finish(one, "")
+    for session_id in ("s", "t", "s"):
+        run(scripts.enter_user(USER, session_id=session_id, created_ms=1_800_000_000_000))
+    keys = KEYS.session("s")
+    client.hset(keys.meta, mapping={"userId": "u"})
+    run(scripts.set_ttl(keys, None, session_id="s", ttl=60))
+    run(scripts.list_entries(USER, direction="ascending", score="", member="", limit=10))
+    run(scripts.list_entries(USER, direction="descending", score="1800000000000001", member="t", limit=10))
+    return seen
