@@ -269,9 +269,9 @@ class Lane:
         try:
             async with asyncio.timeout_at(due):
                 if connection is None:
+                    self._check_open()
                     connection = self._connection = await self._connections.acquire()
-                    if self._closed:
-                        raise ConnectionError("the manager was closed")  # noqa: TRY301 - as if it had broken
+                    self._check_open()
                     for flight in leaving:  # who gave up meanwhile was told that nothing was sent
                         flight.calls = [waiting for waiting in flight.calls if not waiting.answer.done()]
                 now = loop.time()
@@ -284,6 +284,10 @@ class Lane:
         finally:
             if not leaving[0].sent and leaving[0] in self._flights:  # cancelled before they left
                 self._flights.clear()
+
+    def _check_open(self) -> None:
+        if self._closed:
+            raise ConnectionError("the manager was closed")
 
     def _board(self, batch: Sequence[_Waiting], due: float) -> list[_Flight]:
         """Flights so short that their answers can be held; one that a WAIT confirms stays whole.

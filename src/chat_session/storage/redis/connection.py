@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 from redis.exceptions import AskError, NoScriptError, RedisError, SlotNotCoveredError
 
 from chat_session.errors import StoreCorrupt
-from chat_session.storage.redis.batching import Lane
+from chat_session.storage.redis.batching import JOIN_TIMEOUT, Lane
 from chat_session.storage.redis.faults import Lost, classify, explain, is_wrong_type
 from chat_session.storage.redis.keys import expected_type
 from chat_session.storage.redis.packed import Packed, pack_words
@@ -135,9 +135,10 @@ class Link:
     async def close(self) -> None:
         """Leave all connections, and close what is ours. Calls under way fail, and are not sent again."""
         self._closed = True
-        if self._greeting is not None:
-            self._greeting.cancel()
         await self._topology.close()
+        if self._greeting is not None:  # not cancelled at once: while it connects its socket would stay open
+            await asyncio.wait([self._greeting], timeout=JOIN_TIMEOUT)
+            self._greeting.cancel()
 
     async def _run(
         self, name: str, command: Command, on: Lane | None, first: tuple[Lane, Any] | None, started: float
