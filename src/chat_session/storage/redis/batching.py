@@ -395,4 +395,4 @@ class Lane:
                 waiting.fail(confirmed, sent=True)
             else:
                 waiting.fail(TooFewReplicas(f"{confirmed} of {wanted} replicas confirmed it in time"), sent=True)
-        return isinstance(confirmed, Exception) or confirmed >= wanted
+        return isinstance(confirmed, Exception) or (isinstance(confirmed, int) and confirmed >= wanted)

@@ -1,7 +1,8 @@
 """Sessions in pages: those of one user, and all there are."""
 
+import re
 from collections.abc import AsyncIterator, Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 from chat_session.checks import brief
 from chat_session.errors import InvalidInput, StoreCorrupt
@@ -18,6 +19,30 @@ BATCH = 500  # entries per round trip of a scan: each costs the server a few mic
 MAX_READ = 1000  # sessions that one page reads in search of those of an agent
 
 
+class _Place(NamedTuple):
+    """The entry that was read last."""
+
+    score: str
+    member: bytes  # any: an entry may be damaged
+
+    def written(self) -> tuple[str, str]:
+        return self.score, self.member.decode("latin-1")
+
+    @classmethod
+    def read(cls, score: str, member: str) -> "_Place":
+        try:
+            if _SCORE.fullmatch(score):
+                float(score)
+                return cls(score, member.encode("latin-1"))
+        except ValueError:
+            pass
+        raise _another()
+
+
+_START = _Place("", b"")
+_SCORE = re.compile(r"-?(inf|[0-9.]+(e[+-]?[0-9]+)?)")  # as servers write them
+
+
 class SessionLists:
     """Reads the index, then the sessions it names."""
 
@@ -29,7 +54,7 @@ class SessionLists:
 
     async def page_of_user(self, user_id: str, limit: int, cursor: str | None) -> SessionPage:
         key = self._keys.user(user_id)
-        place = ("", "") if cursor is None else _read_place("user", cursor)
+        place = _START if cursor is None else _read_place("user", cursor)
         sessions: list[Session] = []
         damaged: list[StoreCorrupt] = []
         while True:
@@ -51,14 +76,18 @@ class SessionLists:
             await self._index.mark_dead("list_user_sessions", dead)
             if len(pairs) < 2 * wanted:
                 return SessionPage(sessions, None, damaged)
-            place = (pairs[-1].decode(), pairs[-2].decode(errors="surrogateescape"))
+            before, place = place, _Place(pairs[-1].decode(), pairs[-2])
             if len(sessions) + len(damaged) >= limit:
-                return SessionPage(sessions, write_cursor("user", *place), damaged)
+                return SessionPage(sessions, write_cursor("user", *place.written()), damaged)
+            if place == before:
+                raise StoreCorrupt(key.decode(), "gives the same entries again when those behind them are asked for")
 
-    async def _read_newest(self, key: bytes, place: tuple[str, str], limit: int) -> list[bytes]:
+    async def _read_newest(self, key: bytes, place: _Place, limit: int) -> list[bytes]:
         """Members and their scores in turn, from behind a place; the first page needs no script to find it."""
-        if place != ("", ""):
-            call = scripts.list_entries(key, direction="descending", score=place[0], member=place[1], limit=limit)
+        if place != _START:
+            call = scripts.list_entries(
+                key, direction="descending", score=place.score, member=place.member, limit=limit
+            )
             _, pairs = await self._link.run("list_user_sessions", call)
             return list(pairs)
         reply = await self._link.run("list_user_sessions", (b"ZREVRANGE", key, 0, limit - 1, b"WITHSCORES"))
@@ -68,7 +97,7 @@ class SessionLists:
 
     async def page_of_all(self, limit: int, cursor: str | None, agent: Agent | None) -> SessionPage:
         """Bucket by bucket, in each the one that may end soonest first."""
-        number, place = 0, ("", "")
+        number, place = 0, _START
         if cursor is not None:
             number, place = _read_bucket("all", cursor, self._keys.due_buckets())
         sessions: list[Session] = []
@@ -78,9 +107,9 @@ class SessionLists:
         while number < len(buckets):
             wanted = min(limit - len(sessions) - len(damaged), budget)
             if wanted <= 0:
-                return SessionPage(sessions, write_cursor("all", str(number), *place), damaged)
+                return SessionPage(sessions, write_cursor("all", str(number), *place.written()), damaged)
             call = scripts.list_entries(
-                buckets[number], direction="ascending", score=place[0], member=place[1], limit=wanted
+                buckets[number], direction="ascending", score=place.score, member=place.member, limit=wanted
             )
             _, pairs = await self._link.run("list_sessions", call)
             names = [name for member in pairs[::2] if (name := parse_due_member(member))]
@@ -91,22 +120,18 @@ class SessionLists:
                     sessions.append(session)
             budget -= len(pairs) // 2
             if len(pairs) < 2 * wanted:
-                number, place = number + 1, ("", "")
+                number, place = number + 1, _START
             else:
-                place = (pairs[-1].decode(), pairs[-2].decode(errors="surrogateescape"))
+                place = _Place(pairs[-1].decode(), pairs[-2])
         return SessionPage(sessions, None, damaged)
 
     async def scan(self) -> AsyncIterator[Session | StoreCorrupt]:
         for due in self._keys.due_buckets():
-            cursor = b"0"
-            while True:
-                cursor, found = await self._link.run("scan_sessions", (b"ZSCAN", due, cursor, b"COUNT", BATCH))
+            async for found in self._link.scan("scan_sessions", (b"ZSCAN", due), b"COUNT", BATCH):
                 names = dict.fromkeys(name for member in found[::2] if (name := parse_due_member(member)))
                 for session in await self._read_sessions("scan_sessions", list(names)):
                     if session is not None:
                         yield session
-                if cursor == b"0":
-                    break
 
     async def _read_sessions(self, name: str, names: Sequence[tuple[str, str]]) -> list[Session | StoreCorrupt | None]:
         """The sessions of these ids and users; None for a dead one, the error for one that cannot be read."""
@@ -131,21 +156,19 @@ class SessionLists:
         return decode_meta(key, fields, self._default_ttl)
 
 
-def _read_place(kind: str, cursor: str) -> tuple[str, str]:
+def _read_place(kind: str, cursor: str) -> _Place:
     score, member = read_cursor(kind, cursor, 2)
-    return _check_score(score), member
+    return _Place.read(score, member)
 
 
-def _read_bucket(kind: str, cursor: str, buckets: Sequence[bytes]) -> tuple[int, tuple[str, str]]:
+def _read_bucket(kind: str, cursor: str, buckets: Sequence[bytes]) -> tuple[int, _Place]:
     number, score, member = read_cursor(kind, cursor, 3)
-    if not number.isdecimal() or int(number) >= len(buckets):
-        raise InvalidInput("cursor", "the cursor of a page of this list, or None", "another")
-    return int(number), (_check_score(score) if score else "", member)
+    if not (number.isascii() and number.isdecimal() and len(number) <= len(str(len(buckets)))):
+        raise _another()
+    if int(number) >= len(buckets):
+        raise _another()
+    return int(number), _Place.read(score, member) if score else _START
 
 
-def _check_score(score: str) -> str:
-    try:
-        float(score)
-    except ValueError:
-        raise InvalidInput("cursor", "the cursor of a page of this list, or None", "another") from None
-    return score
+def _another() -> InvalidInput:
+    return InvalidInput("cursor", "the cursor of a page of this list, or None", "another")
