@@ -57,7 +57,7 @@ if TYPE_CHECKING:
 P = ParamSpec("P")
 T = TypeVar("T")
 
-CLOSE_TIMEOUT = 5.0  # seconds that close() gives to calls in flight
+CLOSE_TIMEOUT = 4.5  # seconds that close() gives to calls in flight; the rest of 5 s is for the connections
 MAX_PAGE = 500  # sessions that a list without a limit reads at a time
 RECENT = 100  # sessions of a user that are compared by their activity, at least
 
@@ -115,19 +115,21 @@ class SessionManager:
             warnings.warn(f"unclosed {self!r}", ResourceWarning, stacklevel=2, source=self)
 
     async def close(self) -> None:
-        """Stop the cleanups, let calls in flight finish for up to 5 s, close what the manager opened.
+        """Stop the cleanups, let calls in flight finish, close what the manager opened. It takes 5 s at most.
 
         Calls from then on raise ManagerClosed. A second close is no error.
         """
         if self._closed:
             return
         self._check_usable()
-        for stop in tuple(self.before_close):
-            await stop()
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(CLOSE_TIMEOUT):
+                for stop in tuple(self.before_close):
+                    await stop()
+                self._closed = True
+                if self._in_flight:
+                    await self._idle.wait()
         self._closed = True
-        if self._in_flight:
-            with contextlib.suppress(TimeoutError):
-                await asyncio.wait_for(self._idle.wait(), CLOSE_TIMEOUT)
         await self._store.close()
 
     # Sessions

@@ -168,6 +168,13 @@ class Lane:
         while self._busy:
             await (asyncio.wait([self._pump]) if self._pump else asyncio.sleep(0.001))
 
+    async def stop(self, reason: Exception) -> None:
+        """Wait for nobody: whoever still waits for a reply fails with ``reason``."""
+        left, self._queue = self._queue, deque()
+        for waiting in left:
+            waiting.fail(reason, sent=False)
+        await self._crash(self._connection, reason)
+
     async def _send_alone(self, command: Packed, expires: float) -> Any:
         loop = asyncio.get_running_loop()
         waiting = _Waiting(command, expires, loop.create_future())

@@ -17,7 +17,7 @@ from redis.exceptions import AskError, InvalidResponse, MovedError, RedisCluster
 from chat_session.storage.redis.batching import Lane
 from chat_session.storage.redis.faults import Lost
 from chat_session.storage.redis.packed import Packed, pack_words
-from chat_session.storage.redis.topology import MakeLane
+from chat_session.storage.redis.topology import MakeLane, close_all
 
 SLOTS = 16_384
 
@@ -75,8 +75,7 @@ class Cluster:
     async def close(self) -> None:
         if self._learning is not None:
             self._learning.cancel()
-        await asyncio.gather(*(lane.drain() for lane in self._nodes.values()))
-        await asyncio.gather(*(pool.aclose() for pool in self._pools))
+        await close_all(self._nodes.values(), self._pools)
 
     async def _learn(self) -> None:
         """Ask one node after another, in no order, for its map of slots. Raises Lost if none gives it."""

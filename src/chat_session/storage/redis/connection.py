@@ -78,6 +78,7 @@ class Link:
         self._patience = patience
         self._greet = greet
         self._greeting: asyncio.Task[None] | None = None
+        self._closed = False
 
     async def run(self, name: str, command: Command, *, on: Lane | None = None) -> Any:
         """Send, and send again after a fault that may pass; give the reply. ``on``: to that server.
@@ -153,7 +154,8 @@ class Link:
                 seen = cursor
 
     async def close(self) -> None:
-        """Let what is under way finish, then close what is ours."""
+        """Close what is ours, in half a second. Whoever still waits for a reply fails, and nothing is sent again."""
+        self._closed = True
         if self._greeting is not None:
             self._greeting.cancel()
         await self._topology.close()
@@ -183,7 +185,7 @@ class Link:
             first = None
             fault = classify(cause, connecting=connecting)
             pause = self._patience.pause(attempt)
-            if not fault.retry or attempt > self._patience.retries or loop.time() + pause >= expires:
+            if self._closed or not fault.retry or attempt > self._patience.retries or loop.time() + pause >= expires:
                 where = f"{self._topology.address} failed {name}"
                 raise explain(fault, cause, where, attempt, loop.time() - started, outcome_unknown=unknown) from cause
             self.hooks.retried(name, attempt + 1, fault.reason)
@@ -217,7 +219,7 @@ class Link:
         if first is not None:
             lane, reply = first
         else:
-            lane = on or self._topology.lane(_key_of(command)) or await self._discover(_key_of(command))
+            lane = on or self._topology.lane(_key_of(command)) or await self._discover(_key_of(command), expires)
             reply = await lane.send(_pack(command, lane), expires)
         if isinstance(reply, Lost):
             raise reply
@@ -235,8 +237,12 @@ class Link:
             reply = await lane.send(_pack(command, lane, asking=asking), expires)
         return reply
 
-    async def _discover(self, key: bytes) -> Lane:
-        await self._topology.discover()
+    async def _discover(self, key: bytes, expires: float) -> Lane:
+        try:
+            async with asyncio.timeout_at(expires):
+                await self._topology.discover()
+        except TimeoutError as error:
+            raise Lost(error, sent=False) from error
         lane = self._topology.lane(key)
         if lane is None:
             raise Lost(SlotNotCoveredError("the slot of the key has no primary"), sent=False)

@@ -4,7 +4,8 @@ This file holds the face they share and the first two; a cluster is in ``cluster
 """
 
 import asyncio
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
+from contextlib import suppress
 from typing import Any, Protocol
 
 from redis.asyncio import ConnectionPool
@@ -13,6 +14,8 @@ from redis.exceptions import AskError
 
 from chat_session.storage.redis.batching import Lane
 from chat_session.storage.redis.replies import Replies
+
+DRAIN_TIMEOUT = 0.2  # seconds: the manager has waited for its calls before; what is left was cancelled
 
 MakeLane = Callable[[ConnectionPool], Lane]
 
@@ -43,7 +46,7 @@ class Topology(Protocol):
         ...
 
     async def close(self) -> None:
-        """Let what is under way finish, then close what is ours."""
+        """Let what is under way finish for half a second, then close what is ours."""
         ...
 
 
@@ -114,8 +117,18 @@ class OneServer:
         """The next connection asks anew by itself."""
 
     async def close(self) -> None:
-        await self._lane.drain()
-        await asyncio.gather(*(resource.aclose() for resource in self._closes))
+        await close_all([self._lane], self._closes)
+
+
+async def close_all(lanes: Collection[Lane], resources: Collection[Any]) -> None:
+    """A server that does not answer holds nobody up: neither in the middle of a reply nor when saying goodbye."""
+    with suppress(TimeoutError):
+        async with asyncio.timeout(DRAIN_TIMEOUT):
+            await asyncio.gather(*(lane.drain() for lane in lanes))
+    await asyncio.gather(*(lane.stop(ConnectionError("it was closed meanwhile")) for lane in lanes))
+    with suppress(TimeoutError):
+        async with asyncio.timeout(DRAIN_TIMEOUT):
+            await asyncio.gather(*(resource.aclose() for resource in resources))
 
 
 def address_of(pool: ConnectionPool) -> str:
