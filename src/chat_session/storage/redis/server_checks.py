@@ -1,8 +1,10 @@
 """What a Redis server says of itself, read for what endangers sessions. No command here reads a key."""
 
+import re
 from collections.abc import Mapping
 from contextlib import suppress
 
+from chat_session.checks import brief
 from chat_session.clock import now_ms
 from chat_session.errors import StoreDenied, StoreError, StoreIncompatible
 from chat_session.storage.contract import Finding
@@ -11,6 +13,8 @@ from chat_session.storage.redis.connection import Link
 
 MAX_CLOCK_DIFFERENCE_MS = 2000
 OLDEST = (6, 2)
+
+_MANAGERS = (("amazon", "Amazon (ElastiCache or MemoryDB)"),)  # by what INFO says under "os"
 
 Info = Mapping[str, str]
 
@@ -40,23 +44,30 @@ async def _check_server(link: Link, lane: Lane) -> list[Finding]:
         reply = await link.run("diagnose", (b"INFO",), on=lane)
     except StoreDenied:
         return [Finding("warning", "server", "this user may not use INFO: version and settings are unknown")]
-    lines = (line.partition(":") for line in reply.decode(errors="replace").splitlines())
-    info = {name: value for name, separator, value in lines if separator}
+    info = parse_info(reply)
     seconds, microseconds = await link.run("diagnose", (b"TIME",), on=lane)
     clock_ms = int(seconds) * 1000 + int(microseconds) // 1000
     return [
-        _check_version(info),
+        check_version(info),
         _check_role(info),
         await _check_persistence(link, lane, info),
-        _check_eviction(info),
+        check_eviction(info),
         _check_clock(now_ms() - clock_ms),
     ]
 
 
-def _check_version(info: Info) -> Finding:
+def parse_info(reply: bytes) -> Info:
+    lines = (line.partition(":") for line in reply.decode(errors="replace").splitlines())
+    return {name: value for name, separator, value in lines if separator}
+
+
+def check_version(info: Info) -> Finding:
     name = "valkey" if "valkey_version" in info else "redis"
-    version = info.get("valkey_version") or info.get("redis_version", "0")
-    if tuple(map(int, version.split(".")[:2])) < OLDEST:
+    version = info.get("valkey_version") or info.get("redis_version", "unknown")
+    numbers = re.match(r"(\d{1,9})\.(\d{1,9})", version, re.ASCII)
+    if numbers is None:
+        return Finding("warning", "version", f"unknown: INFO tells {brief(version)}; Redis 6.2 or Valkey is needed")
+    if tuple(map(int, numbers.groups())) < OLDEST:
         return Finding("error", "version", f"{name} {version} is too old; 6.2 is needed")
     return Finding("ok", "version", f"{name} {version}")
 
@@ -69,6 +80,9 @@ def _check_role(info: Info) -> Finding:
 
 
 async def _check_persistence(link: Link, lane: Lane, info: Info) -> Finding:
+    managed = find_manager(info)
+    if managed is not None:
+        return Finding("ok", "persistence", f"managed by {managed}: what survives a crash is set and told there")
     if info.get("aof_enabled") == "1":
         fsync = await _read_config(link, lane, "appendfsync")
         if fsync == "no":
@@ -78,7 +92,10 @@ async def _check_persistence(link: Link, lane: Lane, info: Info) -> Finding:
         return Finding("ok", "persistence", f"append-only file, appendfsync {fsync or 'unknown'}")
     save = await _read_config(link, lane, "save")
     if save is None:
-        return Finding("warning", "persistence", "no append-only file; whether it saves snapshots is unknown")
+        text = (
+            "unknown: CONFIG is refused, as managed services do, and INFO tells of no append-only file; ask who runs it"
+        )
+        return Finding("warning", "persistence", text)
     if save:
         text = f"snapshots only (save {save}): a crash loses what came after the last one; set appendonly yes"
         return Finding("warning", "persistence", text)
@@ -86,8 +103,17 @@ async def _check_persistence(link: Link, lane: Lane, info: Info) -> Finding:
     return Finding("warning", "persistence", text)
 
 
-def _check_eviction(info: Info) -> Finding:
-    policy = info.get("maxmemory_policy", "unknown")
+def find_manager(info: Info) -> str | None:
+    """The service that runs this server, as far as INFO tells; its own settings decide what is lost in a crash."""
+    return next((name for mark, name in _MANAGERS if mark in info.get("os", "").lower()), None)
+
+
+def check_eviction(info: Info) -> Finding:
+    policy = info.get("maxmemory_policy")
+    if policy is None:
+        return Finding(
+            "warning", "eviction", "unknown: INFO tells no maxmemory-policy; make sure that it is noeviction"
+        )
     if policy != "noeviction":
         text = f"maxmemory-policy {policy} removes single keys and tears sessions; set noeviction"
         return Finding("warning", "eviction", text)
