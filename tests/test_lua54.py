@@ -53,7 +53,7 @@ def change_an_entry(client: Redis) -> list[Any]:
         return run(scripts.finish_entry(DUE, member=MEMBER, begun=begun, verdict=verdict))
 
     _, alone = run(scripts.begin_entry(DUE, member=MEMBER))
-    finish(alone, "1900000000000")
+    finish(alone, "+inf")  # which Lua 5.4 does not read as a number
     _, one = run(scripts.begin_entry(DUE, member=MEMBER))
     _, two = run(scripts.begin_entry(DUE, member=MEMBER))
     finish(one, "+inf")

@@ -21,6 +21,7 @@ from redis.exceptions import (
 )
 
 from chat_session.storage.redis.faults import Lost, OutOfStep, TooFewReplicas, classify
+from chat_session.storage.redis.flights import Flight, Waiting
 from chat_session.storage.redis.packed import Packed, answer_of, pack_words
 from chat_session.storage.redis.replies import Replies
 from chat_session.telemetry.hooks import Hooks
@@ -52,48 +53,6 @@ class Confirmation(NamedTuple):
     timeout_ms: int
 
 
-class _Waiting:
-    """A command that was handed to the lane, its moment to give up, and who waits for it."""
-
-    __slots__ = ("answer", "command", "expires")
-
-    def __init__(self, command: Packed, expires: float, answer: asyncio.Future[Any]) -> None:
-        self.command = command
-        self.expires = expires
-        self.answer = answer
-
-    def give(self, reply: Any) -> None:
-        if not self.answer.done():
-            self.answer.set_result(reply)
-
-    def fail(self, error: Exception, *, sent: bool) -> None:
-        if not self.answer.done():
-            self.answer.set_exception(Lost(error, sent=sent))
-
-
-class _Flight:
-    """A round trip under way, and how far its replies have been read: who reads may be relieved in the middle."""
-
-    __slots__ = ("calls", "departed", "due", "held", "landed", "mark", "replies", "sent")
-
-    def __init__(self, calls: Sequence[_Waiting], mark: bytes, due: float) -> None:
-        self.calls = calls
-        self.mark = mark  # what the server says after its replies; empty: nothing
-        self.due = due  # when its round trip has taken too long
-        self.sent = False  # while it waits for a connection
-        self.departed = 0.0
-        self.landed = 0  # calls whose replies have been read
-        self.replies: list[Any] = []  # of the next one
-        self.held: list[tuple[_Waiting, Any]] = []  # answers that are not given yet
-
-    def __len__(self) -> int:
-        return len(self.calls)
-
-    def fail(self, error: Exception) -> None:
-        for waiting in self.calls:
-            waiting.fail(error, sent=self.sent)
-
-
 class Lane:
     """Sends packed commands and gives each its reply. An error reply is given, not raised.
 
@@ -117,8 +76,8 @@ class Lane:
         self._wait = pack_words((b"WAIT", confirmation.replicas, confirmation.timeout_ms))
         self._depth = 0 if confirmation.replicas else connections.depth  # a WAIT holds up what comes behind it
         self._timeout = round_trip_timeout
-        self._queue: deque[_Waiting] = deque()
-        self._flights: deque[_Flight] = deque()
+        self._queue: deque[Waiting] = deque()
+        self._flights: deque[Flight] = deque()
         self._connection: AbstractConnection | None = None  # borrowed while anything flies
         self._round_trip = 0.0  # seconds that short flights take, smoothed
         self._warm = False  # the last round trip went well, so the next one need not connect
@@ -145,7 +104,7 @@ class Lane:
         """As ``send``, but queue at once, room or not, and give the future of the reply."""
         loop = asyncio.get_running_loop()
         answer: asyncio.Future[Any] = loop.create_future()
-        self._queue.append(_Waiting(command, expires, answer))
+        self._queue.append(Waiting(command, expires, answer))
         if self._alarm is None or expires < self._alarm.when():
             self._set_alarm(expires, loop)
         if not self._busy:
@@ -181,7 +140,7 @@ class Lane:
 
     async def _send_alone(self, command: Packed, expires: float) -> Any:
         loop = asyncio.get_running_loop()
-        waiting = _Waiting(command, expires, loop.create_future())
+        waiting = Waiting(command, expires, loop.create_future())
         self._busy = True
         try:
             await self._depart([waiting])
@@ -246,8 +205,8 @@ class Lane:
             if self._follower is asyncio.current_task():
                 self._follower = None
 
-    def _take(self) -> list[_Waiting]:
-        batch: list[_Waiting] = []
+    def _take(self) -> list[Waiting]:
+        batch: list[Waiting] = []
         size = 0
         while self._queue and len(batch) < MAX_BATCH and size < MAX_BATCH_BYTES:
             waiting = self._queue.popleft()
@@ -257,7 +216,7 @@ class Lane:
         self._invite()
         return batch
 
-    async def _depart(self, batch: Sequence[_Waiting]) -> None:
+    async def _depart(self, batch: Sequence[Waiting]) -> None:
         """Send them, behind what is under way. Raises only if it is cancelled itself."""
         if not batch:
             return
@@ -289,20 +248,20 @@ class Lane:
         if self._closed:
             raise ConnectionError("the manager was closed")
 
-    def _board(self, batch: Sequence[_Waiting], due: float) -> list[_Flight]:
+    def _board(self, batch: Sequence[Waiting], due: float) -> list[Flight]:
         """Flights so short that their answers can be held; one that a WAIT confirms stays whole.
 
         Each that may be followed ends in a mark of its own.
         """
         if self._confirmation.replicas:
-            return [_Flight(batch, b"", due)]
+            return [Flight(batch, b"", due)]
         parts = [batch[start : start + FLIGHT] for start in range(0, len(batch), FLIGHT)]
         far = self._depth > 0 and self._round_trip > FAR
         marked = len(parts) if far else len(parts) - 1
         marks = (b"chat-session %d" % next(self._marks) for _ in range(marked))
-        return [_Flight(part, next(marks, b""), due) for part in parts]
+        return [Flight(part, next(marks, b""), due) for part in parts]
 
-    def _data_of(self, flight: _Flight) -> Iterable[bytes]:
+    def _data_of(self, flight: Flight) -> Iterable[bytes]:
         for waiting in flight.calls:
             yield waiting.command.data
         if flight.mark:
@@ -371,10 +330,10 @@ class Lane:
             self._alarm.cancel()
         self._alarm = loop.call_at(moment, self._expire, loop)
 
-    def _needs_confirmation(self, flight: _Flight) -> bool:
+    def _needs_confirmation(self, flight: Flight) -> bool:
         return self._confirmation.replicas > 0 and any(waiting.command.writes for waiting in flight.calls)
 
-    async def _read_replies(self, replies: Replies, flight: _Flight) -> bool:
+    async def _read_replies(self, replies: Replies, flight: Flight) -> bool:
         """Answer each in turn. False when the connection should not be used again: it met a replica.
 
         Replies come in the order of their calls; with one of them missing, a caller would be given another's.
@@ -404,7 +363,7 @@ class Lane:
             waiting.give(reply)
         return healthy
 
-    def _confirm(self, confirmed: Any, flight: _Flight) -> bool:
+    def _confirm(self, confirmed: Any, flight: Flight) -> bool:
         """Answer the writes as WAIT has said. False if this may be a primary that was replaced."""
         wanted = self._confirmation.replicas
         for waiting, reply in flight.held:
@@ -414,4 +373,4 @@ class Lane:
                 waiting.fail(confirmed, sent=True)
             else:
                 waiting.fail(TooFewReplicas(f"{confirmed} of {wanted} replicas confirmed the write in time"), sent=True)
-        return isinstance(confirmed, Exception) or confirmed >= wanted
+        return isinstance(confirmed, Exception) or (isinstance(confirmed, int) and confirmed >= wanted)

@@ -8,15 +8,16 @@ how to connect; the map of slots and the redirections are kept here.
 import asyncio
 import random
 from collections.abc import Callable, Sequence
+from typing import Any
 
 from redis.asyncio import ConnectionPool
 from redis.crc import key_slot
-from redis.exceptions import AskError, MovedError, RedisClusterException
+from redis.exceptions import AskError, InvalidResponse, MovedError, RedisClusterException
 
 from chat_session.storage.redis.batching import Lane
 from chat_session.storage.redis.faults import Lost
 from chat_session.storage.redis.packed import Packed, pack_words
-from chat_session.storage.redis.topology import MakeLane
+from chat_session.storage.redis.topology import MakeLane, close_all
 
 SLOTS = 16_384
 
@@ -58,6 +59,8 @@ class Cluster:
         self._known = False
 
     def redirect(self, error: AskError, asked: Lane) -> Lane | None:
+        if not 0 <= error.slot_id < SLOTS:
+            return None
         lane = self._node((error.host or asked.address.rpartition(":")[0], error.port))  # no host: where you asked
         if isinstance(error, MovedError):
             self._slots[error.slot_id] = lane
@@ -72,9 +75,7 @@ class Cluster:
     async def close(self) -> None:
         if self._learning is not None:
             self._learning.cancel()
-        await asyncio.gather(*(lane.close() for lane in self._nodes.values()))
-        await asyncio.gather(*(pool.aclose() for pool in self._pools))
-        await asyncio.gather(*(lane.join() for lane in self._nodes.values()))
+        await close_all(self._nodes.values(), self._pools)
 
     async def _learn(self) -> None:
         """Ask one node after another, in no order, for its map of slots. Raises Lost if none gives it."""
@@ -89,13 +90,26 @@ class Cluster:
             if isinstance(reply, Exception):
                 fault = Lost(reply, sent=False)
                 continue
-            slots: list[Lane | None] = [None] * SLOTS
-            for first, last, (host, port, *_), *_ in reply:
-                lane = self._node(((host or b"").decode() or address[0], port))
-                slots[first : last + 1] = [lane] * (last + 1 - first)
+            slots = self._read_slots(reply, address[0])
+            if slots is None:
+                fault = Lost(InvalidResponse("that is no map of slots"), sent=False)
+                continue
             self._slots, self._known = slots, True
             return
         raise fault
+
+    def _read_slots(self, reply: Any, asked: str) -> list[Lane | None] | None:
+        """The map that CLUSTER SLOTS tells; None if it is none."""
+        slots: list[Lane | None] = [None] * SLOTS
+        try:
+            for first, last, (host, port, *_), *_ in reply:
+                if not 0 <= first <= last < SLOTS:
+                    return None
+                lane = self._node(((host or b"").decode() or asked, int(port)))
+                slots[first : last + 1] = [lane] * (last + 1 - first)
+        except (TypeError, ValueError, AttributeError):
+            return None
+        return slots
 
     def _learnt(self, learning: asyncio.Task[None]) -> None:
         self._learning = None

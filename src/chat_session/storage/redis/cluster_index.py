@@ -11,6 +11,7 @@ was asked. A writer that crashes leaves an entry that is due: the next count or 
 """
 
 from collections.abc import Sequence
+from math import isfinite
 from typing import Any, NamedTuple
 
 from chat_session.clock import now_ms, to_ms
@@ -44,7 +45,7 @@ def _score(base_ms: int, left: int) -> str:
 
 def _is_begun(score: bytes) -> bool:
     """Whether writers are changing the session, or did when they crashed."""
-    return float(score) % 1 != 0
+    return isfinite(float(score)) and float(score) % 1 != 0
 
 
 def _is_left_to_writers(entry: DueEntry) -> bool:

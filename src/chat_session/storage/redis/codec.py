@@ -55,7 +55,7 @@ def decode_meta(key: bytes, fields: Mapping[bytes, bytes], default_ttl: int) -> 
             agent_switched_at=_decode_moment(switched) if switched is not None else None,
             agent_epoch=decode_number(fields.get(b"agentEpoch", b"0")),
             message_count=decode_number(fields.get(b"messageCount", b"0")),
-            ttl=_decode_ttl(fields[b"ttl"] if b"ttl" in fields else b"%d" % default_ttl),
+            ttl=_decode_ttl(fields.get(b"ttl", b"%d" % default_ttl)),
             metadata={
                 name.decode(): decode_value(value)
                 for name, value in fields.items()

@@ -6,17 +6,18 @@ safe to repeat, so a lost answer is asked for again, within one deadline for the
 
 import asyncio
 import random
-from collections.abc import Callable, Coroutine, Sequence
+from collections.abc import AsyncIterator, Callable, Coroutine, Sequence
 from typing import Any, NamedTuple
 
 from redis.exceptions import AskError, NoScriptError, RedisError, SlotNotCoveredError
 
-from chat_session.errors import StoreCorrupt
+from chat_session.errors import StoreCorrupt, StoreIncompatible
 from chat_session.storage.redis.batching import JOIN_TIMEOUT, Lane
 from chat_session.storage.redis.faults import Lost, classify, explain, is_wrong_type
 from chat_session.storage.redis.keys import expected_type
 from chat_session.storage.redis.packed import Packed, pack_words
 from chat_session.storage.redis.scripts import Arg, Call
+from chat_session.storage.redis.shapes import is_command_reply, is_script_reply, is_transaction_reply
 from chat_session.storage.redis.topology import Topology
 from chat_session.telemetry.hooks import Hooks
 
@@ -93,7 +94,7 @@ class Link:
         except Lost as lost:
             reply = lost
         if self._greeting is not None and not isinstance(reply, _FAILED):
-            return reply  # nearly always
+            return self._checked(command, reply)  # nearly always
         return await self._run(name, command, on, (lane, reply), started)
 
     async def run_all(self, name: str, commands: Sequence[Command], *, keep_corrupt: bool = False) -> list[Any]:
@@ -115,7 +116,7 @@ class Link:
             replies.update(zip(again, await _together(runs, keep=StoreCorrupt if keep_corrupt else ()), strict=True))
             left = list(failed)
         self._begin_greeting()
-        return [replies[i] for i in range(len(commands))]
+        return [self._checked(command, replies[i]) for i, command in enumerate(commands)]
 
     async def _try_all(self, commands: Sequence[Command], expires: float) -> Sequence[tuple[Lane, Any] | None]:
         """One try of each: where, and the reply, or Lost. None, and nothing is sent, if it is not known where."""
@@ -131,6 +132,26 @@ class Link:
         if not self._topology.lanes():
             await self.run("discover", (b"EXISTS", b"discover"))
         return self._topology.lanes()
+
+    async def scan(
+        self, name: str, before: tuple[Arg, ...], *after: Arg, on: Lane | None = None
+    ) -> AsyncIterator[list[Any]]:
+        """The batches of SCAN, or of one of its kind; the cursor stands between ``before`` and ``after``.
+
+        Raises as ``run``, and StoreIncompatible when a cursor comes again: such a scan would never end.
+        """
+        cursor = seen = b"0"
+        steps = 0
+        while True:
+            cursor, found = await self.run(name, (*before, cursor, *after), on=on)
+            yield found
+            if cursor == b"0":
+                return
+            if cursor == seen:
+                raise self._strange_reply(_word_of(before))
+            steps += 1
+            if steps & (steps - 1) == 0:  # kept at every power of two: a loop of any length is met
+                seen = cursor
 
     async def close(self) -> None:
         """Leave all connections, and close what is ours. Calls under way fail, and are not sent again."""
@@ -158,7 +179,7 @@ class Link:
             else:
                 if not isinstance(reply, RedisError):
                     self._begin_greeting()
-                    return reply
+                    return self._checked(command, reply)
                 if is_wrong_type(reply):
                     raise await self._name_wrong_key(command) from reply
                 cause = reply
@@ -171,6 +192,25 @@ class Link:
             self.hooks.retried(name, attempt + 1, fault.reason)
             await asyncio.sleep(pause)
 
+    def _checked(self, command: Command, reply: Any) -> Any:
+        """The reply, if it is one to this command. Raises StoreIncompatible."""
+        if isinstance(command, Call):
+            known, name = is_script_reply(command, reply), command.script.name
+        elif isinstance(command, Reading):  # it may have been answered by its script
+            name = command.script.script.name
+            known = is_transaction_reply(reply) or is_script_reply(command.script, reply)
+        else:
+            known, name = is_command_reply(command, reply), _word_of(command)
+        if known or isinstance(reply, StoreCorrupt):
+            return reply
+        raise self._strange_reply(name)
+
+    def _strange_reply(self, name: str) -> StoreIncompatible:
+        return StoreIncompatible(
+            f"{self._topology.address} gave a reply to {name} that Redis would not give. "
+            "Check what answers there, and what stands before it."
+        )
+
     def _begin_greeting(self) -> None:
         if self._greeting is None:
             self._greeting = asyncio.create_task(self._greet(self))
@@ -180,7 +220,7 @@ class Link:
         if first is not None:
             lane, reply = first
         else:
-            lane = on or self._topology.lane(_key_of(command)) or await self._discover(_key_of(command))
+            lane = on or self._topology.lane(_key_of(command)) or await self._discover(_key_of(command), expires)
             reply = await lane.send(_pack(command, lane), expires)
         if isinstance(reply, Lost):
             raise reply
@@ -198,8 +238,12 @@ class Link:
             reply = await lane.send(_pack(command, lane, asking=asking), expires)
         return reply
 
-    async def _discover(self, key: bytes) -> Lane:
-        await self._topology.discover()
+    async def _discover(self, key: bytes, expires: float) -> Lane:
+        try:
+            async with asyncio.timeout_at(expires):
+                await self._topology.discover()
+        except TimeoutError as error:
+            raise Lost(error, sent=False) from error
         lane = self._topology.lane(key)
         if lane is None:
             raise Lost(SlotNotCoveredError("the slot of the key has no primary"), sent=False)
@@ -255,6 +299,11 @@ def _pack(command: Command, lane: Lane, *, asking: bool = False) -> Packed:
         words, writes = command, False
     data = pack_words(words)
     return Packed(_ASKING + data, writes, replies=2) if asking else Packed(data, writes)
+
+
+def _word_of(command: tuple[Arg, ...]) -> str:
+    word = command[0]
+    return word.decode() if isinstance(word, bytes) else str(word)
 
 
 def _key_of(command: Command) -> bytes:

@@ -74,27 +74,17 @@ class Doctor:
 
     async def _scan_session_ids(self) -> AsyncIterator[list[str]]:
         for lane in await self._link.servers():
-            cursor = b"0"
-            while True:
-                command = (b"SCAN", cursor, b"MATCH", self._keys.any_session(), b"COUNT", BATCH)
-                cursor, found = await self._link.run("diagnose", command, on=lane)
+            match = (b"MATCH", self._keys.any_session(), b"COUNT", BATCH)
+            async for found in self._link.scan("diagnose", (b"SCAN",), *match, on=lane):
                 parsed = (self._keys.parse_session_id(key) for key in found)
                 yield list(dict.fromkeys(session_id for session_id in parsed if session_id is not None))
-                if cursor == b"0":
-                    break
 
     async def _scan_entries(self, bucket: bytes) -> AsyncIterator[list[tuple[bytes, Any]]]:
-        cursor = b"0"
-        while True:
-            command: Command = (b"ZSCAN", bucket, cursor, b"COUNT", BATCH)
-            try:
-                cursor, found = await self._link.run("diagnose", command)
-            except StoreCorrupt as error:
-                self._damaged[error.key] = error.problem
-                return
-            yield list(zip(found[::2], found[1::2], strict=True))
-            if cursor == b"0":
-                break
+        try:
+            async for found in self._link.scan("diagnose", (b"ZSCAN", bucket), b"COUNT", BATCH):
+                yield list(zip(found[::2], found[1::2], strict=True))
+        except StoreCorrupt as error:
+            self._damaged[error.key] = error.problem
 
     async def _check_sessions(self, ids: Sequence[str]) -> None:
         metas = [self._keys.meta(session_id) for session_id in ids]

@@ -1,7 +1,8 @@
 """Sessions in pages: those of one user, and all there are."""
 
+import re
 from collections.abc import AsyncIterator, Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 from chat_session.checks import brief
 from chat_session.errors import InvalidInput, StoreCorrupt
@@ -18,8 +19,29 @@ BATCH = 500  # entries per round trip of a scan: each costs the server a few mic
 MAX_WIDTH = 64  # buckets that are read at once, when those before had little
 MAX_READ = 1000  # sessions that one page reads in search of those of an agent
 
-Place = tuple[str, str]  # a score and a member in an index; entries behind it come next
-FIRST: Place = ("", "")
+
+class _Place(NamedTuple):
+    """The entry that was read last."""
+
+    score: str
+    member: bytes  # any: an entry may be damaged
+
+    def written(self) -> tuple[str, str]:
+        return self.score, self.member.decode("latin-1")
+
+    @classmethod
+    def read(cls, score: str, member: str) -> "_Place":
+        try:
+            if _SCORE.fullmatch(score):
+                float(score)
+                return cls(score, member.encode("latin-1"))
+        except ValueError:
+            pass
+        raise _another()
+
+
+_START = _Place("", b"")
+_SCORE = re.compile(r"-?(inf|[0-9.]+(e[+-]?[0-9]+)?)")  # as servers write them
 
 
 class SessionLists:
@@ -33,7 +55,7 @@ class SessionLists:
 
     async def page_of_user(self, user_id: str, limit: int, cursor: str | None) -> SessionPage:
         key = self._keys.user(user_id)
-        place = FIRST if cursor is None else _read_place("user", cursor)
+        place = _START if cursor is None else _read_place("user", cursor)
         sessions: list[Session] = []
         damaged: list[StoreCorrupt] = []
         while True:
@@ -55,14 +77,18 @@ class SessionLists:
             await self._index.mark_dead("list_user_sessions", dead)
             if len(pairs) < 2 * wanted:
                 return SessionPage(sessions, None, damaged)
-            place = (pairs[-1].decode(), pairs[-2].decode(errors="surrogateescape"))
+            before, place = place, _Place(pairs[-1].decode(), pairs[-2])
             if len(sessions) + len(damaged) >= limit:
-                return SessionPage(sessions, write_cursor("user", *place), damaged)
+                return SessionPage(sessions, write_cursor("user", *place.written()), damaged)
+            if place == before:
+                raise StoreCorrupt(key.decode(), "gives the same entries again when those behind them are asked for")
 
-    async def _read_newest(self, key: bytes, place: Place, limit: int) -> list[bytes]:
+    async def _read_newest(self, key: bytes, place: _Place, limit: int) -> list[bytes]:
         """Members and their scores in turn, from behind a place; the first page needs no script to find it."""
-        if place != FIRST:
-            call = scripts.list_entries(key, direction="descending", score=place[0], member=place[1], limit=limit)
+        if place != _START:
+            call = scripts.list_entries(
+                key, direction="descending", score=place.score, member=place.member, limit=limit
+            )
             _, pairs = await self._link.run("list_user_sessions", call)
             return list(pairs)
         reply = await self._link.run("list_user_sessions", (b"ZREVRANGE", key, 0, limit - 1, b"WITHSCORES"))
@@ -73,7 +99,7 @@ class SessionLists:
     async def page_of_all(self, limit: int, cursor: str | None, agent: Agent | None) -> SessionPage:
         """Bucket by bucket, in each the one that may end soonest first."""
         buckets = self._keys.due_buckets()
-        number, place = (0, FIRST) if cursor is None else _read_bucket("all", cursor, buckets)
+        number, place = (0, _START) if cursor is None else _read_bucket("all", cursor, buckets)
         sessions: list[Session] = []
         damaged: list[StoreCorrupt] = []
         budget = max(limit, MAX_READ) if agent else limit
@@ -81,7 +107,7 @@ class SessionLists:
         while number < len(buckets):
             wanted = min(limit - len(sessions) - len(damaged), budget)
             if wanted <= 0:
-                return SessionPage(sessions, write_cursor("all", str(number), *place), damaged)
+                return SessionPage(sessions, write_cursor("all", str(number), *place.written()), damaged)
             members, passed, place = await self._read_buckets(buckets[number : number + width], place, wanted)
             names = [name for member in members if (name := parse_due_member(member))]
             for session in await self._read_sessions("list_sessions", names):
@@ -94,11 +120,13 @@ class SessionLists:
             width = min(2 * width, MAX_WIDTH)
         return SessionPage(sessions, None, damaged)
 
-    async def _read_buckets(self, buckets: Sequence[bytes], place: Place, limit: int) -> tuple[list[bytes], int, Place]:
+    async def _read_buckets(
+        self, buckets: Sequence[bytes], place: _Place, limit: int
+    ) -> tuple[list[bytes], int, _Place]:
         """Members from behind a place in the first bucket; how many buckets were read to their ends, and the place."""
         calls = [
             scripts.list_entries(bucket, direction="ascending", score=score, member=member, limit=limit)
-            for bucket, (score, member) in zip(buckets, [place, *[FIRST] * len(buckets)], strict=False)
+            for bucket, (score, member) in zip(buckets, [place, *[_START] * len(buckets)], strict=False)
         ]
         members: list[bytes] = []
         for passed, (_, pairs) in enumerate(await self._link.run_all("list_sessions", calls)):
@@ -106,21 +134,17 @@ class SessionLists:
             members += pairs[: 2 * room : 2]
             if len(pairs) >= 2 * room:
                 last = 2 * room - 2
-                place = (pairs[last + 1].decode(), pairs[last].decode(errors="surrogateescape"))
+                place = _Place(pairs[last + 1].decode(), pairs[last])
                 return members, passed, place
-        return members, len(buckets), FIRST
+        return members, len(buckets), _START
 
     async def scan(self) -> AsyncIterator[Session | StoreCorrupt]:
         for due in self._keys.due_buckets():
-            cursor = b"0"
-            while True:
-                cursor, found = await self._link.run("scan_sessions", (b"ZSCAN", due, cursor, b"COUNT", BATCH))
+            async for found in self._link.scan("scan_sessions", (b"ZSCAN", due), b"COUNT", BATCH):
                 names = dict.fromkeys(name for member in found[::2] if (name := parse_due_member(member)))
                 for session in await self._read_sessions("scan_sessions", list(names)):
                     if session is not None:
                         yield session
-                if cursor == b"0":
-                    break
 
     async def _read_sessions(self, name: str, names: Sequence[tuple[str, str]]) -> list[Session | StoreCorrupt | None]:
         """The sessions of these ids and users; None for a dead one, the error for one that cannot be read."""
@@ -145,21 +169,19 @@ class SessionLists:
         return decode_meta(key, fields, self._default_ttl)
 
 
-def _read_place(kind: str, cursor: str) -> Place:
+def _read_place(kind: str, cursor: str) -> _Place:
     score, member = read_cursor(kind, cursor, 2)
-    return _check_score(score), member
+    return _Place.read(score, member)
 
 
-def _read_bucket(kind: str, cursor: str, buckets: Sequence[bytes]) -> tuple[int, Place]:
+def _read_bucket(kind: str, cursor: str, buckets: Sequence[bytes]) -> tuple[int, _Place]:
     number, score, member = read_cursor(kind, cursor, 3)
-    if not number.isdecimal() or int(number) >= len(buckets):
-        raise InvalidInput("cursor", "a cursor that a page of this list gave, or None", "another")
-    return int(number), (_check_score(score) if score else "", member)
+    if not (number.isascii() and number.isdecimal() and len(number) <= len(str(len(buckets)))):
+        raise _another()
+    if int(number) >= len(buckets):
+        raise _another()
+    return int(number), _Place.read(score, member) if score else _START
 
 
-def _check_score(score: str) -> str:
-    try:
-        float(score)
-    except ValueError:
-        raise InvalidInput("cursor", "a cursor that a page of this list gave, or None", "another") from None
-    return score
+def _another() -> InvalidInput:
+    return InvalidInput("cursor", "a cursor that a page of this list gave, or None", "another")

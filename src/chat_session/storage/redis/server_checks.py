@@ -1,8 +1,10 @@
 """What a Redis server says of itself, read for what endangers sessions. No command here reads a key."""
 
+import re
 from collections.abc import Mapping
 from contextlib import suppress
 
+from chat_session.checks import brief
 from chat_session.clock import now_ms
 from chat_session.errors import StoreDenied, StoreError, StoreIncompatible
 from chat_session.storage.contract import Finding
@@ -11,6 +13,8 @@ from chat_session.storage.redis.connection import Link
 
 MAX_CLOCK_DIFFERENCE_MS = 2000
 OLDEST = (6, 2)
+
+_MANAGERS = (("amazon", "Amazon (ElastiCache or MemoryDB)"),)  # by what INFO says under "os"
 
 Info = Mapping[str, str]
 
@@ -39,28 +43,33 @@ async def _check_server(link: Link, lane: Lane) -> list[Finding]:
     try:
         reply = await link.run("diagnose", (b"INFO",), on=lane)
     except StoreDenied:
-        return [
-            Finding(
-                "warning", "server", "This user may not use INFO, so the server's version and settings are unknown."
-            )
-        ]
-    lines = (line.partition(":") for line in reply.decode(errors="replace").splitlines())
-    info = {name: value for name, separator, value in lines if separator}
+        text = "This user may not use INFO, so the server's version and settings are unknown."
+        return [Finding("warning", "server", text)]
+    info = parse_info(reply)
     seconds, microseconds = await link.run("diagnose", (b"TIME",), on=lane)
     clock_ms = int(seconds) * 1000 + int(microseconds) // 1000
     return [
-        _check_version(info),
+        check_version(info),
         _check_role(info),
         await _check_persistence(link, lane, info),
-        _check_eviction(info),
+        check_eviction(info),
         _check_clock(now_ms() - clock_ms),
     ]
 
 
-def _check_version(info: Info) -> Finding:
+def parse_info(reply: bytes) -> Info:
+    lines = (line.partition(":") for line in reply.decode(errors="replace").splitlines())
+    return {name: value for name, separator, value in lines if separator}
+
+
+def check_version(info: Info) -> Finding:
     name = "valkey" if "valkey_version" in info else "redis"
-    version = info.get("valkey_version") or info.get("redis_version", "0")
-    if tuple(map(int, version.split(".")[:2])) < OLDEST:
+    version = info.get("valkey_version") or info.get("redis_version", "unknown")
+    numbers = re.match(r"(\d{1,9})\.(\d{1,9})", version, re.ASCII)
+    if numbers is None:
+        text = f"INFO tells the version {brief(version)}, which cannot be read. Use Redis 6.2 or later, or Valkey."
+        return Finding("warning", "version", text)
+    if tuple(map(int, numbers.groups())) < OLDEST:
         return Finding("error", "version", f"{name} {version} is too old. Use version 6.2 or later.")
     return Finding("ok", "version", f"The server is {name} {version}.")
 
@@ -73,6 +82,11 @@ def _check_role(info: Info) -> Finding:
 
 
 async def _check_persistence(link: Link, lane: Lane, info: Info) -> Finding:
+    managed = find_manager(info)
+    if managed is not None:
+        return Finding(
+            "ok", "persistence", f"The server is managed by {managed}. Its settings there decide what a crash loses."
+        )
     if info.get("aof_enabled") == "1":
         fsync = await _read_config(link, lane, "appendfsync")
         if fsync == "no":
@@ -83,7 +97,7 @@ async def _check_persistence(link: Link, lane: Lane, info: Info) -> Finding:
         return Finding("ok", "persistence", f"There is an append-only file, and appendfsync is {fsync or 'unknown'}.")
     save = await _read_config(link, lane, "save")
     if save is None:
-        text = "There is no append-only file. Whether the server saves snapshots is unknown."
+        text = "CONFIG is refused, and INFO tells of no append-only file. Ask who runs the server what a crash loses."
         return Finding("warning", "persistence", text)
     if save:
         text = (
@@ -94,8 +108,17 @@ async def _check_persistence(link: Link, lane: Lane, info: Info) -> Finding:
     return Finding("warning", "persistence", text)
 
 
-def _check_eviction(info: Info) -> Finding:
-    policy = info.get("maxmemory_policy", "unknown")
+def find_manager(info: Info) -> str | None:
+    """The service that runs this server, as far as INFO tells; its own settings decide what is lost in a crash."""
+    return next((name for mark, name in _MANAGERS if mark in info.get("os", "").lower()), None)
+
+
+def check_eviction(info: Info) -> Finding:
+    policy = info.get("maxmemory_policy")
+    if policy is None:
+        return Finding(
+            "warning", "eviction", "unknown: INFO tells no maxmemory-policy; make sure that it is noeviction"
+        )
     if policy != "noeviction":
         text = f"maxmemory-policy is {policy}, which removes single keys and so damages sessions. Set it to noeviction."
         return Finding("warning", "eviction", text)

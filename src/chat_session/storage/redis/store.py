@@ -17,6 +17,7 @@ from chat_session.errors import (
     SettingsError,
     StoreCorrupt,
     StoreIncompatible,
+    StoreUnavailable,
 )
 from chat_session.message import Draft, Message
 from chat_session.results import SessionPage
@@ -39,6 +40,8 @@ from chat_session.storage.redis.server_checks import check_servers, warn_of_sett
 from chat_session.storage.redis.tokens import Tokens
 from chat_session.storage.redis.topology import Topology
 from chat_session.telemetry.hooks import Hooks
+
+MAX_OWNERS = 8  # users to whom an id may be given while it is deleted, before the call gives up
 
 
 class RedisStore:
@@ -121,7 +124,7 @@ class RedisStore:
 
     async def delete_session(self, session_id: str) -> int:
         meta = self._keys.meta(session_id)
-        while True:
+        for _ in range(MAX_OWNERS):
             user = await self._link.run("delete_session", (b"HGET", meta, b"userId"))
             if user is None:
                 return 0
@@ -130,6 +133,8 @@ class RedisStore:
                 return int(rest[0])
             if word == b"GONE":
                 return 0
+        text = f"session {session_id!r} was given to {MAX_OWNERS} users while it was being deleted; try again"
+        raise StoreUnavailable(text, session_id=session_id)
 
     async def extend_session(self, session_id: str) -> None:
         call = scripts.extend_session(self._keys.session(session_id), now=to_iso(now()), default_ttl=self._default_ttl)
@@ -235,11 +240,11 @@ class RedisStore:
             case b"EXISTS":
                 raise SessionExists(session_id)
             case b"STALE":
-                raise AgentConflict(session_id, expected or 0, facts[0], facts[1].decode())
+                raise AgentConflict(session_id, expected or 0, facts[0], facts[1].decode(errors="replace"))
             case b"CONFLICT":
                 raise MessageConflict(session_id, decode_id(facts[0]))
             case b"CORRUPT":
-                field = facts[0].decode()
+                field = facts[0].decode(errors="replace")
                 keys = self._keys.session(session_id)
                 key, problem = keys.meta, f"has a {field} that cannot be read"
                 if field == "ids":
@@ -265,7 +270,7 @@ def _as_of_script(meta: list[bytes | None], length: int, elements: list[bytes]) 
     if user_id is None:
         return [b"GONE"]
     try:
-        counted = decode_number(count or b"0")
+        counted = decode_number(b"0" if count is None else count)
     except ValueError:
         return [b"CORRUPT", b"messageCount"]
     last = max(counted, length)  # another program may have pushed, uncounted

@@ -4,14 +4,15 @@ This file holds the face they share and the first two; a cluster is in ``cluster
 """
 
 import asyncio
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
+from contextlib import suppress
 from typing import Any, Protocol
 
 from redis.asyncio import ConnectionPool
 from redis.asyncio.connection import AbstractConnection
 from redis.exceptions import AskError
 
-from chat_session.storage.redis.batching import Lane
+from chat_session.storage.redis.batching import JOIN_TIMEOUT, Lane
 from chat_session.storage.redis.replies import Replies
 
 MakeLane = Callable[[ConnectionPool], Lane]
@@ -114,9 +115,16 @@ class OneServer:
         """The next connection asks anew by itself."""
 
     async def close(self) -> None:
-        await self._lane.close()
-        await asyncio.gather(*(resource.aclose() for resource in self._closes))
-        await self._lane.join()
+        await close_all([self._lane], self._closes)
+
+
+async def close_all(lanes: Collection[Lane], resources: Collection[Any]) -> None:
+    """A server that does not answer holds nobody up: neither in the middle of a reply nor when saying goodbye."""
+    await asyncio.gather(*(lane.close() for lane in lanes))
+    with suppress(TimeoutError):
+        async with asyncio.timeout(JOIN_TIMEOUT):
+            await asyncio.gather(*(resource.aclose() for resource in resources))
+    await asyncio.gather(*(lane.join() for lane in lanes))
 
 
 def address_of(pool: ConnectionPool) -> str:

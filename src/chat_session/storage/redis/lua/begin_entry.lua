@@ -4,10 +4,11 @@
 -- REPLY OK score
 local member = ARGV[1]
 --#include clock
+--#include score
 --#include writers
 --#include verdict
 local now = read_clock()
-local others = count_writers(tonumber(call('ZSCORE', KEYS[1], member) or 0), now)
+local others = count_writers(read_score(call('ZSCORE', KEYS[1], member) or 0), now)
 local part = others == 0 and 1 or 1024 + math.min(others + 1, 1023)
 local score = string.format('%.11f', now - 1 + part / 2048) -- due at once, also within this millisecond
 apply(KEYS[1], member, score)

@@ -6,9 +6,7 @@
 local descending, score, member, limit = ARGV[1] == 'descending', ARGV[2], ARGV[3], tonumber(ARGV[4])
 local read = descending and 'ZREVRANGE' or 'ZRANGE'
 
-local function number(text)
-  return text == 'inf' and math.huge or tonumber(text)
-end
+--#include score
 
 -- Whether one member precedes another byte by byte: Lua's < follows the server's locale.
 local function precedes(one, other)
@@ -22,7 +20,7 @@ end
 -- Whether the entry at a rank is behind the place.
 local function is_behind(rank)
   local entry = redis.call(read, KEYS[1], rank, rank, 'WITHSCORES')
-  local at, wanted = number(entry[2]), number(score)
+  local at, wanted = read_score(entry[2]), read_score(score)
   if at ~= wanted then return (at > wanted) ~= descending end
   return entry[1] ~= member and precedes(member, entry[1]) ~= descending
 end

@@ -1,0 +1,115 @@
+"""Any bytes in any of our keys: calls end with results or errors of the package, alike in scripts and Python."""
+
+import asyncio
+from typing import Any
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from test_any_replies import ask_everything
+
+FIELDS = [b"userId", b"sessionId", b"createdAt", b"lastActiveAt", b"currentAgent", b"agentSwitchedAt", b"ttl"]
+FIELDS += [b"agentEpoch", b"messageCount", b"cs:created", b"cs:done", b"color", b"\xff"]
+NUMBERS = [b"nan", b"inf", b"1e309", b"1e3", b"0x10", b"1.0", b" 1", b"1 ", b"-1", b"-0", b"+1", b"9" * 5000, b""]
+NUMBERS += [b"9007199254740991", b"9007199254740992", b"0", b"00", "\u0661".encode(), b"1_0", b"\xff"]
+MOMENTS = [b"0001-01-01T00:00:00+05:00", b"9999-12-31T23:59:59-05:00", b"2026-01-31T08:00:00.000Z", b"yesterday"]
+MESSAGES = [
+    b'{"id":"m","from":"user","text":"x","timestamp":"0001-01-01T00:00:00+05:00"}',
+    b'{"id":"m","from":["user"],"text":"x"}',
+    b'{"id":"m","from":"user","text":"\\ud800"}',
+    b"[" * 5000,
+    b'{"id":1e999}',
+    b"null",
+]
+BYTES = st.one_of(st.binary(max_size=12), st.sampled_from(NUMBERS + MOMENTS + MESSAGES + [b"ai", b"human", b"u", b"s"]))
+SCORES = st.sampled_from([float("-inf"), -1.0, 0.0, 0.5, 1e12 + 0.25, 1.8e12, 1e300, float("inf")])
+MEMBERS = st.one_of(BYTES, st.sampled_from([b"s", b"s/u", b"s/", b"/u", b"s/v", b"t/u", b"s:u", b"s/\xff", b"\xff/u"]))
+HASH = st.tuples(
+    st.just("hset"), st.dictionaries(st.one_of(st.sampled_from(FIELDS), BYTES), BYTES, min_size=1, max_size=5)
+)
+LIST = st.tuples(st.just("rpush"), st.lists(BYTES, min_size=1, max_size=4))
+SORTED = st.tuples(st.just("zadd"), st.dictionaries(MEMBERS, SCORES, min_size=1, max_size=4))
+STRING = st.tuples(st.just("set"), BYTES)
+IDS = st.tuples(st.just("hset"), st.dictionaries(st.sampled_from([b"m", b"n", b"\xff"]), BYTES, min_size=1, max_size=2))
+NAMES = st.sampled_from(["meta", "agent", "history", "ids", "user", "due", "other bucket"])
+FITTING = {"meta": HASH, "agent": STRING, "history": LIST, "ids": IDS, "user": SORTED}
+
+
+@st.composite
+def damages(draw: Any) -> list[tuple[str, Any]]:
+    """What is written into which key: mostly of the right type, sometimes of another."""
+    names = draw(st.lists(NAMES, min_size=1, max_size=3, unique=True))
+    found = []
+    for name in names:
+        fitting = FITTING.get(name, SORTED)
+        found.append((name, draw(st.one_of(fitting, fitting, fitting, HASH, LIST, SORTED, STRING))))
+    return found
+
+
+def damage(client: Any, keys: Any, name: str, write: tuple[str, Any]) -> None:
+    own, index = keys.session("s"), keys.index("s", "u")
+    buckets = keys.due_buckets()
+    other = buckets[(buckets.index(index.due) + 1) % len(buckets)]
+    key = {**own._asdict(), "user": index.user, "due": index.due, "other bucket": other}[name]
+    command, value = write
+    wanted = {"hset": b"hash", "rpush": b"list", "zadd": b"zset", "set": b"string"}[command]
+    if client.type(key) not in (wanted, b"none"):
+        client.delete(key)
+    match command:
+        case "hset":
+            client.hset(key, mapping=value)
+        case "rpush":
+            client.rpush(key, *value)
+        case "zadd":
+            client.zadd(key, value)
+        case "set":
+            client.set(key, value)
+
+
+@pytest.mark.parametrize("name", ["redis", "lua54"])
+@settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(damage_done=damages())
+def test_any_bytes_in_any_key_give_a_result_or_an_error_of_the_package(start: Any, name: str, damage_done: Any) -> None:
+    place = start(name)
+    place.clear()
+
+    async def run() -> None:
+        async with place.open() as manager:
+            await manager.create_session("u", session_id="s", ttl=600)
+            await manager.add_message("s", {"id": "m", "from": "user", "text": "x"})
+            with place.server.client() as client:
+                for key, write in damage_done:
+                    damage(client, place.keys, key, write)
+        await ask_everything(place.url, store_timeout=5.0)
+
+    try:
+        asyncio.run(run())
+    finally:
+        place.clear()
+
+
+@pytest.mark.parametrize("number", NUMBERS, ids=lambda number: repr(number[:20]))
+@pytest.mark.parametrize("field", ["ttl", "agentEpoch", "messageCount"])
+async def test_scripts_and_python_agree_on_what_is_a_number(redis_place: Any, field: str, number: bytes) -> None:
+    """Digits and nothing else: what one of them reads the other reads, too, and what one refuses both refuse."""
+    async with redis_place.open() as manager:
+        await manager.create_session("u", session_id="s", ttl=600)
+        with redis_place.server.client() as client:
+            client.hset("session:s:meta", field, number)
+        read = await outcome(manager.get_session("s"))
+        written = await outcome(manager.extend_session("s"))
+        assert read == written
+        if number != b"9007199254740991":  # which leaves no room for one more
+            assert await outcome(manager.add_message("s", {"from": "user", "text": "x"})) == written
+        if field == "messageCount":
+            assert await outcome(manager.get_history("s")) == read
+            assert await outcome(manager.get_history("s", after=0)) == read
+
+
+async def outcome(call: Any) -> str:
+    try:
+        await call
+    except Exception as error:  # which it is, is compared
+        return type(error).__name__
+    return "read"
