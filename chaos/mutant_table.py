@@ -222,7 +222,7 @@ TABLE = (
     Mutant(
         "an append moves the deadline of half the keys",
         f"{_LUA}/append_messages.lua",
-        "expire(find_deadline(ttl), unpack(KEYS))",
+        "expire(find_deadline(ttl), KEYS[1], KEYS[2], KEYS[3], KEYS[4])",
         "expire(find_deadline(ttl), KEYS[1], KEYS[2])",
         "R8 standalone",
     ),
