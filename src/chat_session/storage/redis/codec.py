@@ -1,6 +1,6 @@
 """How a session's meta hash is written and read."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from datetime import datetime
 from typing import Any
 
@@ -36,14 +36,17 @@ def encode_meta(session: Session) -> dict[str, bytes]:
     return fields | {name: encode_value(value) for name, value in session.metadata.items()}
 
 
-def decode_meta(key: bytes, fields: Mapping[bytes, bytes], default_ttl: int) -> Session | None:
-    """Read the hash at ``key``; None if it is not a session's (no userId: left over, or not ours).
+def decode_meta(key: bytes, reply: Any, default_ttl: int) -> Session | None:
+    """Read the reply to HGETALL of ``key``; None if it is not a session's (no userId: left over, or not ours).
 
     A session that another program wrote may lack ttl, agentEpoch and messageCount. Raises StoreCorrupt.
     """
-    if b"userId" not in fields:
-        return None
+    fields: Any = reply
     try:
+        if type(reply) is list:  # RESP2
+            fields = dict(zip(reply[::2], reply[1::2], strict=True))
+        if b"userId" not in fields:
+            return None
         created = _decode_moment(fields[b"createdAt"])
         switched = fields.get(b"agentSwitchedAt")
         return Session(
@@ -62,12 +65,14 @@ def decode_meta(key: bytes, fields: Mapping[bytes, bytes], default_ttl: int) -> 
                 if name not in _RESERVED and name[:3] != _INTERNAL
             },
         )
-    except (ValueError, KeyError, OverflowError):
+    except (ValueError, KeyError, OverflowError, TypeError, AttributeError):
         raise StoreCorrupt(key.decode(errors="replace"), _find_problem(fields)) from None
 
 
-def _find_problem(fields: Mapping[bytes, bytes]) -> str:
+def _find_problem(fields: Any) -> str:
     """What is wrong with the fields of a session that cannot be read."""
+    if type(fields) is not dict:
+        return "has fields without values"
     for name in (b"sessionId", b"createdAt"):
         if name not in fields:
             return f"has no {name.decode()}"
@@ -77,7 +82,7 @@ def _find_problem(fields: Mapping[bytes, bytes]) -> str:
                 _DECODERS[name](value)
             else:
                 name.decode(), decode_value(value)
-        except (ValueError, OverflowError) as error:
+        except (ValueError, OverflowError, TypeError, AttributeError) as error:
             said = f"a {name.decode()}" if name in _RESERVED else "a metadata entry"
             return f"has {said} that cannot be read: {error}"
     return "cannot be read"

@@ -108,8 +108,7 @@ class Doctor:
         if isinstance(reply, StoreCorrupt):
             return reply
         try:
-            fields = reply if isinstance(reply, dict) else dict(zip(reply[::2], reply[1::2], strict=True))
-            return decode_meta(key, fields, self._default_ttl)
+            return decode_meta(key, reply, self._default_ttl)
         except StoreCorrupt as error:
             return error
 

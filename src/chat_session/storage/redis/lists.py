@@ -165,8 +165,7 @@ class SessionLists:
 
     def decode(self, key: bytes, reply: Any) -> Session | None:
         """The session that HGETALL tells of its meta key; None if it does not live."""
-        fields = reply if isinstance(reply, dict) else dict(zip(reply[::2], reply[1::2], strict=True))  # RESP3, RESP2
-        return decode_meta(key, fields, self._default_ttl)
+        return decode_meta(key, reply, self._default_ttl)
 
 
 def _read_place(kind: str, cursor: str) -> _Place:
