@@ -33,7 +33,7 @@ SHORT = 4  # calls: a flight that takes hardly longer than the way to the server
 FAR = 0.0005  # seconds there and back; a server that is nearer answers before another flight were worth its cost
 MAX_QUEUE = 16_384  # calls waiting in one lane; beyond it callers wait for room
 TICK = 0.05  # seconds: between two looks who has waited too long, each of which looks at all
-JOIN_TIMEOUT = 1.0  # seconds: closing the pool ends whoever connects, but not to an address that nobody answers at
+JOIN_TIMEOUT = 0.3  # seconds: closing the pool ends whoever connects, but not to an address that nobody answers at
 MAX_ALONE_BYTES = 1 << 16  # of a lone call: it leaves without waiting for the socket to take it
 
 
