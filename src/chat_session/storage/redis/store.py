@@ -133,7 +133,7 @@ class RedisStore:
                 return int(rest[0])
             if word == b"GONE":
                 return 0
-        text = f"session {session_id!r} was given to {MAX_OWNERS} users while it was being deleted; try again"
+        text = f"Session {session_id!r} was given to {MAX_OWNERS} users while it was being deleted. Try again."
         raise StoreUnavailable(text, session_id=session_id)
 
     async def extend_session(self, session_id: str) -> None:
