@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 from redis.exceptions import AskError, NoScriptError, RedisError, SlotNotCoveredError
 
 from chat_session.errors import StoreCorrupt, StoreIncompatible
-from chat_session.storage.redis.batching import JOIN_TIMEOUT, Lane
+from chat_session.storage.redis.batching import Lane, end_tasks
 from chat_session.storage.redis.faults import Lost, classify, explain, is_wrong_type
 from chat_session.storage.redis.keys import expected_type
 from chat_session.storage.redis.packed import Packed, pack_words
@@ -148,7 +148,7 @@ class Link:
             if cursor == b"0":
                 return
             if cursor == seen:
-                raise self._strange_reply(_word_of(before))
+                raise self._strange_reply(_name_of(before))
             steps += 1
             if steps & (steps - 1) == 0:  # kept at every power of two: a loop of any length is met
                 seen = cursor
@@ -158,8 +158,7 @@ class Link:
         self._closed = True
         await self._topology.close()
         if self._greeting is not None:  # not cancelled at once: while it connects its socket would stay open
-            await asyncio.wait([self._greeting], timeout=JOIN_TIMEOUT)
-            self._greeting.cancel()
+            await end_tasks(self._greeting)
 
     async def _run(
         self, name: str, command: Command, on: Lane | None, first: tuple[Lane, Any] | None, started: float
@@ -194,16 +193,15 @@ class Link:
 
     def _checked(self, command: Command, reply: Any) -> Any:
         """The reply, if it is one to this command. Raises StoreIncompatible."""
-        if isinstance(command, Call):
-            known, name = is_script_reply(command, reply), command.script.name
-        elif isinstance(command, Reading):  # it may have been answered by its script
-            name = command.script.script.name
+        if type(command) is Call:
+            known = is_script_reply(command, reply)
+        elif type(command) is Reading:  # it may have been answered by its script
             known = is_transaction_reply(reply) or is_script_reply(command.script, reply)
         else:
-            known, name = is_command_reply(command, reply), _word_of(command)
+            known = is_command_reply(command, reply)
         if known or isinstance(reply, StoreCorrupt):
             return reply
-        raise self._strange_reply(name)
+        raise self._strange_reply(_name_of(command))
 
     def _strange_reply(self, name: str) -> StoreIncompatible:
         return StoreIncompatible(
@@ -301,8 +299,10 @@ def _pack(command: Command, lane: Lane, *, asking: bool = False) -> Packed:
     return Packed(_ASKING + data, writes, replies=2) if asking else Packed(data, writes)
 
 
-def _word_of(command: tuple[Arg, ...]) -> str:
-    word = command[0]
+def _name_of(command: Command) -> str:
+    if isinstance(command, Call):
+        return command.script.name
+    word = command.script.script.name if isinstance(command, Reading) else command[0]
     return word.decode() if isinstance(word, bytes) else str(word)
 
 

@@ -117,7 +117,7 @@ def check_eviction(info: Info) -> Finding:
     policy = info.get("maxmemory_policy")
     if policy is None:
         return Finding(
-            "warning", "eviction", "unknown: INFO tells no maxmemory-policy; make sure that it is noeviction"
+            "warning", "eviction", "The server does not tell its maxmemory-policy. Make sure that it is noeviction."
         )
     if policy != "noeviction":
         text = f"maxmemory-policy is {policy}, which removes single keys and so damages sessions. Set it to noeviction."

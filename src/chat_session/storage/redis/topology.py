@@ -121,10 +121,15 @@ class OneServer:
 async def close_all(lanes: Collection[Lane], resources: Collection[Any]) -> None:
     """A server that does not answer holds nobody up: neither in the middle of a reply nor when saying goodbye."""
     await asyncio.gather(*(lane.close() for lane in lanes))
+    await _close_resources(resources)
+    await asyncio.gather(*(lane.join() for lane in lanes))
+    await _close_resources(resources)  # what was connecting until now
+
+
+async def _close_resources(resources: Collection[Any]) -> None:
     with suppress(TimeoutError):
         async with asyncio.timeout(JOIN_TIMEOUT):
             await asyncio.gather(*(resource.aclose() for resource in resources))
-    await asyncio.gather(*(lane.join() for lane in lanes))
 
 
 def address_of(pool: ConnectionPool) -> str:

@@ -10,7 +10,6 @@ local token, ttl, member, session_id, created_ms = ARGV[1], tonumber(ARGV[2]), A
 local agent, seq, first = ARGV[6], tonumber(ARGV[7]), 9 + tonumber(ARGV[8])
 --#include clock
 --#include slide
---#include score
 --#include enter
 local deadline = find_deadline(ttl)
 local found = call('HMGET', KEYS[1], 'userId', 'cs:created')

@@ -3,7 +3,6 @@
 -- ARGV  session_id | created_ms
 -- REPLY OK score before
 local session_id, created_ms = ARGV[1], tonumber(ARGV[2])
---#include score
 --#include enter
 local place = find_place(KEYS[1], created_ms)
 local before = redis.call('ZSCORE', KEYS[1], session_id)

@@ -5,7 +5,6 @@
 -- REPLY ALIVE | DEAD reaped
 local member, session_id, user_id, dead = ARGV[1], ARGV[2], ARGV[3], ARGV[4]
 --#include clock
---#include score
 --#include enter
 local now = read_clock()
 local owner = call('HGET', KEYS[1], 'userId')
