@@ -122,6 +122,7 @@ async def ask_everything(url: str, **options: Any) -> None:
 @example([[b"5", [b"s/u", b"5"]]])
 @example([[b"5", []]])
 @example([[b"a", b"1", b"b", b"1", b"c", b"1"], [], [], []])
+@example(["WRONGTYPE x"])
 def test_any_reply_of_one_server_gives_a_result_or_an_error_of_the_package(values: list[Any]) -> None:
     async def run() -> None:
         async with answering(values) as address:

@@ -179,7 +179,7 @@ class Link:
                 if not isinstance(reply, RedisError):
                     self._begin_greeting()
                     return self._checked(command, reply)
-                if is_wrong_type(reply):
+                if is_wrong_type(reply) and _may_be_wrong_type(command):
                     raise await self._name_wrong_key(command) from reply
                 cause = reply
             first = None
@@ -297,6 +297,11 @@ def _pack(command: Command, lane: Lane, *, asking: bool = False) -> Packed:
         words, writes = command, False
     data = pack_words(words)
     return Packed(_ASKING + data, writes, replies=2) if asking else Packed(data, writes)
+
+
+def _may_be_wrong_type(command: Command) -> bool:
+    """Whether it reads a key as one type. Who says of TYPE or INFO that it met a wrong type is no Redis."""
+    return isinstance(command, (Call, Reading)) or (len(command) > 1 and command[0] != b"TYPE")
 
 
 def _name_of(command: Command) -> str:

@@ -150,7 +150,7 @@ def is_script_reply(call: Call, reply: Any) -> bool:
     return check is not _are_answers or 3 * (len(reply) - 1) == 2 * (len(call.args) - 4)  # id, fingerprint, element
 
 
-def is_command_reply(command: tuple[Any, ...], reply: Any) -> bool:
+def is_command_reply(command: Any, reply: Any) -> bool:
     word = command[0]
     if word == b"HMGET" and type(reply) is list and len(reply) != len(command) - 2:
         return False
