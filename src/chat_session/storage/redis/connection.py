@@ -255,7 +255,9 @@ class Link:
         for key, found in zip(keys, types, strict=True):
             wanted = expected_type(key)
             if found not in (wanted, b"none"):
-                return StoreCorrupt(key.decode(errors="replace"), f"is a {found.decode()}, not a {wanted.decode()}")
+                return StoreCorrupt(
+                    key.decode(errors="replace"), f"is a {found.decode(errors='replace')}, not a {wanted.decode()}"
+                )
         return StoreCorrupt(keys[0].decode(errors="replace"), "had the wrong type a moment ago")
 
 

@@ -149,7 +149,9 @@ class Doctor:
         named = [key for each in keys for key in each[1:]]
         for key, found in zip(named, types, strict=True):
             if found not in (expected_type(key), b"none"):
-                self._damaged[key.decode()] = f"is a {found.decode()}, not a {expected_type(key).decode()}"
+                self._damaged[key.decode()] = (
+                    f"is a {found.decode(errors='replace')}, not a {expected_type(key).decode()}"
+                )
         lists = [each.history for each in keys if each.history.decode() not in self._damaged]
         for key, elements in zip(
             lists, await self._link.run_all("diagnose", [(b"LRANGE", key, 0, -1) for key in lists]), strict=True
