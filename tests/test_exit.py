@@ -163,7 +163,7 @@ def test_gunicorn_ends_at_once_and_by_itself(where: tuple[str, str], preload: tu
     path = folder / f"{time.monotonic_ns()}.sock"
     command = [python, "-m", "gunicorn", "--bind", f"unix:{path}", "--chdir", str(folder), *preload, "exits:app"]
     process = subprocess.Popen(
-        [*command, "--workers", "2", "--graceful-timeout", str(WITHIN), "--worker-tmp-dir", str(folder)],
+        [*command, "--workers", "1", "--graceful-timeout", str(WITHIN), "--worker-tmp-dir", str(folder)],
         env={**os.environ, "URL": url},
         stderr=subprocess.PIPE,
         text=True,

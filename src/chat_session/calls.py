@@ -21,7 +21,7 @@ from chat_session.telemetry.hooks import Hooks
 P = ParamSpec("P")
 T = TypeVar("T")
 
-CLOSE_TIMEOUT = 4.0  # seconds that close() gives to calls in flight; the rest of 5 s is for the connections
+CLOSE_TIMEOUT = 3.8  # seconds that close() gives to calls in flight; the rest of 5 s is for the connections
 
 
 class Calls:

@@ -27,10 +27,7 @@ class Script(NamedTuple):
     name: str
     text: bytes
     sha: bytes
-
-    @property
-    def writes(self) -> bool:
-        return self.name not in _READING
+    writes: bool
 
 
 class Call(Struct, frozen=True, gc=False):
@@ -173,7 +170,7 @@ def load(name: str) -> Script:
 
     lines = (folder / f"{name}.lua").read_text("utf-8").splitlines(keepends=True)
     text = "".join(map(expand, lines)).encode()
-    return Script(name, text, sha1(text, usedforsecurity=False).hexdigest().encode())
+    return Script(name, text, sha1(text, usedforsecurity=False).hexdigest().encode(), name not in _READING)
 
 
 def _flat(fields: Mapping[str, bytes]) -> Iterable[Arg]:

@@ -12,8 +12,10 @@ from redis.asyncio import ConnectionPool
 from redis.asyncio.connection import AbstractConnection
 from redis.exceptions import AskError
 
-from chat_session.storage.redis.batching import JOIN_TIMEOUT, Lane
+from chat_session.storage.redis.batching import Lane
 from chat_session.storage.redis.replies import Replies
+
+GOODBYE_TIMEOUT = 0.7  # seconds: TLS ends with words from both sides, which a busy server says late
 
 MakeLane = Callable[[ConnectionPool], Lane]
 
@@ -128,7 +130,7 @@ async def close_all(lanes: Collection[Lane], resources: Collection[Any]) -> None
 
 async def _close_resources(resources: Collection[Any]) -> None:
     with suppress(TimeoutError):
-        async with asyncio.timeout(JOIN_TIMEOUT):
+        async with asyncio.timeout(GOODBYE_TIMEOUT):
             await asyncio.gather(*(resource.aclose() for resource in resources))
 
 

@@ -6,7 +6,7 @@
 --       fields: twice their number, then name, value, …
 -- REPLY OK deadline | EXISTS
 --       On a cluster the entries live elsewhere: their keys are not given.
-local token, ttl, member, session_id, created_ms = ARGV[1], tonumber(ARGV[2]), ARGV[3], ARGV[4], tonumber(ARGV[5])
+local token, ttl, member, session_id, created_ms = ARGV[1], tonumber(ARGV[2]), ARGV[3], ARGV[4], ARGV[5]
 local agent, seq, first = ARGV[6], tonumber(ARGV[7]), 9 + tonumber(ARGV[8])
 --#include clock
 --#include slide
@@ -23,7 +23,7 @@ if owner then return {'EXISTS'} end
 if KEYS[5] then
   local place = find_place(KEYS[6], created_ms) -- its type is checked by reading it; the first write checks its own
   call('ZADD', KEYS[5], deadline, member)
-  call('ZADD', KEYS[6], string.format('%.0f', place), session_id)
+  call('ZADD', KEYS[6], place, session_id)
 end
 set(KEYS[2], agent, deadline) -- after an UNLINK a server that is full would no longer refuse
 call('UNLINK', KEYS[1], KEYS[3], KEYS[4])

@@ -2,11 +2,12 @@
 -- KEYS  user
 -- ARGV  session_id | created_ms
 -- REPLY OK score before
-local session_id, created_ms = ARGV[1], tonumber(ARGV[2])
+local session_id, created_ms = ARGV[1], ARGV[2]
 --#include enter
-local place = find_place(KEYS[1], created_ms)
+local score = find_place(KEYS[1], created_ms)
 local before = redis.call('ZSCORE', KEYS[1], session_id)
-if before and tonumber(before) == place then place = place + 1 end -- another score than the dead one of this id had
-local score = string.format('%.0f', place)
+if before and tonumber(before) == tonumber(score) then -- another score than the dead one of this id had
+  score = string.format('%.0f', tonumber(score) + 1)
+end
 redis.call('ZADD', KEYS[1], score, session_id)
 return {'OK', score, before}

@@ -18,7 +18,7 @@ if owner == user_id then
   end
   call('ZREM', KEYS[2], member) -- first: with it a server that is full lets the rest pass
   call('ZADD', KEYS[2], deadline, member)
-  if not entered then call('ZADD', KEYS[3], string.format('%.0f', find_place(KEYS[3], now)), session_id) end
+  if not entered then call('ZADD', KEYS[3], find_place(KEYS[3], string.format('%.0f', now)), session_id) end
   return {'ALIVE'}
 end
 local reaped = call('ZREM', KEYS[2], member)
