@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from chat_session import SessionManager, StoreIncompatible, StoreUnavailable
+from chat_session import SessionManager, StoreIncompatible
 
 
 def open_file(path: Path | str, **settings: object) -> SessionManager:
@@ -63,7 +63,7 @@ async def test_a_url_means_the_file_of_that_name(tmp_path: Path, name: str) -> N
 @pytest.mark.parametrize("mode", ["rw", "ro"])
 async def test_a_missing_file_is_not_made_where_one_that_exists_is_wanted(tmp_path: Path, mode: str) -> None:
     async with open_file(f"{tmp_path}/typo.db?mode={mode}") as manager:
-        with pytest.raises(StoreUnavailable, match=r"no file .*typo\.db"):
+        with pytest.raises(StoreIncompatible, match=r"no file .*typo\.db"):
             await manager.get_active_sessions_count()
     assert names(tmp_path) == set()
 

@@ -339,8 +339,6 @@ class SessionManager:
             self._hooks.cleaned(removed, time.perf_counter() - started, outcome)
         return CleanupResult(success=True, cleaned_count=removed)
 
-    # For operators
-
     async def scan_sessions(self) -> AsyncIterator[Session]:
         """Every living session, in no order; those created meanwhile may be missed.
 
@@ -378,7 +376,7 @@ class SessionManager:
         )
 
     async def diagnose(self, *, repair: bool = False) -> list[Finding]:
-        """What ``chat-session doctor`` shows: settings that endanger sessions, data that is torn."""
+        """What ``chat-session doctor`` shows: settings that endanger sessions, data that is damaged."""
         return await self._calls.run("diagnose", None, lambda: self._store.diagnose(repair=repair))
 
     async def _append(self, session_id: str, drafts: list[Draft], epoch: int | None) -> list[AppendResult]:

@@ -16,14 +16,14 @@ _STYLES = {"ok": "green", "warning": "yellow", "error": "bold red"}
 
 
 def doctor(
-    repair: Annotated[bool, typer.Option("--repair", help="Mend what can be mended.")] = False,
+    repair: Annotated[bool, typer.Option("--repair", help="Repair what can be repaired.")] = False,
     url: Url = None,
     json: Json = False,
 ) -> int:
     """Look for what endangers the sessions of a store.
 
     Settings of the server and data that is torn; it may read every key. Exit code 1 if an error was
-    found and not mended.
+    found and not repaired.
     """
 
     async def work(manager: SessionManager) -> int:

@@ -167,7 +167,7 @@ class SessionStore(Protocol):
         ...
 
     async def diagnose(self, *, repair: bool) -> list[Finding]:
-        """Look for settings that endanger sessions and for data that is torn; mend what can be mended.
+        """Look for settings that endanger sessions and for data that is damaged; repair what can be repaired.
 
         For operators: it may read every key.
         """

@@ -8,7 +8,7 @@ from contextlib import suppress
 from importlib.resources import files
 from pathlib import Path
 
-from chat_session.errors import StoreIncompatible, StoreUnavailable
+from chat_session.errors import StoreIncompatible
 
 APPLICATION_ID = 0x43685365  # "ChSe", at offset 68 of the file: whose it is
 SCHEMA_VERSION = 1
@@ -61,7 +61,7 @@ class DatabaseFile:
             found = Path(self.path).stat()
         except FileNotFoundError:
             if self._mode != "rwc":
-                raise StoreUnavailable(f"There is no file {self.path}. Check its name.") from None
+                raise StoreIncompatible(f"There is no file {self.path}. Check its name.") from None
             found = None
         if found is None:  # for its owner alone; SQLite gives the files beside it the same rights
             with suppress(OSError):  # which SQLite tells better
