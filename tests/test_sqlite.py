@@ -5,6 +5,7 @@ import os
 import sqlite3
 import subprocess
 import sys
+import threading
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
 from pathlib import Path
@@ -136,14 +137,17 @@ async def test_writes_that_queue_up_commit_together(tmp_path: Path) -> None:
 async def test_a_call_behind_the_close_is_refused_and_not_forgotten(tmp_path: Path) -> None:
     async with SessionManager.from_url(f"sqlite:///{tmp_path}/chat.db") as manager:
         await manager.create_session("u", session_id="s", ttl=600)
-        with held(tmp_path / "chat.db"):
-            writing = asyncio.create_task(manager.add_message("s", {"from": "user", "text": "x"}))
-            await asyncio.sleep(0)
-            closing_down = asyncio.create_task(manager._store.close())
-            await asyncio.sleep(0)
-            async with asyncio.timeout(2):
-                with pytest.raises(ManagerClosed):
-                    await manager._store.sweep()
+        may_go_on = threading.Event()
+        slow = asyncio.create_task(manager._store._writer.run("wait", lambda _: may_go_on.wait(10)))
+        writing = asyncio.create_task(manager.add_message("s", {"from": "user", "text": "x"}))
+        await asyncio.sleep(0)
+        closing_down = asyncio.create_task(manager._store.close())
+        await asyncio.sleep(0)
+        async with asyncio.timeout(2):
+            with pytest.raises(ManagerClosed):
+                await manager._store.sweep()
+        may_go_on.set()
+        assert await slow
         assert (await writing).seq == 1
         await closing_down
         with pytest.raises(ManagerClosed):

@@ -23,7 +23,7 @@ from redis.exceptions import (
 from chat_session.storage.redis.faults import Lost, OutOfStep, TooFewReplicas, classify
 from chat_session.storage.redis.flights import Flight, Waiting
 from chat_session.storage.redis.packed import Packed, answer_of, pack_words
-from chat_session.storage.redis.replies import Replies
+from chat_session.storage.redis.replies import Replies, abort
 from chat_session.telemetry.hooks import Hooks
 
 MAX_BATCH = 512  # calls: about 10 ms of server time for appends, so nobody waits longer for a turn
@@ -305,7 +305,7 @@ class Lane:
         for flight in flights:
             flight.fail(error)
         if connection is not None:
-            await connection.disconnect(nowait=True)
+            await abort(connection)
             await self._connections.release(connection)
 
     def _expire(self, loop: asyncio.AbstractEventLoop) -> None:

@@ -52,3 +52,23 @@ class Replies:
             return bool(await can_read())
         except (OSError, RedisError):
             return True
+
+
+def transport_of(connection: AbstractConnection) -> asyncio.WriteTransport | None:
+    """Of a connection that is open. redis-py forgets it when it begins to close."""
+    writer = getattr(connection, "_writer", None)
+    return writer.transport if isinstance(writer, asyncio.StreamWriter) else None
+
+
+async def abort(connection: AbstractConnection) -> None:
+    """Close it without a word to the server, and whether or not what was sent has left.
+
+    A server that is frozen would keep the socket open: TLS waits 30 s for the server's goodbye, and a socket that
+    takes no more bytes waits for ever.
+    """
+    transport = transport_of(connection)
+    try:
+        await connection.disconnect(nowait=True)
+    finally:
+        if transport is not None:
+            transport.abort()

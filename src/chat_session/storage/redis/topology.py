@@ -5,7 +5,6 @@ This file holds the face they share and the first two; a cluster is in ``cluster
 
 import asyncio
 from collections.abc import Callable, Collection, Sequence
-from contextlib import suppress
 from typing import Any, Protocol
 
 from redis.asyncio import ConnectionPool
@@ -13,7 +12,7 @@ from redis.asyncio.connection import AbstractConnection
 from redis.exceptions import AskError
 
 from chat_session.storage.redis.batching import Lane
-from chat_session.storage.redis.replies import Replies
+from chat_session.storage.redis.replies import Replies, abort, transport_of
 
 GOODBYE_TIMEOUT = 0.7  # seconds: TLS ends with words from both sides, which a busy server says late
 
@@ -82,7 +81,7 @@ class HeldConnection(PoolConnections):
         elif not held.is_connected:
             await held.connect()  # type: ignore[no-untyped-call]
         elif await Replies(held).are_unasked():
-            await held.disconnect(nowait=True)
+            await abort(held)
             await held.connect()  # type: ignore[no-untyped-call]
         return held
 
@@ -129,9 +128,20 @@ async def close_all(lanes: Collection[Lane], resources: Collection[Any]) -> None
 
 
 async def _close_resources(resources: Collection[Any]) -> None:
-    with suppress(TimeoutError):
+    transports = [transport for resource in resources for transport in _transports(resource)]
+    try:
         async with asyncio.timeout(GOODBYE_TIMEOUT):
             await asyncio.gather(*(resource.aclose() for resource in resources))
+    except TimeoutError:
+        for transport in transports:
+            transport.abort()
+
+
+def _transports(resource: Any) -> list[asyncio.WriteTransport]:
+    """Of the open connections of a pool, or of a client's pool. redis-py has no public name for them."""
+    pool = getattr(resource, "connection_pool", resource)
+    connections = (*getattr(pool, "_available_connections", ()), *getattr(pool, "_in_use_connections", ()))
+    return [transport for connection in connections if (transport := transport_of(connection))]
 
 
 def address_of(pool: ConnectionPool) -> str:
