@@ -50,7 +50,7 @@ TABLE = (
     Mutant(
         "a connection leaks at each fault",
         f"{_REDIS}/batching.py",
-        "            await connection.disconnect(nowait=True)\n",
+        "            await abort(connection)\n",
         _LEAK,
         "R1 standalone",
     ),

@@ -54,7 +54,8 @@ class Calls:
         try:
             answer = await method(*args, **kwargs)
             outcome = "ok"
-            self._tell_store_up(True)
+            if not self._store_up:
+                self._tell_store_up(True)
             return answer
         except asyncio.CancelledError:
             outcome = "cancelled"

@@ -12,6 +12,7 @@ from collections.abc import Awaitable, Iterable, Sequence
 from itertools import chain, count
 from typing import Any, NamedTuple, Protocol
 
+from redis._parsers.hiredis import NOT_ENOUGH_DATA
 from redis.asyncio.connection import AbstractConnection
 from redis.exceptions import (
     ConnectionError,  # noqa: A004 - redis-py's own
@@ -93,8 +94,7 @@ class Lane:
 
     def send(self, command: Packed, expires: float) -> Awaitable[Any]:
         """Give the reply. Raises Lost if there is none by ``expires``, a moment of the loop's clock."""
-        in_time = expires - asyncio.get_running_loop().time() >= self._timeout  # no alarm is set for a lone call
-        if self._warm and not self._busy and in_time and len(command.data) < MAX_ALONE_BYTES:
+        if self._warm and not self._busy and len(command.data) < MAX_ALONE_BYTES and self._has_time(expires):
             return self._send_alone(command, expires)
         if self._crowd or len(self._queue) + self._invited >= MAX_QUEUE:
             return self._send_when_there_is_room(command, expires)
@@ -110,7 +110,7 @@ class Lane:
         if not self._busy:
             self._busy = True
             self._carry_on(loop)
-        elif self._may_follow() and self._follower is None:
+        elif self._depth and self._follower is None and self._may_follow():
             self._follower = loop.create_task(self._follow())  # a turn of the loop later, with all who come in this one
         return answer
 
@@ -135,6 +135,10 @@ class Lane:
     async def join(self) -> None:
         """Wait until nobody connects any more: a socket that nobody waits for would stay open."""
         await end_tasks(self._pump, self._follower)
+
+    def _has_time(self, expires: float) -> bool:
+        """For a whole round trip: no alarm is set for a lone call."""
+        return expires - asyncio.get_running_loop().time() >= self._timeout
 
     async def _send_alone(self, command: Packed, expires: float) -> Any:
         loop = asyncio.get_running_loop()
@@ -339,7 +343,9 @@ class Lane:
         """
         confirm = self._needs_confirmation(flight)
         while flight.landed < len(flight):
-            reply = await replies.next()
+            reply = replies.take()
+            if reply is NOT_ENOUGH_DATA:
+                reply = await replies.next()
             waiting = flight.calls[flight.landed]
             if waiting.command.replies > 1:
                 flight.replies.append(reply)

@@ -17,7 +17,7 @@ from redis.exceptions import ConnectionError, RedisError, ResponseError  # noqa:
 class Replies:
     """The replies of a connection in their order. An error reply is given, not raised."""
 
-    __slots__ = ("_connection", "_parser", "_reader", "_stream")
+    __slots__ = ("_connection", "_parser", "_push", "_reader", "_stream")
 
     def __init__(self, connection: AbstractConnection) -> None:
         self._connection = connection
@@ -26,15 +26,25 @@ class Replies:
         known = isinstance(reader, hiredis.Reader) and isinstance(stream, asyncio.StreamReader)
         self._reader: Any = reader if known else None
         self._stream: Any = stream
+        self._push: Any = None  # what came between two replies, for a client who asked for it
+
+    def take(self) -> Any:
+        """The next reply if it has arrived, else NOT_ENOUGH_DATA: then wait for ``next``. Raises as it does."""
+        reply = self._reader.gets(False) if self._reader else NOT_ENOUGH_DATA
+        if isinstance(reply, hiredis.PushNotification):
+            self._push = reply
+            return NOT_ENOUGH_DATA
+        if isinstance(reply, ConnectionError):  # LOADING, say
+            raise reply
+        return reply
 
     async def next(self) -> Any:
         """Raises what redis-py raises when there is none. Who is cancelled in it has read nothing."""
-        reply = self._reader.gets(False) if self._reader else NOT_ENOUGH_DATA
-        while isinstance(reply, hiredis.PushNotification):  # between replies, for a client who asked for them
-            await self._parser.handle_push_response(reply)
-            reply = self._reader.gets(False) if self._reader else NOT_ENOUGH_DATA
-        if isinstance(reply, ConnectionError):  # LOADING, say
-            raise reply
+        reply = self.take() if self._push is None else NOT_ENOUGH_DATA
+        while self._push is not None:
+            push, self._push = self._push, None
+            await self._parser.handle_push_response(push)
+            reply = self.take()
         if reply is not NOT_ENOUGH_DATA:
             return reply
         try:

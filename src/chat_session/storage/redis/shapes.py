@@ -12,6 +12,8 @@ Check = Callable[[Any], bool]
 
 
 def _is(*kinds: type) -> Check:
+    if len(kinds) == 1:
+        return lambda reply: type(reply) is kinds[0]
     return lambda reply: type(reply) in kinds
 
 
@@ -152,6 +154,4 @@ def is_script_reply(call: Call, reply: Any) -> bool:
 
 def is_command_reply(command: Any, reply: Any) -> bool:
     word = command[0]
-    if word == b"HMGET" and type(reply) is list and len(reply) != len(command) - 2:
-        return False
-    return _COMMANDS[word](reply)
+    return _COMMANDS[word](reply) and (word != b"HMGET" or len(reply) == len(command) - 2)
