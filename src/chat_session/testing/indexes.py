@@ -201,15 +201,15 @@ class IndexContract:
             pytest.skip("one manager sees this store")
         managers = [open_manager() for _ in range(8)]
         await asyncio.gather(
-            *(managers[i % 8].create_session(f"u{i % 9}", session_id=f"dead{i}", ttl=1) for i in range(300)),
-            *(managers[i % 8].create_session(f"u{i % 9}", session_id=f"live{i}", ttl=60) for i in range(50)),
+            *(managers[0].create_session(f"u{i % 9}", session_id=f"dead{i}", ttl=1) for i in range(160)),
+            *(managers[0].create_session(f"u{i % 9}", session_id=f"live{i}", ttl=60) for i in range(40)),
         )
 
         async def all_are_dead() -> bool:
-            return await managers[0].get_active_sessions_count() == 50
+            return await managers[0].get_active_sessions_count() == 40
 
         await until(all_are_dead)
         sweeps = await asyncio.gather(*(SessionCleanup(manager).cleanup() for manager in managers))
-        assert sum(sweep.cleaned_count for sweep in sweeps) == 300
-        assert await managers[0].get_active_sessions_count() == 50
-        assert len([s async for s in managers[1].scan_sessions()]) == 50
+        assert sum(sweep.cleaned_count for sweep in sweeps) == 160
+        assert await managers[0].get_active_sessions_count() == 40
+        assert len([s async for s in managers[1].scan_sessions()]) == 40
