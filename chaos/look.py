@@ -8,7 +8,7 @@ from typing import Any
 
 import redis
 
-from chat_session import SessionManager
+from chat_session import Inspector, SessionManager
 from chat_session.storage.redis.codec import NEVER
 from chat_session.storage.redis.keys import Keys, SessionKeys, due_member, parse_due_member
 
@@ -94,7 +94,7 @@ async def look_through(manager: SessionManager, users: Iterable[str], look: Look
     await _in_batches([read(session_id) for session_id in look.kept])
     known = {kept.user for kept in look.kept.values() if kept.user is not None}
     await _in_batches([list_user(user) for user in known | set(users)])
-    look.scanned = {session.session_id async for session in manager.scan_sessions()}
+    look.scanned = {session.session_id async for session in Inspector(manager).scan_sessions()}
     look.counted = await manager.get_active_sessions_count()
     return look
 

@@ -35,7 +35,7 @@ TABLE = (
     ),
     Mutant(
         "every other switch begins two epochs, SQLite",
-        f"{_SQLITE}/store.py",
+        f"{_SQLITE}/sessions.py",
         "agent_epoch=session.agent_epoch + 1,",
         "agent_epoch=session.agent_epoch + 1 + session.agent_epoch % 2,",
         "R22 sqlite",
@@ -64,14 +64,14 @@ TABLE = (
     Mutant("synchronous=OFF", f"{_SQLITE}/file.py", "PRAGMA synchronous=FULL", "PRAGMA synchronous=OFF", "R24 sqlite"),
     Mutant(
         "of two messages a reader is given one, Redis",
-        f"{_REDIS}/store.py",
+        f"{_REDIS}/sessions.py",
         'return [b"OK", last - len(elements) + 1, elements]',
         'return [b"OK", last - len(elements) + 1, elements[:1] if last == 2 else elements]',
         "R8 standalone",
     ),
     Mutant(
         "a reader is given all messages but the newest, SQLite",
-        f"{_SQLITE}/store.py",
+        f"{_SQLITE}/sessions.py",
         "NEVER if before is None else before, limit),",
         "_must_find(db, session_id).message_count if before is None else before, limit),",
         "R22 sqlite",
@@ -85,7 +85,7 @@ TABLE = (
     ),
     Mutant(
         "another ttl is not stored, SQLite",
-        f"{_SQLITE}/store.py",
+        f"{_SQLITE}/sessions.py",
         "UPDATE sessions SET ttl = ?, deadline",
         "UPDATE sessions SET ttl = coalesce(ttl, ?), deadline",
         "R22 sqlite",
@@ -99,7 +99,7 @@ TABLE = (
     ),
     Mutant(
         "deadlines are five seconds early, SQLite",
-        f"{_SQLITE}/store.py",
+        f"{_SQLITE}/sessions.py",
         "now_ms() + ttl * 1000\n",
         "now_ms() + ttl * 1000 - 5000\n",
         "R22 sqlite",
@@ -113,7 +113,7 @@ TABLE = (
     ),
     Mutant(
         "a count takes those that died a second ago for living, SQLite",
-        f"{_SQLITE}/store.py",
+        f"{_SQLITE}/sessions.py",
         '"SELECT count(*) FROM sessions WHERE deadline > ?", (now_ms(),)',
         '"SELECT count(*) FROM sessions WHERE deadline > ?", (now_ms() - 1000,)',
         "R13 sqlite",
@@ -127,7 +127,7 @@ TABLE = (
     ),
     Mutant(
         "metadata is not replaced, SQLite",
-        f"{_SQLITE}/store.py",
+        f"{_SQLITE}/sessions.py",
         "{**session.metadata, **patch}.items()",
         "{**patch, **session.metadata}.items()",
         "R22 sqlite",
@@ -170,7 +170,7 @@ TABLE = (
     ),
     Mutant(
         "one message too many is kept, SQLite",
-        f"{_SQLITE}/store.py",
+        f"{_SQLITE}/sessions.py",
         "(session_id, count - max_history))",
         "(session_id, count - max_history - 1))",
         "sqlite: test_contract.py: the_history_keeps_the_last_n",
@@ -191,7 +191,7 @@ TABLE = (
     ),
     Mutant(
         "a reply of an epoch that is over lands, SQLite",
-        f"{_SQLITE}/store.py",
+        f"{_SQLITE}/sessions.py",
         "if fresh and epoch is not None and epoch != session.agent_epoch:",
         "if fresh and epoch is not None and epoch > session.agent_epoch:",
         "R16 sqlite",
@@ -256,7 +256,7 @@ TABLE = (
     ),
     Mutant(
         "a deletion leaves the messages, SQLite",
-        f"{_SQLITE}/store.py",
+        f"{_SQLITE}/sessions.py",
         'messages = db.execute("DELETE FROM messages WHERE session_id = ?", (session_id,)).rowcount',
         "messages = 0",
         "R22 sqlite",
@@ -270,14 +270,14 @@ TABLE = (
     ),
     Mutant(
         "a sweep leaves the messages of the dead, SQLite",
-        f"{_SQLITE}/store.py",
+        f"{_SQLITE}/sessions.py",
         '    db.executemany("DELETE FROM messages WHERE session_id = CAST(? AS TEXT)", dead)\n',
         "",
         "R13 sqlite",
     ),
     Mutant(
         "a sweep takes sessions that have half a second left, SQLite",
-        f"{_SQLITE}/store.py",
+        f"{_SQLITE}/sessions.py",
         "db.execute(_DELETE_DEAD, (now_ms(), BATCH))",
         "db.execute(_DELETE_DEAD, (now_ms() + 500, BATCH))",
         "R13 sqlite",
@@ -355,7 +355,7 @@ TABLE = (
     ),
     Mutant(
         "an error shows the text of a message",
-        f"{_SQLITE}/store.py",
+        f"{_SQLITE}/sessions.py",
         "        raise AgentConflict(session_id, epoch, session.agent_epoch, session.current_agent)",
         "        raise AgentConflict(f'{session_id} {drafts[0].message.text}', epoch, session.agent_epoch, 'ai')",
         "R16 sqlite",

@@ -6,6 +6,7 @@ from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
+import hypothesis
 import pytest
 
 from chat_session import SessionManager
@@ -13,6 +14,8 @@ from chat_session.settings import Settings
 from places import RedisPlace, SqlitePlace, chosen_places, start_place
 
 pytest.register_assert_rewrite("chat_session.testing")
+hypothesis.settings.register_profile("default", deadline=None)  # a busy machine takes its time
+hypothesis.settings.load_profile("default")
 
 
 @pytest.fixture(autouse=True)

@@ -83,7 +83,7 @@ CALLS: dict[str, Callable[[SessionManager], Coroutine[Any, Any, Any]]] = {
     "count": lambda manager: manager.get_active_sessions_count(),
     "sweep": lambda manager: manager.cleanup_expired_sessions(),
     "scan": scan,
-    "diagnose": lambda manager: manager.diagnose(repair=True),
+    "diagnose": lambda manager: Inspector(manager).diagnose(repair=True),
 }
 STATUS = st.sampled_from([b"OK", b"GONE", b"STALE", b"EXISTS", b"CONFLICT", b"CORRUPT", b"FULL", b"MOVED", b"DEAD"])
 NUMBERS = st.one_of(st.integers(-3, 3), st.integers(-(2**63), 2**63 - 1))

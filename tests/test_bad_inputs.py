@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 
 from chat_session import (
+    Inspector,
     InvalidInput,
     Message,
     MessageTooLarge,
@@ -361,4 +362,4 @@ async def test_messages_with_many_values_are_accepted_up_to_the_bound_and_one_by
     stored = await manager.get_history("s", 100)
     assert stored[-1].extra == {"more": list(range(10_000))}
     with pytest.raises(SessionExists):  # restoring stores what many calls stored: it has no such bound
-        await manager.restore_session(await manager.get_session("s"), [*stored, *stored[:1]])
+        await Inspector(manager).restore_session(await manager.get_session("s"), [*stored, *stored[:1]])

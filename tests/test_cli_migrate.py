@@ -18,7 +18,7 @@ import pytest
 import redis
 
 import ran
-from chat_session import Session, SessionManager
+from chat_session import Inspector, Session, SessionManager
 from chat_session.cli import main
 from chat_session.cli.comparing import read_whole
 from chat_session.cli.migrating import Migration
@@ -119,7 +119,7 @@ async def build_sessions(manager: SessionManager) -> None:
         agent_epoch=3,
         ttl=900,
     )
-    await manager.restore_session(worn, [{"id": "last", "from": "operator", "text": "bye"}], ttl_left=120)
+    await Inspector(manager).restore_session(worn, [{"id": "last", "from": "operator", "text": "bye"}], ttl_left=120)
 
 
 def assert_same(source: Side, target: Side) -> None:
@@ -130,7 +130,7 @@ def assert_same(source: Side, target: Side) -> None:
     assert 110 <= target.left("worn") <= 121
     assert target.count() == len(IDS)
     assert [s.session_id for s in target.ask(lambda manager: manager.get_user_sessions("用户:1 {x}"))] == ["odd"]
-    findings = target.ask(lambda manager: manager.diagnose())
+    findings = target.ask(lambda manager: Inspector(manager).diagnose())
     assert not [finding for finding in findings if finding.level == "error"]
 
 
@@ -392,7 +392,7 @@ def test_a_migration_that_was_stopped_leaves_whole_sessions_and_is_finished_by_t
 
 async def read_all(manager: SessionManager) -> dict[str, Any]:
     found = {}
-    async for session in manager.scan_sessions():
+    async for session in Inspector(manager).scan_sessions():
         found[session.session_id] = (session, await manager.get_history(session.session_id, MAX_LIMIT))
     return found
 
@@ -426,7 +426,7 @@ async def test_a_signal_in_the_middle_of_a_replacement_waits_for_its_end(tmp_pat
 async def copy_all(source: SessionManager, target: SessionManager) -> Migration:
     """Bring all sessions over, as the command does, and stop before they are compared."""
     migration = Migration(source, target)
-    async for session in source.scan_sessions():
+    async for session in Inspector(source).scan_sessions():
         await migration.copy(session)
     return migration
 
@@ -442,7 +442,7 @@ async def test_the_comparison_at_the_end_finds_whatever_is_not_the_same(tmp_path
         for n in range(8):
             await source.create_session("u", {"n": n}, session_id=f"s{n}", ttl=600)
             await source.add_message(f"s{n}", {"from": "user", "text": "x"})
-        seen = [session async for session in source.scan_sessions()]
+        seen = [session async for session in Inspector(source).scan_sessions()]
         migration = await copy_all(source, target)
         await target.update_session("s1", {"n": 7})
         await target.add_message("s2", {"from": "user", "text": "y"})
@@ -453,7 +453,7 @@ async def test_the_comparison_at_the_end_finds_whatever_is_not_the_same(tmp_path
         await target.set_session_ttl("s6", 600)
         whole = await read_whole(source, "s7")
         await target.delete_session("s7")
-        await target.restore_session(whole.session, whole.history, ttl_left=590)
+        await Inspector(target).restore_session(whole.session, whole.history, ttl_left=590)
         for session in seen:
             await migration.verify(session)
         assert migration.differences == {

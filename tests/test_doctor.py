@@ -17,24 +17,24 @@ async def test_a_healthy_store_has_no_errors(place, manager) -> None:
     for i in range(20):
         session = await manager.create_session(f"u{i % 3}", ttl=600)
         await manager.add_message(session.session_id, {"from": "user", "text": "x"})
-    findings = await manager.diagnose()
+    findings = await Inspector(manager).diagnose()
     assert "error" not in levels(findings).values()
 
 
 async def test_settings_that_endanger_sessions_are_told(redis_place: RedisPlace) -> None:
     async with redis_place.open() as manager:
         with redis_place.server.client() as client:
-            assert levels(await manager.diagnose())["persistence"] == "warning"
+            assert levels(await Inspector(manager).diagnose())["persistence"] == "warning"
             client.config_set("maxmemory-policy", "allkeys-lru")
             client.config_set("appendonly", "yes")
             try:
-                found = levels(await manager.diagnose())
+                found = levels(await Inspector(manager).diagnose())
                 assert (found["eviction"], found["persistence"]) == ("warning", "ok")
                 client.config_set("appendfsync", "no")
-                assert levels(await manager.diagnose())["persistence"] == "warning"
+                assert levels(await Inspector(manager).diagnose())["persistence"] == "warning"
                 client.config_set("save", "60 1")
                 client.config_set("appendonly", "no")
-                assert levels(await manager.diagnose())["persistence"] == "warning"
+                assert levels(await Inspector(manager).diagnose())["persistence"] == "warning"
             finally:
                 client.config_set("maxmemory-policy", "noeviction")
                 client.config_set("appendonly", "no")
@@ -55,13 +55,13 @@ async def test_what_is_torn_is_found_and_mended(redis_place: RedisPlace) -> None
             for part in ("meta", "agent", "history", "ids"):
                 client.persist(f"session:endless:{part}")
                 client.delete(f"session:vanished:{part}")
-            found = levels(await manager.diagnose())
+            found = levels(await Inspector(manager).diagnose())
             wrong = {"orphans": "error", "index": "error", "deadlines": "error", "index entries": "error"}
             assert {subject: found[subject] for subject in wrong} == wrong
             assert await manager.get_active_sessions_count() == 3
-            mended = await manager.diagnose(repair=True)
+            mended = await Inspector(manager).diagnose(repair=True)
             assert any("torn" in f.text and "repaired" in f.text for f in mended)
-            assert "error" not in levels(await manager.diagnose()).values()
+            assert "error" not in levels(await Inspector(manager).diagnose()).values()
             assert not list(client.scan_iter("session:torn:*"))
             assert 500 < client.ttl("session:endless:history") <= 600
         assert await manager.get_active_sessions_count() == 3
@@ -88,7 +88,7 @@ async def test_a_session_of_another_program_is_indexed(redis_place: RedisPlace) 
             client.expire(f"session:node:{part}", 600)
     async with redis_place.open() as manager:
         assert await manager.get_active_sessions_count() == 0
-        await manager.diagnose(repair=True)
+        await Inspector(manager).diagnose(repair=True)
         assert [s.session_id for s in await manager.get_user_sessions("u")] == ["node"]
         assert await manager.get_active_sessions_count() == 1
 
@@ -99,7 +99,7 @@ async def test_a_user_without_rights_to_ask_is_told_so(redis_place: RedisPlace) 
         try:
             url = f"redis://app:p@127.0.0.1:{redis_place.server.port}"
             async with SessionManager.from_url(url) as manager:
-                assert levels(await manager.diagnose())["server"] == "warning"
+                assert levels(await Inspector(manager).diagnose())["server"] == "warning"
         finally:
             client.execute_command("ACL", "DELUSER", "app")
 
@@ -112,9 +112,9 @@ async def test_messages_without_a_session_are_found_in_a_file(tmp_path) -> None:
         with sqlite3.connect(tmp_path / "chat.db") as db:
             db.execute("DELETE FROM sessions")
         db.close()
-        assert levels(await manager.diagnose())["orphans"] == "error"
-        await manager.diagnose(repair=True)
-        assert levels(await manager.diagnose())["orphans"] == "ok"
+        assert levels(await Inspector(manager).diagnose())["orphans"] == "error"
+        await Inspector(manager).diagnose(repair=True)
+        assert levels(await Inspector(manager).diagnose())["orphans"] == "ok"
 
 
 async def test_every_damaged_session_is_named_and_hides_no_other(redis_place: RedisPlace) -> None:
@@ -132,7 +132,11 @@ async def test_every_damaged_session_is_named_and_hides_no_other(redis_place: Re
             client.sadd("session:history:history", "x")
             client.set("session:string:meta", "x")
             try:
-                named = {f.text.split(" ")[0] for f in await manager.diagnose(repair=True) if f.subject == "damage"}
+                named = {
+                    f.text.split(" ")[0]
+                    for f in await Inspector(manager).diagnose(repair=True)
+                    if f.subject == "damage"
+                }
                 damaged = {f"session:{name}:meta" for name in names if name not in ("good", "history")}
                 assert named == damaged | {"session:history:history"}
                 page = await manager.list_user_sessions("u")
@@ -156,7 +160,7 @@ async def test_another_programs_data_is_left_as_it_is(redis_place: RedisPlace) -
         before = {key: client.dump(key) for key in client.scan_iter()}
         try:
             async with redis_place.open() as manager:
-                found = await manager.diagnose(repair=True)
+                found = await Inspector(manager).diagnose(repair=True)
                 assert any(f.subject == "foreign keys" and "bar" in f.text and "baz" in f.text for f in found)
                 await manager.cleanup_expired_sessions()
             assert {key: client.dump(key) for key in client.scan_iter()} == before
@@ -175,14 +179,14 @@ async def test_entries_in_a_wrong_bucket_or_that_name_nothing_are_put_right(star
         strays = {b"lives/u": 1, b"no separator": 2, b"\xff\xfe/u": 3, b"a b/u": 4}
         with place.server.client() as client:
             client.zadd(wrong, strays)
-            found = levels(await manager.diagnose())
+            found = levels(await Inspector(manager).diagnose())
             assert found["stray entries"] == "error"
             async with asyncio.timeout(10):
                 assert await manager.get_active_sessions_count() == 1
                 assert (await manager.cleanup_expired_sessions()).cleaned_count == 0
             assert client.zcard(wrong) == 0
             client.zadd(wrong, dict.fromkeys(strays, 4000000000000))
-            await manager.diagnose(repair=True)
+            await Inspector(manager).diagnose(repair=True)
             assert client.zcard(wrong) == 0
             assert await manager.get_active_sessions_count() == 1
     place.clear()

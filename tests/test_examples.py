@@ -18,7 +18,7 @@ import httpx
 import pytest
 from prometheus_client import CollectorRegistry
 
-from chat_session import ChatSessionError, SessionManager, Settings
+from chat_session import ChatSessionError, Inspector, SessionManager, Settings
 from chat_session.storage.redis import faults
 from chat_session.telemetry.hooks import Hooks
 from chat_session.telemetry.prometheus import PrometheusHooks
@@ -289,7 +289,7 @@ async def test_the_metrics_page_names_every_operation() -> None:
         await manager.get_user_sessions("u")
         await manager.get_active_sessions_count()
         await manager.cleanup_expired_sessions()
-        await manager.diagnose()
+        await Inspector(manager).diagnose()
         await manager.delete_session("s")
     listed = (DOCS / "metrics.md").read_text("utf-8").split("`operation` is one of")[1].split(".")[0]
     assert set(re.findall(r"`(\w+)`", listed)) == called

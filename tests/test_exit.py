@@ -47,7 +47,7 @@ ENDS = {
     ),
     "a cleanup that runs": ("blocking.SessionCleanup(manager, 3600).start()", 0),
     "a thread that calls": ("threading.Thread(target=ask_on, daemon=True).start(); time.sleep(0.1)", 0),
-    "an open iterator": ("sessions = manager.scan_sessions(); next(sessions)", 0),
+    "an open iterator": ("sessions = blocking.Inspector(manager).scan_sessions(); next(sessions)", 0),
 }
 
 

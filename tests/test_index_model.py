@@ -1,6 +1,6 @@
 """Every order of the steps of counts, lists, sweeps and writers of one session on a cluster.
 
-The code that runs is the package's own: ClusterIndex and RedisStore as they are, and the text of the scripts under
+The code that runs is the package's own: ClusterIndex and RedisSessions as they are, and the text of the scripts under
 Lua. Only the nodes are stood in for, by a dictionary: each command is one step, and a search tries all orders of
 the steps of several calls. A call that was answered the same way so far is in the same place, so states that were
 met before are not searched again.
@@ -18,7 +18,7 @@ from chat_session.session import Session
 from chat_session.storage.redis.cluster_index import ClusterIndex
 from chat_session.storage.redis.keys import Keys, due_member
 from chat_session.storage.redis.scripts import Call, Script
-from chat_session.storage.redis.store import RedisStore
+from chat_session.storage.redis.sessions import RedisSessions
 
 lua51 = pytest.importorskip("lupa.lua51")
 
@@ -208,9 +208,9 @@ async def _step(command: Any) -> Any:
     return await _Step(command)
 
 
-def make_store() -> RedisStore:
+def make_store() -> RedisSessions:
     link: Any = StepLink()
-    return RedisStore(link, KEYS, ClusterIndex(link, KEYS), default_ttl=600, max_history=100)
+    return RedisSessions(link, KEYS, ClusterIndex(link, KEYS), default_ttl=600, max_history=100)
 
 
 class Operation:
@@ -261,7 +261,7 @@ def run_alone(nodes: Nodes, call: Coroutine[Any, Any, Any]) -> Any:
         reply = nodes.run(command)
 
 
-OPERATIONS: dict[str, Callable[[RedisStore, datetime], Coroutine[Any, Any, Any]]] = {
+OPERATIONS: dict[str, Callable[[RedisSessions, datetime], Coroutine[Any, Any, Any]]] = {
     "count": lambda store, _: store.count_sessions(),
     "sweep": lambda store, _: store.sweep(),
     "list": lambda store, _: store.list_user_sessions("u", 10, None),
@@ -311,7 +311,9 @@ def search(first: tuple[str, ...], names: tuple[str, ...], *, crash: bool = Fals
     return len(seen)
 
 
-def judge(nodes: Nodes, store: RedisStore, running: list[Operation], names: tuple[str, ...], *, crashed: bool) -> None:
+def judge(
+    nodes: Nodes, store: RedisSessions, running: list[Operation], names: tuple[str, ...], *, crashed: bool
+) -> None:
     """When all is done: counts and lists are exact, now and after every deadline, and a sweep leaves nothing."""
     saved = nodes.save()
     for later in (0, 2_000, MINUTE + 1_000):

@@ -21,7 +21,7 @@ from typing import Any, NoReturn
 import pytest
 import redis
 
-from chat_session import AgentConflict, MessageConflict, SessionManager
+from chat_session import AgentConflict, Inspector, MessageConflict, SessionManager
 
 PROGRAMS = Path(__file__).parent / "interop"
 ODD_TEXTS = [
@@ -261,7 +261,7 @@ async def test_a_foreign_session_is_listed_and_counted_after_a_repair(manager, n
     _write(node, messages=[_message(1)])
     assert await manager.get_user_sessions("user123") == []
     assert await manager.get_active_sessions_count() == 0
-    await manager.diagnose(repair=True)
+    await Inspector(manager).diagnose(repair=True)
     assert [session.session_id for session in await manager.get_user_sessions("user123")] == ["js"]
     assert await manager.get_active_sessions_count() == 1
 

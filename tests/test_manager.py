@@ -5,6 +5,7 @@ import logging
 import os
 from typing import Any
 
+import msgspec
 import pytest
 from redis._parsers import _AsyncRESP2Parser
 from redis.asyncio import BlockingConnectionPool, ConnectionPool, Redis
@@ -13,6 +14,8 @@ from redis.backoff import ConstantBackoff
 from redis.exceptions import ConnectionError as RedisConnectionError
 
 from chat_session import (
+    CapabilityMissing,
+    Inspector,
     InvalidInput,
     ManagerClosed,
     SessionCleanup,
@@ -51,8 +54,8 @@ async def test_any_client_handed_in_works_and_stays_open(redis_place: RedisPlace
         assert (await manager.get_session(session.session_id)).metadata == {"a": [1, "x"]}
         assert [s.session_id for s in await manager.get_user_sessions("用户")] == [session.session_id]
         assert await manager.get_active_sessions_count() == 1
-        assert [s.session_id async for s in manager.scan_sessions()] == [session.session_id]
-        assert [f.subject for f in await manager.diagnose() if f.level == "error"] == ["damage"]
+        assert [s.session_id async for s in Inspector(manager).scan_sessions()] == [session.session_id]
+        assert [f.subject for f in await Inspector(manager).diagnose() if f.level == "error"] == ["damage"]
     assert await client.ping()
     await client.aclose()
 
@@ -106,6 +109,44 @@ async def test_a_store_can_be_handed_in(place, manager) -> None:
         assert await other.is_session_active("s")
 
 
+class OnlySessions:
+    """Somebody's store that offers one capability and no others."""
+
+    operator = None
+
+    def __init__(self, sessions: Any) -> None:
+        self.sessions = sessions
+
+    async def close(self) -> None:
+        """Nothing is open."""
+
+
+async def test_a_store_without_operator_functions_serves_all_else(manager) -> None:
+    async with SessionManager(OnlySessions(manager._store.sessions)) as other:
+        await other.create_session("u", session_id="s")
+        inspector = Inspector(other)
+        for ask in (inspector.list_sessions(), inspector.diagnose(), anext(inspector.scan_sessions())):
+            with pytest.raises(CapabilityMissing, match="no operator functions"):
+                await ask
+        elsewhere = msgspec.structs.replace(await other.get_session("s"), session_id="restored")
+        assert (await inspector.restore_session(elsewhere)).session_id == "restored"
+
+
+def test_a_store_that_lacks_methods_is_refused_by_their_names() -> None:
+    class Sessions:
+        async def create_session(self) -> None: ...
+
+    class Half:
+        sessions = Sessions()
+        operator = Sessions()
+
+    with pytest.raises(InvalidInput) as refused:
+        SessionManager(Half())
+    for name in ("close", "sessions.append_messages", "operator.diagnose"):
+        assert name in str(refused.value)
+    assert "sessions.create_session" not in str(refused.value)
+
+
 async def test_close_lets_calls_in_flight_finish(place) -> None:
     manager = place.open()
     session = await manager.create_session("u", ttl=60)
@@ -124,7 +165,7 @@ async def test_a_closed_manager_says_so(place) -> None:
     with pytest.raises(ManagerClosed):
         await manager.get_session("s")
     with pytest.raises(ManagerClosed):
-        [s async for s in manager.scan_sessions()]
+        [s async for s in Inspector(manager).scan_sessions()]
 
 
 async def test_closing_stops_the_cleanups(place) -> None:

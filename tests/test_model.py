@@ -10,7 +10,7 @@ from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, precondition, rule, run_state_machine_as_test
 
-from chat_session import AgentConflict, MessageConflict, SessionExists, SessionManager, SessionNotFound
+from chat_session import AgentConflict, Inspector, MessageConflict, SessionExists, SessionManager, SessionNotFound
 from places import eventually
 
 HISTORY = 5
@@ -78,7 +78,7 @@ class Machine(RuleBasedStateMachine):
         return self.loop.run_until_complete(coroutine)
 
     async def _all(self) -> list[str]:
-        return [session.session_id async for session in self.manager.scan_sessions()]
+        return [session.session_id async for session in Inspector(self.manager).scan_sessions()]
 
     @rule(session_id=IDS, user=USERS, ttl=TTLS, metadata=METADATA)
     def create(self, session_id: str, user: str, ttl: int | None, metadata: dict[str, Any]) -> None:

@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from chat_session import SessionManager
+from chat_session import Inspector, SessionManager
 from chat_session.storage.contract import Finding
 from chat_session.storage.redis.server_checks import check_eviction, check_version, find_manager, parse_info
 
@@ -13,7 +13,7 @@ AMAZON = b"# Server\r\nredis_version:7.1.0\r\nos:Amazon ElastiCache\r\nrole:mast
 
 async def check(url: str) -> dict[str, Finding]:
     async with SessionManager.from_url(url) as manager:
-        return {finding.subject: finding for finding in await manager.diagnose()}
+        return {finding.subject: finding for finding in await Inspector(manager).diagnose()}
 
 
 async def test_where_config_is_refused_no_loss_is_claimed(redis_place: Any) -> None:

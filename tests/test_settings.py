@@ -1,12 +1,13 @@
 """Settings: where they come from, and errors that name the variable."""
 
 from pathlib import Path
-from typing import Any
+from typing import Any, get_type_hints
 
 import pytest
 
 from chat_session import SessionManager, Settings, SettingsError
 from chat_session.cli.app import run_command
+from chat_session.settings import SettingsOverrides
 
 
 def test_the_specifications_variables_are_read(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -209,3 +210,9 @@ def test_a_dotenv_file_in_another_encoding_is_refused_by_its_name(
 def test_a_dotenv_file_with_a_byte_order_mark_is_read() -> None:
     Path(".env").write_text("REDIS_DB=3\n", encoding="utf-8-sig")
     assert Settings.load().redis_db == 3
+
+
+def test_the_keywords_of_the_constructors_are_the_settings() -> None:
+    assert get_type_hints(SettingsOverrides) == {
+        name: field.annotation for name, field in Settings.model_fields.items()
+    }

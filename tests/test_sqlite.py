@@ -12,7 +12,15 @@ from pathlib import Path
 
 import pytest
 
-from chat_session import ManagerClosed, SessionManager, StoreCorrupt, StoreIncompatible, StoreReadOnly, StoreUnavailable
+from chat_session import (
+    Inspector,
+    ManagerClosed,
+    SessionManager,
+    StoreCorrupt,
+    StoreIncompatible,
+    StoreReadOnly,
+    StoreUnavailable,
+)
 from chat_session.storage.sqlite.file import APPLICATION_ID
 
 WRITER = """
@@ -57,7 +65,7 @@ async def test_a_writer_killed_in_mid_write_loses_nothing_it_was_told(tmp_path: 
         assert len(set(ids)) == len(ids)
         assert set(told) <= set(ids)
         assert (await manager.get_session("s")).message_count == len(ids)
-        assert [f.level for f in await manager.diagnose() if f.subject == "structure"] == ["ok"]
+        assert [f.level for f in await Inspector(manager).diagnose() if f.subject == "structure"] == ["ok"]
 
 
 async def test_several_processes_write_at_the_same_time(tmp_path: Path) -> None:
@@ -145,13 +153,13 @@ async def test_a_call_behind_the_close_is_refused_and_not_forgotten(tmp_path: Pa
         await asyncio.sleep(0)
         async with asyncio.timeout(2):
             with pytest.raises(ManagerClosed):
-                await manager._store.sweep()
+                await manager._store.sessions.sweep()
         may_go_on.set()
         assert await slow
         assert (await writing).seq == 1
         await closing_down
         with pytest.raises(ManagerClosed):
-            await manager._store.count_sessions()
+            await manager._store.sessions.count_sessions()
 
 
 async def test_whatever_breaks_in_the_thread_the_caller_learns_of_it(tmp_path: Path) -> None:

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from chat_session import Inspector, SessionManager, StoreCorrupt, StoreUnavailable
 from chat_session.errors import ChatSessionError
-from chat_session.storage.sqlite import lists, store
+from chat_session.storage.sqlite import lists, sessions
 
 USER = "UPDATE sessions SET user_id = CAST(x'ff41' AS TEXT) WHERE session_id = ?"
 
@@ -225,7 +225,7 @@ async def test_whatever_stands_in_a_column_a_call_answers_or_fails_typed(
             manager.list_user_sessions("u"),
             Inspector(manager).list_sessions(),
             manager.get_active_sessions_count(),
-            manager.diagnose(repair=True),
+            Inspector(manager).diagnose(repair=True),
             manager.cleanup_expired_sessions(),
             manager.delete_session("bad"),
         )
@@ -249,7 +249,7 @@ async def test_the_doctor_names_every_damaged_session_and_repairs_what_is_ours(p
         change(path, "UPDATE messages SET element = x'ff' WHERE session_id = 's1' AND seq = 1")
         change(path, "DELETE FROM sessions WHERE session_id = 's2'")
         change(path, "INSERT INTO messages VALUES ('s2', 1, x'61', x'62', x'63')")
-        found = await manager.diagnose(repair=False)
+        found = await Inspector(manager).diagnose(repair=False)
         assert {f.text for f in found if f.level == "error"} == {
             "session s7 has a user_id that cannot be read: UnicodeDecodeError.",
             "session s8 has a created_at that cannot be read: ValueError.",
@@ -258,9 +258,9 @@ async def test_the_doctor_names_every_damaged_session_and_repairs_what_is_ours(p
             "session s2 has 1 messages that cannot be read.",
             "Found 1 messages without a session.",
         }
-        repaired = await manager.diagnose(repair=True)
+        repaired = await Inspector(manager).diagnose(repair=True)
         assert "Found 1 messages without a session. They were removed." in {f.text for f in repaired}
-        left = {f.text for f in await manager.diagnose(repair=False) if f.level == "error"}
+        left = {f.text for f in await Inspector(manager).diagnose(repair=False) if f.level == "error"}
         assert len(left) == 4
         assert not any("s2" in text or "without" in text for text in left)
 
@@ -277,7 +277,7 @@ async def test_every_page_is_read_by_an_index(path: Path) -> None:
             lists.page_of_all(db, 10, "", None)
             lists.scan(db, "", 10)
             for before, after in ((None, None), (9, None), (None, 1), (9, 1)):
-                store._history(db, "s", 10, before, after)
+                sessions._history(db, "s", 10, before, after)
             db.set_trace_callback(None)
             for statement in asked:
                 plans.extend(row[3].decode() for row in db.execute(f"EXPLAIN QUERY PLAN {statement}"))

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from chat_session import SessionManager, StoreIncompatible
+from chat_session import Inspector, SessionManager, StoreIncompatible
 
 
 def open_file(path: Path | str, **settings: object) -> SessionManager:
@@ -43,7 +43,7 @@ async def test_the_file_of_another_program_is_refused_and_not_a_byte_of_it_chang
     make_foreign(path, kind)
     before, when = path.read_bytes(), path.stat().st_mtime_ns
     async with open_file(path) as manager:
-        for call in (manager.create_session("u"), manager.get_session("s"), manager.diagnose(repair=True)):
+        for call in (manager.create_session("u"), manager.get_session("s"), Inspector(manager).diagnose(repair=True)):
             with pytest.raises(StoreIncompatible, match=r"theirs\.db is .*Name another file"):
                 await call
     assert (path.read_bytes(), path.stat().st_mtime_ns) == (before, when)

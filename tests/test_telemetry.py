@@ -2,12 +2,14 @@
 
 import asyncio
 import logging
+from collections.abc import Iterator
+from contextlib import AbstractContextManager, closing, contextmanager
 
 import pytest
 from prometheus_client import CollectorRegistry
 from redis.asyncio import Redis
 
-from chat_session import Hooks, SessionManager, StoreUnavailable
+from chat_session import Hooks, Inspector, SessionManager, StoreUnavailable
 from chat_session.telemetry.prometheus import PrometheusHooks
 from places import RedisPlace
 
@@ -107,3 +109,50 @@ async def test_the_log_names_the_store_that_is_down(caplog, url: str | None, sho
     assert record.getMessage() == f"The store {shown} is down."
     assert record.store == shown
     await client.aclose()
+
+
+class Tracing(Hooks):
+    """As tracing would: something is open for as long as the call is."""
+
+    def __init__(self) -> None:
+        self.told: list[str] = []
+
+    @contextmanager
+    def span(self, name: str, session_id: str | None) -> Iterator[None]:
+        self.told.append(f"begin {name} {session_id}")
+        try:
+            yield
+        except Exception as error:
+            self.told.append(f"{type(error).__name__}")
+            raise
+        finally:
+            self.told.append(f"end {name}")
+
+    def operation(self, name: str, session_id: str | None, seconds: float, outcome: str) -> None:
+        self.told.append(f"{name} {outcome}")
+
+
+class BrokenTracing(Hooks):
+    def span(self, name: str, session_id: str | None) -> AbstractContextManager[object]:
+        if name == "create_session":
+            raise RuntimeError("cannot begin")
+        return closing(None)  # which cannot be closed
+
+
+async def test_a_span_is_open_during_the_call_and_learns_how_it_ended(open_manager) -> None:
+    tracing, other = Tracing(), Tracing()
+    manager = open_manager(hooks=[tracing, BrokenTracing(), other])
+    await manager.create_session("u", session_id="s")
+    with pytest.raises(LookupError):
+        await manager.extend_session("nobody")
+    assert [found.session_id async for found in Inspector(manager).scan_sessions()] == ["s"]
+    assert tracing.told[:3] == ["begin create_session s", "create_session ok", "end create_session"]
+    failed = [
+        "begin extend_session nobody",
+        "extend_session session_not_found",
+        "SessionNotFound",
+        "end extend_session",
+    ]
+    assert tracing.told[3:7] == failed
+    assert {"begin scan_sessions None", "scan_sessions ok", "end scan_sessions"} <= set(tracing.told[7:])
+    assert tracing.told == other.told

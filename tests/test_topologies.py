@@ -12,7 +12,15 @@ from redis.asyncio import RedisCluster, Sentinel
 from redis.asyncio.connection import AbstractConnection
 from redis.crc import key_slot
 
-from chat_session import Hooks, SessionManager, SettingsError, StoreDenied, StoreIncompatible, StoreUnavailable
+from chat_session import (
+    Hooks,
+    Inspector,
+    SessionManager,
+    SettingsError,
+    StoreDenied,
+    StoreIncompatible,
+    StoreUnavailable,
+)
 from chat_session.storage.redis import batching, due
 from chat_session.storage.redis.keys import due_member
 from chat_session.telemetry.prometheus import PrometheusHooks
@@ -62,7 +70,7 @@ async def test_a_cluster_of_the_newest_valkey_works(start: Any) -> None:
     place.clear()
     async with place.open() as manager:
         await use(manager)
-        assert not [finding for finding in await manager.diagnose() if finding.level == "error"]
+        assert not [finding for finding in await Inspector(manager).diagnose() if finding.level == "error"]
     place.clear()
 
 
@@ -83,7 +91,7 @@ async def test_all_nodes_may_speak_tls_and_ask_for_certificates(start: Any, name
     place.clear()
     async with place.open() as manager:
         await use(manager)
-        assert not [finding for finding in await manager.diagnose() if finding.level == "error"]
+        assert not [finding for finding in await Inspector(manager).diagnose() if finding.level == "error"]
     async with SessionManager.from_url(place.url.replace("rediss", "redis"), store_timeout=1.0) as plain:
         with pytest.raises(StoreUnavailable):
             await plain.get_session("s0")
@@ -169,7 +177,7 @@ async def test_a_scan_that_lost_an_answer_goes_on_at_the_same_node(cluster: Any,
         frozen = cluster.server.primaries()[node].process
         frozen.send_signal(signal.SIGSTOP)
         try:
-            diagnosing = asyncio.create_task(manager.diagnose())
+            diagnosing = asyncio.create_task(Inspector(manager).diagnose())
             await heard.happened.wait()
         finally:
             frozen.send_signal(signal.SIGCONT)
@@ -281,7 +289,7 @@ async def test_a_full_queue_makes_callers_wait_and_is_told(redis_place: Any, mon
     class Crowds(Hooks):
         waited = 0
 
-        def crowded(self, address: str) -> None:
+        def queue_full(self, address: str) -> None:
             type(self).waited += 1
 
     monkeypatch.setattr(batching, "MAX_QUEUE", 10)
@@ -304,12 +312,12 @@ async def test_the_doctor_looks_at_every_node_of_a_cluster(cluster: Any) -> None
             client.delete(cluster.keys.meta("s1"))
             client.zrem(cluster.keys.due("s2"), due_member("s2", "u2"))
             client.zrem(cluster.keys.user("u2"), "s2")
-        findings = await manager.diagnose()
+        findings = await Inspector(manager).diagnose()
         assert len([f for f in findings if f.subject.startswith("version at")]) == 3
         levels = {f.subject: f.level for f in findings if " at " not in f.subject}
         assert (levels["orphans"], levels["index"]) == ("error", "error")
-        await manager.diagnose(repair=True)
-        levels = {f.subject: f.level for f in await manager.diagnose() if " at " not in f.subject}
+        await Inspector(manager).diagnose(repair=True)
+        levels = {f.subject: f.level for f in await Inspector(manager).diagnose() if " at " not in f.subject}
         assert (levels["orphans"], levels["index"]) == ("ok", "ok")
         assert await manager.get_active_sessions_count() == 19
 

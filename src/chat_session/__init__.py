@@ -6,6 +6,7 @@ Start with ``SessionManager``. For synchronous code there is ``chat_session.bloc
 from chat_session import blocking as blocking
 from chat_session.cleanup import SessionCleanup as SessionCleanup
 from chat_session.errors import AgentConflict as AgentConflict
+from chat_session.errors import CapabilityMissing as CapabilityMissing
 from chat_session.errors import ChatSessionError as ChatSessionError
 from chat_session.errors import Conflict as Conflict
 from chat_session.errors import InvalidInput as InvalidInput

@@ -90,6 +90,17 @@ def parse_url(url: str) -> StoreUrl:
     return parsed
 
 
+def parse_sqlite_url(url: str) -> tuple[str, str]:
+    """The path and the mode: rwc, "rw" for a file that must exist, "ro" to read only. Raises SettingsError."""
+    rest, _, query = url.partition(":")[2].partition("?")
+    netloc, slash, path = rest.removeprefix("//").partition("/")
+    mode = {"": "rwc", "mode=rw": "rw", "mode=ro": "ro"}.get(query)
+    if netloc or not slash or not path or mode is None:
+        allowed = "sqlite:///relative.db, sqlite:////absolute.db or sqlite:///:memory:"
+        _refuse(f"An SQLite URL must be {allowed}. It may end in ?mode=rw or ?mode=ro; a ? in a name is written %3F.")
+    return unquote(path), mode
+
+
 def _check_hosts(url: StoreUrl) -> None:
     if url.topology == "unix":
         return

@@ -16,14 +16,14 @@ import warnings
 from collections.abc import AsyncIterator, Callable, Coroutine, Iterator, Sequence
 from contextlib import suppress
 from functools import wraps
-from typing import Any, Concatenate, ParamSpec, Self, TypeVar
+from typing import Any, Concatenate, ParamSpec, Self, TypeVar, Unpack
 from weakref import WeakSet
 
 from chat_session import cleanup, inspector, manager
 from chat_session.errors import InvalidInput, ManagerClosed, UsedAfterFork
 from chat_session.results import CleanupStatus
-from chat_session.settings import Settings
-from chat_session.storage.contract import SessionStore
+from chat_session.settings import Settings, SettingsBesideUrl, SettingsOverrides
+from chat_session.storage.contract import Store, is_store
 from chat_session.telemetry.hooks import Hooks
 
 P = ParamSpec("P")
@@ -136,15 +136,17 @@ def _iterating(method: Callable[Concatenate[Any, P], AsyncIterator[T]]) -> Calla
 class SessionManager:
     """``chat_session.SessionManager`` for synchronous code; each method promises what its namesake does."""
 
-    def __init__(self, store: SessionStore | None = None, *, hooks: Sequence[Hooks] = (), **settings: Any) -> None:
+    def __init__(
+        self, store: Store | None = None, *, hooks: Sequence[Hooks] = (), **settings: Unpack[SettingsOverrides]
+    ) -> None:
         """None: the store that the settings name. Raises SettingsError; InvalidInput for a redis client."""
-        if store is not None and not isinstance(store, SessionStore):
+        if store is not None and not is_store(store):
             got = f"a {type(store).__module__}.{type(store).__qualname__}"
             advice = (
                 "The connections of a redis client belong to the event loop that made them, so give the address of "
                 "its server to from_url."
             )
-            raise InvalidInput("store", "None or a SessionStore", got, advice)
+            raise InvalidInput("store", "None or a store", got, advice)
 
         async def make() -> manager.SessionManager:
             return manager.SessionManager(store, hooks=hooks, **settings)
@@ -159,7 +161,7 @@ class SessionManager:
         _open.add(self)
 
     @classmethod
-    def from_url(cls, url: str, *, hooks: Sequence[Hooks] = (), **settings: Any) -> Self:
+    def from_url(cls, url: str, *, hooks: Sequence[Hooks] = (), **settings: Unpack[SettingsBesideUrl]) -> Self:
         return cls(hooks=hooks, chat_session_url=url, **settings)
 
     @property
@@ -210,9 +212,6 @@ class SessionManager:
     list_user_sessions = _blocking(manager.SessionManager.list_user_sessions)
     get_active_sessions_count = _blocking(manager.SessionManager.get_active_sessions_count)
     cleanup_expired_sessions = _blocking(manager.SessionManager.cleanup_expired_sessions)
-    scan_sessions = _iterating(manager.SessionManager.scan_sessions)
-    restore_session = _blocking(manager.SessionManager.restore_session)
-    diagnose = _blocking(manager.SessionManager.diagnose)
 
 
 _open: WeakSet[SessionManager] = WeakSet()
@@ -236,6 +235,8 @@ class Inspector:
 
     list_sessions = _blocking(inspector.Inspector.list_sessions)
     scan_sessions = _iterating(inspector.Inspector.scan_sessions)
+    restore_session = _blocking(inspector.Inspector.restore_session)
+    diagnose = _blocking(inspector.Inspector.diagnose)
 
 
 class SessionCleanup:

@@ -1,11 +1,11 @@
-"""What every call to the store goes through, from whichever facade: the manager, the inspector."""
+"""The guard that every public call enters, from whichever facade: the manager, the inspector."""
 
 import asyncio
 import os
 import time
 from collections.abc import Awaitable, Callable
-from contextlib import suppress
-from typing import ParamSpec, TypeVar
+from contextlib import AbstractContextManager, suppress
+from types import TracebackType
 
 from chat_session.errors import (
     ChatSessionError,
@@ -15,21 +15,22 @@ from chat_session.errors import (
     UsedAfterFork,
     WrongEventLoop,
 )
-from chat_session.storage.contract import SessionStore
+from chat_session.storage.contract import Store
 from chat_session.telemetry.hooks import Hooks
-
-P = ParamSpec("P")
-T = TypeVar("T")
 
 CLOSE_TIMEOUT = 3.8  # seconds that close() gives to calls in flight; the rest of 5 s is for the connections
 
 
 class Calls:
-    """Refuses calls after the close, after a fork and from another event loop. Tells the hooks how each call went."""
+    """``async with calls("append_messages", session_id):`` surrounds every call to the store.
 
-    def __init__(self, store: SessionStore, hooks: Hooks) -> None:
+    It refuses calls after the close, after a fork and from another event loop, counts those in flight, and tells the
+    hooks how each one ended.
+    """
+
+    def __init__(self, store: Store, hooks: Hooks) -> None:
         self.store = store
-        self._hooks = hooks
+        self.hooks = hooks
         self._pid = os.getpid()
         self._loop: asyncio.AbstractEventLoop | None = None
         self._store_up: bool | None = None
@@ -38,40 +39,17 @@ class Calls:
         self.closed = False
         self.before_close: set[Callable[[], Awaitable[None]]] = set()  # what close() awaits first
 
+    def __call__(self, name: str, session_id: str | None = None) -> "_Call":
+        """One call. ``name`` is that of the store's method; the session id completes errors that lack one."""
+        return _Call(self, name, session_id)
+
     @property
     def is_left_open(self) -> bool:
         """Whether something may be open that this process can close."""
         return not self.closed and self._loop is not None and self._pid == os.getpid()
 
-    async def run(
-        self, name: str, session_id: str | None, method: Callable[P, Awaitable[T]], *args: P.args, **kwargs: P.kwargs
-    ) -> T:
-        """Ask the store, and tell the hooks how it went."""
-        self.check_usable()
-        outcome = "error"
-        self.in_flight += 1
-        started = time.perf_counter()
-        try:
-            answer = await method(*args, **kwargs)
-            outcome = "ok"
-            if not self._store_up:
-                self._tell_store_up(True)
-            return answer
-        except asyncio.CancelledError:
-            outcome = "cancelled"
-            raise
-        except ChatSessionError as error:
-            outcome = error.code
-            error.session_id = error.session_id or session_id
-            self._tell_store_up(not isinstance(error, StoreError) or isinstance(error, StoreCorrupt))
-            raise
-        finally:
-            self.in_flight -= 1
-            if self.closed and not self.in_flight:
-                self._idle.set()
-            self._hooks.operation(name, session_id, time.perf_counter() - started, outcome)
-
     def check_usable(self) -> None:
+        """Raises ManagerClosed, UsedAfterFork, WrongEventLoop."""
         if self.closed:
             raise ManagerClosed
         if self._pid != os.getpid():
@@ -83,7 +61,7 @@ class Calls:
             self._loop = loop
 
     async def close(self) -> None:
-        """Let calls in flight finish, for 5 s at most; then close the store."""
+        """Let calls in flight finish, for a few seconds at most; then close the store."""
         if self.closed:
             return
         self.check_usable()
@@ -99,7 +77,51 @@ class Calls:
             self.closed = True
             await self.store.close()
 
+    def leave(self, error: BaseException | None) -> str:
+        """A call in flight has ended; its outcome: "ok", "cancelled", "error", or the code of the error."""
+        self.in_flight -= 1
+        if self.closed and not self.in_flight:
+            self._idle.set()
+        if error is None:
+            if not self._store_up:
+                self._tell_store_up(True)
+            return "ok"
+        if isinstance(error, ChatSessionError):
+            self._tell_store_up(not isinstance(error, StoreError) or isinstance(error, StoreCorrupt))
+            return error.code
+        return "cancelled" if isinstance(error, asyncio.CancelledError) else "error"
+
     def _tell_store_up(self, up: bool) -> None:
         if up is not self._store_up:
             self._store_up = up
-            self._hooks.store_up(up)
+            self.hooks.store_up(up)
+
+
+class _Call:
+    __slots__ = ("_calls", "_name", "_session_id", "_span", "_started")
+
+    def __init__(self, calls: Calls, name: str, session_id: str | None) -> None:
+        self._calls = calls
+        self._name = name
+        self._session_id = session_id
+        self._span: AbstractContextManager[object] | None = None
+        self._started = 0.0
+
+    async def __aenter__(self) -> None:
+        calls = self._calls
+        calls.check_usable()
+        calls.in_flight += 1
+        self._span = calls.hooks.span(self._name, self._session_id)
+        if self._span is not None:
+            self._span.__enter__()
+        self._started = time.perf_counter()
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        if isinstance(error, ChatSessionError):
+            error.session_id = error.session_id or self._session_id
+        outcome = self._calls.leave(error)
+        self._calls.hooks.operation(self._name, self._session_id, time.perf_counter() - self._started, outcome)
+        if self._span is not None:
+            self._span.__exit__(kind, error, traceback)

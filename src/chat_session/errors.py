@@ -18,6 +18,7 @@
     │   └── StoreCorrupt        stored data is not of the shape it must have
     └── UsageError              the manager is used in a way it cannot work          (RuntimeError)
         ├── ManagerClosed       after close()
+        ├── CapabilityMissing   the store does not offer what the call needs
         ├── NoEventLoop         from code that runs in no event loop
         ├── WrongEventLoop      from another event loop than its first call
         └── UsedAfterFork       from a child of the process that made it
@@ -224,6 +225,16 @@ class ManagerClosed(UsageError):
 
     def __init__(self) -> None:
         super().__init__("This SessionManager is closed. Make a new one.")
+
+
+class CapabilityMissing(UsageError):
+    """The store does not offer what the call needs. ``capability`` names it: "operator"."""
+
+    code = "capability_missing"
+
+    def __init__(self, capability: str) -> None:
+        super().__init__(f"This store has no {capability} functions. Use a store that offers them.")
+        self.capability = capability
 
 
 class NoEventLoop(UsageError):

@@ -5,24 +5,19 @@ import uuid
 import warnings
 from collections.abc import AsyncIterator, Mapping, Sequence
 from types import EllipsisType
-from typing import TYPE_CHECKING, Any, Self
+from typing import TYPE_CHECKING, Any, Self, Unpack
 
 import msgspec
 
 from chat_session.calls import Calls
 from chat_session.clock import now
 from chat_session.connect import name_store, open_store
-from chat_session.errors import (
-    InvalidInput,
-    StoreCorrupt,
-    StoreError,
-)
+from chat_session.errors import StoreError
 from chat_session.message import (
     UNREADABLE,
     Draft,
     Message,
     check_cursor,
-    check_history,
     check_limit,
     check_message,
     check_messages,
@@ -41,8 +36,8 @@ from chat_session.session import (
     check_user_id,
     choose_ttl,
 )
-from chat_session.settings import Settings
-from chat_session.storage.contract import Appended, Finding, Left, SessionStore
+from chat_session.settings import Settings, SettingsBesideUrl, SettingsOverrides
+from chat_session.storage.contract import Appended, Store
 from chat_session.telemetry.hooks import Hooks, combine
 from chat_session.telemetry.logging import LoggingHooks
 
@@ -63,11 +58,11 @@ class SessionManager:
 
     def __init__(
         self,
-        client_or_store: "Redis | RedisCluster | SessionStore | None" = None,
+        client_or_store: "Redis | RedisCluster | Store | None" = None,
         *,
         hooks: Sequence[Hooks] = (),
         must_exist: bool = False,
-        **settings: Any,
+        **settings: Unpack[SettingsOverrides],
     ) -> None:
         """None: the store that the environment and ``.env`` name, else Redis at localhost:6379.
 
@@ -80,15 +75,18 @@ class SessionManager:
         self._hooks = combine([LoggingHooks(name_store(client_or_store, loaded)), *hooks])
         self._store = open_store(client_or_store, loaded, self._hooks, must_exist=must_exist)
         self._calls = Calls(self._store, self._hooks)
+        self._sessions = self._store.sessions
 
     @classmethod
-    def from_url(cls, url: str, *, hooks: Sequence[Hooks] = (), **settings: Any) -> Self:
+    def from_url(
+        cls, url: str, *, hooks: Sequence[Hooks] = (), must_exist: bool = False, **settings: Unpack[SettingsBesideUrl]
+    ) -> Self:
         """The store that ``url`` names; any setting by its lower-case name. Raises SettingsError.
 
         ``redis://`` ``rediss://`` ``unix://`` ``redis+sentinel://`` ``redis+cluster://`` (``rediss+…``)
         ``sqlite:///file.db`` ``sqlite:///:memory:``
         """
-        return cls(None, hooks=hooks, chat_session_url=url, **settings)
+        return cls(None, hooks=hooks, must_exist=must_exist, chat_session_url=url, **settings)
 
     @property
     def settings(self) -> Settings:
@@ -138,12 +136,14 @@ class SessionManager:
             ttl=choose_ttl(ttl, self._settings.default_session_ttl),
             metadata=check_metadata(metadata),
         )
-        return await self._calls.run("create_session", session.session_id, self._store.create_session, session)
+        async with self._calls("create_session", session.session_id):
+            return await self._sessions.create_session(session)
 
     async def get_session(self, session_id: str) -> Session | None:
         """The session, or None if there is none. Reading does not extend it. One round trip."""
         session_id = check_session_id(session_id)
-        return await self._calls.run("get_session", session_id, self._store.get_session, session_id)
+        async with self._calls("get_session", session_id):
+            return await self._sessions.get_session(session_id)
 
     async def is_session_active(self, session_id: str) -> bool:
         """Whether the session lives. One round trip."""
@@ -155,18 +155,21 @@ class SessionManager:
         One round trip. Raises SessionNotFound; InvalidInput if the merged whole is over the limits.
         """
         session_id, metadata = check_session_id(session_id), check_metadata(metadata)
-        return await self._calls.run("update_session", session_id, self._store.update_session, session_id, metadata)
+        async with self._calls("update_session", session_id):
+            return await self._sessions.update_session(session_id, metadata)
 
     async def delete_session(self, session_id: str) -> DeleteResult:
         """Remove the session with its messages. Gone already: ``success=False``. Two round trips."""
         session_id = check_session_id(session_id)
-        deleted = await self._calls.run("delete_session", session_id, self._store.delete_session, session_id)
+        async with self._calls("delete_session", session_id):
+            deleted = await self._sessions.delete_session(session_id)
         return DeleteResult(success=deleted > 0, deleted_keys=deleted)
 
     async def extend_session(self, session_id: str) -> Result:
         """Slide the deadline by the session's own ttl. One round trip. Raises SessionNotFound."""
         session_id = check_session_id(session_id)
-        await self._calls.run("extend_session", session_id, self._store.extend_session, session_id)
+        async with self._calls("extend_session", session_id):
+            await self._sessions.extend_session(session_id)
         return Result(success=True)
 
     # Messages
@@ -218,8 +221,8 @@ class SessionManager:
         """
         session_id, limit = check_session_id(session_id), check_limit(limit)
         before, after = check_window(before, after)
-        read = self._store.get_history
-        messages = await self._calls.run("get_history", session_id, read, session_id, limit, before, after)
+        async with self._calls("get_history", session_id):
+            messages = await self._sessions.get_history(session_id, limit, before, after)
         damaged = sum(message.type == UNREADABLE for message in messages)
         if damaged:
             self._hooks.damaged(session_id, damaged)
@@ -243,7 +246,8 @@ class SessionManager:
     async def get_session_agent(self, session_id: str) -> Agent | None:
         """Who answers now: "ai" or "human"; None if there is no session. One round trip."""
         session_id = check_session_id(session_id)
-        return await self._calls.run("get_agent", session_id, self._store.get_agent, session_id)
+        async with self._calls("get_agent", session_id):
+            return await self._sessions.get_agent(session_id)
 
     async def switch_agent(
         self,
@@ -265,8 +269,8 @@ class SessionManager:
         elif expect is not None:
             expect = check_count("expect", expect)
         draft = check_note(note, self._settings.max_message_bytes)
-        switch = self._store.switch_agent
-        switched = await self._calls.run("switch_agent", session_id, switch, session_id, agent, expect, draft)
+        async with self._calls("switch_agent", session_id):
+            switched = await self._sessions.switch_agent(session_id, agent, expect, draft)
         if draft and switched.noted:
             self._hooks.appended(session_id, [draft.message.sender])
         return SwitchResult(success=True, new_agent=switched.agent, epoch=switched.epoch)
@@ -279,13 +283,15 @@ class SessionManager:
         One round trip. Raises SessionNotFound.
         """
         session_id, ttl = check_session_id(session_id), check_ttl(ttl_seconds)
-        await self._calls.run("set_ttl", session_id, self._store.set_ttl, session_id, ttl)
+        async with self._calls("set_ttl", session_id):
+            await self._sessions.set_ttl(session_id, ttl)
         return Result(success=True)
 
     async def get_session_ttl(self, session_id: str) -> int:
         """Seconds left, rounded up; -1 never expires, -2 no such session. One round trip."""
         session_id = check_session_id(session_id)
-        return await self._calls.run("get_ttl", session_id, self._store.get_ttl, session_id)
+        async with self._calls("get_ttl", session_id):
+            return await self._sessions.get_ttl(session_id)
 
     # Lists, counts, cleanup
 
@@ -321,11 +327,13 @@ class SessionManager:
         return await self._list_user_sessions(check_user_id(user_id), check_limit(limit), check_cursor(cursor))
 
     async def _list_user_sessions(self, user_id: str, limit: int, cursor: str | None) -> SessionPage:
-        return await self._calls.run("list_user_sessions", None, self._store.list_user_sessions, user_id, limit, cursor)
+        async with self._calls("list_user_sessions"):
+            return await self._sessions.list_user_sessions(user_id, limit, cursor)
 
     async def get_active_sessions_count(self) -> int:
         """How many sessions live now, exact. One round trip, more after many have died."""
-        count = await self._calls.run("count_sessions", None, self._store.count_sessions)
+        async with self._calls("count_sessions"):
+            count = await self._sessions.count_sessions()
         self._hooks.counted(count)
         return count
 
@@ -333,57 +341,18 @@ class SessionManager:
         """Remove what dead sessions left in the indexes. Any number may run at once; each death counts once."""
         started, removed, outcome = time.perf_counter(), 0, "error"
         try:
-            removed = await self._calls.run("sweep", None, self._store.sweep)
+            async with self._calls("sweep"):
+                removed = await self._sessions.sweep()
             outcome = "ok"
         finally:
             self._hooks.cleaned(removed, time.perf_counter() - started, outcome)
         return CleanupResult(success=True, cleaned_count=removed)
 
-    async def scan_sessions(self) -> AsyncIterator[Session]:
-        """Every living session, in no order; those created meanwhile may be missed.
-
-        If sessions cannot be read, all others are given first, then the first StoreCorrupt is raised.
-        """
-        self._calls.check_usable()
-        damaged: StoreCorrupt | None = None
-        async for found in self._store.scan_sessions():
-            if isinstance(found, StoreCorrupt):
-                damaged = damaged or found
-            else:
-                yield found
-        if damaged is not None:
-            raise damaged
-
-    async def restore_session(
-        self, session: Session, messages: Sequence[Message | Mapping[str, Any]] = (), *, ttl_left: Left = ...
-    ) -> Session:
-        """Store a session as it was elsewhere, in one step: stamps, agent, epoch, count and messages.
-
-        The last of ``messages`` is the one that ``message_count`` counts last; of more than
-        MAX_MESSAGE_HISTORY the oldest are left out. ``ttl_left``: the seconds it still lives, None for
-        ever; left out, its ttl starts now. Raises SessionExists.
-        """
-        session = Session.from_dict(session.to_dict())
-        checked = check_history(messages, self._settings.max_message_bytes) if messages else []
-        drafts = list({draft.message.id: draft for draft in checked}.values())
-        if len(drafts) > session.message_count:
-            allowed = f"at most {session.message_count:,} messages, which is the session's message_count"
-            raise InvalidInput("messages", allowed, f"{len(drafts):,} messages")
-        drafts = drafts[-self._settings.max_message_history :]
-        left = ttl_left if ttl_left is ... else check_ttl(ttl_left)
-        return await self._calls.run(
-            "create_session", session.session_id, self._store.create_session, session, drafts, left
-        )
-
-    async def diagnose(self, *, repair: bool = False) -> list[Finding]:
-        """What ``chat-session doctor`` shows: settings that endanger sessions, data that is damaged."""
-        return await self._calls.run("diagnose", None, lambda: self._store.diagnose(repair=repair))
-
     async def _append(self, session_id: str, drafts: list[Draft], epoch: int | None) -> list[AppendResult]:
         epoch = None if epoch is None else check_count("epoch", epoch)
-        append = self._store.append_messages
         try:
-            appended = await self._calls.run("append_messages", session_id, append, session_id, drafts, epoch)
+            async with self._calls("append_messages", session_id):
+                appended = await self._sessions.append_messages(session_id, drafts, epoch)
         except StoreError as error:
             error.messages = [draft.message for draft in drafts]
             raise

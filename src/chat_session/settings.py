@@ -6,7 +6,7 @@ The names and units are the specification's. A bad value raises SettingsError na
 from collections.abc import Iterator
 from difflib import get_close_matches
 from pathlib import Path
-from typing import Annotated, Any, Literal, Self
+from typing import Annotated, Any, Literal, Self, TypedDict
 from urllib.parse import quote
 
 from pydantic import BeforeValidator, Field, ValidationError
@@ -59,6 +59,35 @@ _Prefix = Annotated[
     str,
     Field(max_length=64, pattern=r"^[A-Za-z0-9._:~-]*$", description="up to 64 characters of A-Z a-z 0-9 . _ : ~ -"),
 ]
+
+
+class SettingsBesideUrl(TypedDict, total=False):
+    """The settings as keywords, so that editors complete them. The same names and types as in ``Settings``."""
+
+    redis_host: str
+    redis_port: int
+    redis_username: str | None
+    redis_password: str | None
+    redis_db: int
+    redis_tls: bool
+    redis_tls_ca_file: str | None
+    redis_tls_cert_file: str | None
+    redis_tls_key_file: str | None
+    redis_max_retries: int
+    redis_retry_delay: int
+    redis_wait_replicas: int
+    redis_wait_timeout: int
+    store_timeout: float
+    default_session_ttl: int | None
+    max_message_history: int
+    max_message_bytes: int
+    cleanup_interval: float
+    key_prefix: str
+    key_layout: Literal["plain", "tagged"] | None
+
+
+class SettingsOverrides(SettingsBesideUrl, total=False):
+    chat_session_url: str | None
 
 
 class Settings(BaseSettings):

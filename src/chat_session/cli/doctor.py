@@ -10,6 +10,7 @@ from chat_session.cli.opening import describe_store, run_on_store
 from chat_session.cli.options import Json, Url
 from chat_session.cli.output import Output, visible
 from chat_session.cli.tables import make_table
+from chat_session.inspector import Inspector
 from chat_session.manager import SessionManager
 
 _STYLES = {"ok": "green", "warning": "yellow", "error": "bold red"}
@@ -30,7 +31,7 @@ def doctor(
         output = Output(json)
         connection = describe_store(manager.settings)
         output.tell(visible(f"store: {connection}"))
-        findings = await manager.diagnose(repair=repair)
+        findings = await Inspector(manager).diagnose(repair=repair)
         table = make_table("level", "subject", "finding", "--repair")
         for finding in findings:
             level = Text(finding.level, _STYLES.get(finding.level, ""))

@@ -11,6 +11,7 @@ from chat_session.cli.lines import DamagedFile, Line
 from chat_session.cli.runner import task_group
 from chat_session.cli.transcripts import Entry, Transcript, read_transcript
 from chat_session.errors import Conflict, InvalidInput, MessageConflict, SessionExists, SessionNotFound, StoreCorrupt
+from chat_session.inspector import Inspector
 from chat_session.manager import SessionManager
 from chat_session.message import MAX_LIMIT, Message
 from chat_session.session import Session
@@ -180,7 +181,7 @@ class Importer:
             user_id, metadata, session_id = transcript.user_id, transcript.metadata, transcript.session_id
             await manager.create_session(user_id, metadata, session_id=session_id, ttl=self._ttl)
             return entries
-        await manager.restore_session(transcript.restored, [entry.sent for entry in entries])
+        await Inspector(manager).restore_session(transcript.restored, [entry.sent for entry in entries])
         self.tally.messages_stored += len(entries)
         return ()
 

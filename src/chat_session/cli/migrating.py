@@ -20,6 +20,7 @@ from chat_session.cli.output import ERR, Output, visible
 from chat_session.cli.runner import run, task_group
 from chat_session.cli.tables import facts_table, make_table
 from chat_session.errors import InvalidInput, SessionExists, SettingsError, StoreCorrupt, StoreError
+from chat_session.inspector import Inspector
 from chat_session.manager import SessionManager
 from chat_session.message import check_messages
 from chat_session.session import Session, check_ttl
@@ -193,7 +194,7 @@ class Migration:
             )
 
     async def _restore(self, ours: Whole) -> None:
-        await self.target.restore_session(ours.session, ours.history, ttl_left=ours.deadline.left())
+        await Inspector(self.target).restore_session(ours.session, ours.history, ttl_left=ours.deadline.left())
 
     async def _replace(self, ours: Whole) -> None:
         await self.target.delete_session(ours.session.session_id)

@@ -5,15 +5,25 @@ no further. No hook is ever given a message's text.
 """
 
 import logging
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import AbstractContextManager, contextmanager
 
 from chat_session.message import Sender
 
 _log = logging.getLogger("chat_session")
 
+_Span = Callable[[str, str | None], AbstractContextManager[object] | None]
+
 
 class Hooks:
     """Does nothing; the base of everything that listens."""
+
+    def span(self, name: str, session_id: str | None) -> AbstractContextManager[object] | None:  # noqa: ARG002
+        """A call to the store begins. What is returned is entered now, and left when the call has ended or failed.
+
+        For tracing: a span that is open during the call. None: nothing is to be held open.
+        """
+        return None
 
     def operation(self, name: str, session_id: str | None, seconds: float, outcome: str) -> None:
         """A call to the store ended. ``outcome`` is "ok", "cancelled" or the error's code."""
@@ -24,8 +34,8 @@ class Hooks:
     def retried(self, name: str, attempt: int, reason: str) -> None:
         """A command is about to be sent again. ``reason`` is the kind of fault, not its text."""
 
-    def crowded(self, address: str) -> None:
-        """A call had to wait for room: too many wait for that server already."""
+    def queue_full(self, address: str) -> None:
+        """A call had to wait before it was queued: too many wait for that server already."""
 
     def damaged(self, session_id: str, count: int) -> None:
         """A history was read in which ``count`` messages could not be decoded."""
@@ -43,7 +53,7 @@ class Hooks:
         """A cleanup run ended."""
 
 
-_EVENTS = tuple(name for name in vars(Hooks) if not name.startswith("_"))
+_EVENTS = tuple(name for name in vars(Hooks) if not name.startswith("_") and name != "span")
 
 
 def combine(listeners: Sequence[Hooks]) -> Hooks:
@@ -52,6 +62,9 @@ def combine(listeners: Sequence[Hooks]) -> Hooks:
     for event in _EVENTS:
         listening = [hooks for hooks in listeners if getattr(type(hooks), event) is not getattr(Hooks, event)]
         setattr(combined, event, _announcer([getattr(hooks, event) for hooks in listening]))
+    spans = [hooks.span for hooks in listeners if type(hooks).span is not Hooks.span]
+    if spans:
+        combined.span = lambda name, session_id: _hold_open(spans, name, session_id)  # type: ignore[method-assign]
     return combined
 
 
@@ -61,8 +74,39 @@ def _announcer(hooks: Sequence[Callable[..., None]]) -> Callable[..., None]:
             try:
                 hook(*facts)
             except Exception:
-                _log.exception(
-                    "A telemetry hook raised an exception. The call itself went on.", extra={"action": "hook_failed"}
-                )
+                _log_failure()
 
     return announce
+
+
+@contextmanager
+def _hold_open(spans: Sequence[_Span], name: str, session_id: str | None) -> Iterator[None]:
+    """All spans of a call. One that fails to open or to close is logged, and keeps neither the call nor the others."""
+    opened: list[AbstractContextManager[object]] = []
+    for span in spans:
+        with _failure_logged():
+            if (one := span(name, session_id)) is not None:
+                one.__enter__()
+                opened.append(one)
+    error: BaseException | None = None
+    try:
+        yield
+    except BaseException as raised:
+        error = raised
+        raise
+    finally:
+        for one in reversed(opened):
+            with _failure_logged():
+                one.__exit__(type(error) if error else None, error, error.__traceback__ if error else None)
+
+
+@contextmanager
+def _failure_logged() -> Iterator[None]:
+    try:
+        yield
+    except Exception:
+        _log_failure()
+
+
+def _log_failure() -> None:
+    _log.exception("A telemetry hook raised an exception. The call itself went on.", extra={"action": "hook_failed"})

@@ -34,11 +34,11 @@ class LoggingHooks(Hooks):
         facts = {"action": "retried", "operation": name, "attempt": attempt, "reason": reason}
         _log.warning("The call %s failed (%s). This is attempt %d.", name, reason, attempt, extra=facts)
 
-    def crowded(self, address: str) -> None:
+    def queue_full(self, address: str) -> None:
         _log.debug(
             "A call to %s waits, because many calls wait for that server already.",
             address,
-            extra={"action": "crowded", "server": address},
+            extra={"action": "queue_full", "server": address},
         )
 
     def damaged(self, session_id: str, count: int) -> None:

@@ -33,7 +33,7 @@ class PrometheusHooks(Hooks):
         )
         self._messages = counter("messages", "Messages stored, by sender", "sender")
         self._retries = counter("retries", "Commands sent again after a fault", "operation", "reason")
-        self._crowded = counter("queue_full", "Calls that waited for room in the queue to a server", "server")
+        self._queue_full = counter("queue_full", "Calls that waited for room in the queue to a server", "server")
         self._damaged = counter("damaged_messages", "Unreadable messages met while reading")
         self._active = gauge("active_sessions", "Living sessions when they were last counted")
         self._up = gauge("store_up", "1 if the store answered the last call, 0 if it did not")
@@ -51,8 +51,8 @@ class PrometheusHooks(Hooks):
     def retried(self, name: str, attempt: int, reason: str) -> None:  # noqa: ARG002
         self._retries.labels(name, reason).inc()
 
-    def crowded(self, address: str) -> None:
-        self._crowded.labels(address).inc()
+    def queue_full(self, address: str) -> None:
+        self._queue_full.labels(address).inc()
 
     def damaged(self, session_id: str, count: int) -> None:  # noqa: ARG002
         self._damaged.inc(count)

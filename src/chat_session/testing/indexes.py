@@ -83,7 +83,7 @@ class IndexContract:
     ) -> None:
         moments = [datetime(2026, 1, 31, 8, tzinfo=UTC) + timedelta(milliseconds=ms) for ms in (5, 5, 0, 5, 0, 9, 5)]
         for i, moment in enumerate(moments):
-            await manager.restore_session(
+            await Inspector(manager).restore_session(
                 Session(session_id=f"s{i}", user_id="u", created_at=moment, last_active_at=moment, ttl=600)
             )
         listed: list[str] = []
@@ -212,4 +212,4 @@ class IndexContract:
         sweeps = await asyncio.gather(*(SessionCleanup(manager).cleanup() for manager in managers))
         assert sum(sweep.cleaned_count for sweep in sweeps) == 160
         assert await managers[0].get_active_sessions_count() == 40
-        assert len([s async for s in managers[1].scan_sessions()]) == 40
+        assert len([s async for s in Inspector(managers[1]).scan_sessions()]) == 40

@@ -7,6 +7,7 @@ from datetime import UTC, datetime, timedelta, timezone
 import pytest
 
 from chat_session.errors import InvalidInput, MessageConflict
+from chat_session.inspector import Inspector
 from chat_session.manager import SessionManager
 from chat_session.message import Message
 from chat_session.testing.place import Place
@@ -119,7 +120,7 @@ class MessageContract:
         seen, history = await manager.get_session(session_id), await manager.get_history(session_id)
         assert seen is not None
         await manager.delete_session(session_id)
-        await manager.restore_session(seen, [*history, *history])
+        await Inspector(manager).restore_session(seen, [*history, *history])
         assert await manager.get_history(session_id) == history
         assert (await manager.add_message(session_id, {"id": "m", "from": "user", "text": "x"})).duplicate
 

@@ -9,6 +9,7 @@ import pytest
 
 from chat_session.clock import now
 from chat_session.errors import InvalidInput, SessionExists, SessionNotFound
+from chat_session.inspector import Inspector
 from chat_session.manager import SessionManager
 from chat_session.session import Session
 
@@ -143,7 +144,9 @@ class SessionsContract:
         ways: tuple[Callable[[], Awaitable[object]], ...] = (
             lambda: manager.create_session("u", over),
             lambda: manager.update_session(small.session_id, {"pad": over["pad"]}),
-            lambda: manager.restore_session(msgspec.structs.replace(session, session_id="other", metadata=over)),
+            lambda: Inspector(manager).restore_session(
+                msgspec.structs.replace(session, session_id="other", metadata=over)
+            ),
         )
         for way in ways:
             with pytest.raises(InvalidInput, match=r"at most 65,536 bytes.*got 65,537 bytes"):
@@ -225,7 +228,7 @@ class SessionsContract:
         assert seen is not None
         history = await manager.get_history(session.session_id)
         await manager.delete_session(session.session_id)
-        restored = await manager.restore_session(Session.from_dict(seen.to_dict()), history[1:], ttl_left=50)
+        restored = await Inspector(manager).restore_session(Session.from_dict(seen.to_dict()), history[1:], ttl_left=50)
         assert restored == seen == await manager.get_session(session.session_id)
         assert 49 <= await manager.get_session_ttl(session.session_id) <= 50
         assert await manager.get_history(session.session_id) == history[1:]
@@ -235,8 +238,9 @@ class SessionsContract:
 
     async def test_every_living_session_is_scanned_once(self, manager: SessionManager) -> None:
         created = [await manager.create_session(f"u{i % 7}") for i in range(60)]
-        scanned = [session async for session in manager.scan_sessions()]
-        assert sorted(s.session_id for s in scanned) == sorted(s.session_id for s in created)
+        scanned = [session async for session in Inspector(manager).scan_sessions()]
+        assert len(scanned) == len(created)
+        assert {s.session_id for s in scanned} == {s.session_id for s in created}
 
 
 def _metadata_of(size: int, letter: str) -> dict[str, Any]:

@@ -155,7 +155,7 @@ class Lane:
     async def _send_when_there_is_room(self, command: Packed, expires: float) -> Any:
         room: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self._crowd.append(room)
-        self._hooks.crowded(self.address)
+        self._hooks.queue_full(self.address)
         try:
             async with asyncio.timeout_at(expires):
                 await room

@@ -138,13 +138,12 @@ class SessionLists:
                 return members, passed, place
         return members, len(buckets), _START
 
-    async def scan(self) -> AsyncIterator[Session | StoreCorrupt]:
+    async def scan(self) -> AsyncIterator[Sequence[Session | StoreCorrupt]]:
         for due in self._keys.due_buckets():
             async for found in self._link.scan("scan_sessions", (b"ZSCAN", due), b"COUNT", BATCH):
                 names = dict.fromkeys(name for member in found[::2] if (name := parse_due_member(member)))
-                for session in await self._read_sessions("scan_sessions", list(names)):
-                    if session is not None:
-                        yield session
+                sessions = await self._read_sessions("scan_sessions", list(names))
+                yield [session for session in sessions if session is not None]
 
     async def _read_sessions(self, name: str, names: Sequence[tuple[str, str]]) -> list[Session | StoreCorrupt | None]:
         """The sessions of these ids and users; None for a dead one, the error for one that cannot be read."""

@@ -14,10 +14,10 @@ from redis.exceptions import RedisError
 
 from chat_session.addresses import StoreUrl, parse_url
 from chat_session.errors import InvalidInput, SettingsError
-from chat_session.settings import Settings
 from chat_session.storage.redis.batching import Confirmation, Lane
 from chat_session.storage.redis.cluster import Address, Cluster
 from chat_session.storage.redis.connection import Patience
+from chat_session.storage.redis.options import ConnectionOptions
 from chat_session.storage.redis.topology import HeldConnection, OneServer, PoolConnections, Topology, address_of
 from chat_session.telemetry.hooks import Hooks
 
@@ -25,17 +25,17 @@ SENTINEL_PORT, CLUSTER_PORT = 26379, 6379
 
 
 class Opener:
-    """Makes lanes and pools as the settings say."""
+    """Makes lanes and pools as the options say."""
 
-    def __init__(self, settings: Settings, hooks: Hooks) -> None:
-        self._settings = settings
+    def __init__(self, options: ConnectionOptions, hooks: Hooks) -> None:
+        self._options = options
         self._hooks = hooks
-        self.patience = Patience(settings.redis_max_retries, settings.redis_retry_delay / 1000, settings.store_timeout)
+        self.patience = Patience(options.retries, options.retry_delay, options.call_timeout)
 
     def open(self) -> Topology:
-        """The servers that CHAT_SESSION_URL or REDIS_* name. Raises SettingsError."""
-        url = parse_url(self._settings.server_url)
-        tls = self._settings.redis_tls or url.scheme.startswith("rediss")
+        """The servers that the URL names. Raises SettingsError."""
+        url = parse_url(self._options.url)
+        tls = self._options.tls or url.scheme.startswith("rediss")
         openers = {"redis+sentinel": self._open_sentinel, "redis+cluster": self._open_cluster}
         try:
             return openers.get(url.topology, self._open_server)(url, tls=tls)
@@ -57,7 +57,7 @@ class Opener:
                 return ConnectionPool(kind, host=address[0], port=address[1], **kwargs)
 
             return self._cluster([(node.host, int(node.port)) for node in nodes], make_pool)
-        allowed = "a redis.asyncio client (Redis or RedisCluster), a SessionStore or None"
+        allowed = "a redis.asyncio client (Redis or RedisCluster), a store or None"
         raise InvalidInput(
             "client_or_store",
             allowed,
@@ -97,36 +97,28 @@ class Opener:
         return self._cluster(url.addresses(CLUSTER_PORT), make_pool)
 
     def _login(self, url: StoreUrl) -> dict[str, Any]:
-        """The URL's; REDIS_USERNAME and REDIS_PASSWORD where it has no password."""
+        """The URL's; that of the options where it has no password."""
         if url.password is not None:
             return {"username": url.user, "password": url.password}
-        return {"username": url.user or self._settings.redis_username, "password": self._settings.redis_password}
+        return {"username": url.user or self._options.username, "password": self._options.password}
 
     def _cluster(self, addresses: Sequence[Address], make_pool: Any) -> Cluster:
         return Cluster(addresses, make_pool, self._own_lane, timeout=min(1.0, self.patience.round_trip_timeout))
 
     def _connecting(self, *, tls: bool) -> dict[str, Any]:
         """What every connection of ours is made with."""
-        settings = self._settings
-        options: dict[str, Any] = {
+        return {
             "retry": Retry(NoBackoff(), 0),
             "socket_timeout": None,  # the lane times whole round trips
-            "socket_connect_timeout": settings.store_timeout,
+            "socket_connect_timeout": self._options.call_timeout,
+            **(self._options.tls_files if tls else {}),
         }
-        if tls:
-            files = {
-                "ssl_ca_certs": settings.redis_tls_ca_file,
-                "ssl_certfile": settings.redis_tls_cert_file,
-                "ssl_keyfile": settings.redis_tls_key_file,
-            }
-            options |= {name: path for name, path in files.items() if path}
-        return options
 
     def _own_lane(self, pool: ConnectionPool) -> Lane:
         return self._lane(HeldConnection, pool)
 
     def _lane(self, borrow: type[PoolConnections], pool: ConnectionPool) -> Lane:
-        confirmation = Confirmation(self._settings.redis_wait_replicas, self._settings.redis_wait_timeout)
+        confirmation = Confirmation(self._options.wait_replicas, self._options.wait_timeout_ms)
         return Lane(address_of(pool), borrow(pool), self.patience.round_trip_timeout, confirmation, self._hooks)
 
 

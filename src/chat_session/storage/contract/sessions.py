@@ -1,21 +1,20 @@
-"""What a store promises. The manager checks arguments and speaks to this; every store keeps it.
+"""The sessions of a store: what every store has. The manager checks arguments and speaks to this.
 
-Arguments have been checked when they arrive here. Every method is one atomic step: it happens whole
-or not at all, and is safe to repeat. A method may raise any StoreError besides those it names.
+Arguments have been checked when they arrive here. Every method is one atomic step: it happens completely or not at
+all, and is safe to repeat. A method may raise any StoreError besides those it names.
 """
 
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from types import EllipsisType
-from typing import Any, NamedTuple, Protocol, runtime_checkable
+from typing import Any, NamedTuple, Protocol
 
 from msgspec import Struct
 
-from chat_session.errors import StoreCorrupt
 from chat_session.message import Draft, Message
 from chat_session.results import SessionPage
 from chat_session.session import Agent, Session
 
-Left = int | EllipsisType | None
+RemainingTtl = int | EllipsisType | None  # seconds; None for ever; left out: the session's own ttl
 
 
 class Appended(Struct, frozen=True, gc=False):
@@ -33,16 +32,6 @@ class Switched(NamedTuple):
     noted: bool
 
 
-class Finding(NamedTuple):
-    """Something that ``doctor`` saw. ``repair``: what mending it would do, None if that is not ours to do."""
-
-    level: str  # "ok", "warning" or "error"
-    subject: str
-    text: str
-    repair: str | None = None
-
-
-@runtime_checkable
 class SessionStore(Protocol):
     """Sessions, their messages and their indexes in one place.
 
@@ -50,10 +39,12 @@ class SessionStore(Protocol):
     What remains of a dead one is nobody's: a new session of that id starts empty.
     """
 
-    async def create_session(self, session: Session, history: Sequence[Draft] = (), left: Left = ...) -> Session:
+    async def create_session(
+        self, session: Session, history: Sequence[Draft] = (), remaining: RemainingTtl = ...
+    ) -> Session:
         """Store ``session`` as given and index it. Raises SessionExists.
 
-        ``history`` ends with the message that ``message_count`` counts last. ``left``: the seconds that it
+        ``history`` ends with the message that ``message_count`` counts last. ``remaining``: the seconds that it
         lives from now if nothing happens, None for ever; left out, its ttl.
 
         The same call repeated after a lost answer succeeds. A session of that id that is dead, swept
@@ -137,16 +128,6 @@ class SessionStore(Protocol):
         """
         ...
 
-    async def list_sessions(self, limit: int, cursor: str | None, agent: Agent | None) -> SessionPage:
-        """Up to ``limit`` living sessions of all users, only those of ``agent`` if given. For operators.
-
-        With ``agent`` a page may hold fewer, even none, and still have a cursor: one call reads at most
-        ``max(limit, 1000)`` sessions. Following the cursors meets each session that lives all the while, unless
-        its lifetime is shortened meanwhile; one that is active meanwhile may be met twice. Damaged sessions and
-        bad cursors as in ``list_user_sessions``.
-        """
-        ...
-
     async def count_sessions(self) -> int:
         """The living sessions, exact. It may mark the dead it meets, but leaves counting them to sweep."""
         ...
@@ -157,22 +138,4 @@ class SessionStore(Protocol):
         Any number of processes may sweep at once: each death is counted by one of them. A deleted
         session is not a death. No key of a living session is ever removed.
         """
-        ...
-
-    def scan_sessions(self) -> AsyncIterator[Session | StoreCorrupt]:
-        """Every living session, in no order, a batch at a time; those created meanwhile may be missed.
-
-        In the place of a session that cannot be read there is the error that says why.
-        """
-        ...
-
-    async def diagnose(self, *, repair: bool) -> list[Finding]:
-        """Look for settings that endanger sessions and for data that is damaged; repair what can be repaired.
-
-        For operators: it may read every key.
-        """
-        ...
-
-    async def close(self) -> None:
-        """Let go of what the store opened itself; it waits for no server. A second close is no error."""
         ...
