@@ -13,7 +13,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from benchmarks.messages import HISTORY, TTL, next_text
 from benchmarks.server import Server
 from chat_session import SessionManager
-from chat_session.storage.redis import scripts
+from chat_session.storage.redis.scripts.loading import load
 
 FEW = 1000
 PER_USER = 5
@@ -183,7 +183,7 @@ def _read_slowlog(raw: redis.Redis) -> dict[str, Any]:
 def _name(command: bytes) -> str:
     """The script's name where it is one of ours, else the command's."""
     words = command.decode(errors="replace").split()
-    names = {scripts.load(name).sha.decode(): name for name in SCRIPTS}
+    names = {load(name).sha.decode(): name for name in SCRIPTS}
     return next((names[word] for word in words[:2] if word in names), words[0])
 
 

@@ -19,7 +19,7 @@ import pytest
 from prometheus_client import CollectorRegistry
 
 from chat_session import ChatSessionError, Inspector, SessionManager, Settings
-from chat_session.storage.redis import faults
+from chat_session.storage.redis.net import faults
 from chat_session.telemetry.hooks import Hooks
 from chat_session.telemetry.prometheus import PrometheusHooks
 from places import ACL

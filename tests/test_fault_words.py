@@ -6,8 +6,8 @@ from redis.asyncio.sentinel import MasterNotFoundError
 from redis.exceptions import ConnectionError as RedisConnectionError
 from redis.exceptions import InvalidResponse, MaxConnectionsError
 
-from chat_session.storage.redis.connection import Patience
-from chat_session.storage.redis.faults import classify, explain
+from chat_session.storage.redis.net.executor import RetryPolicy
+from chat_session.storage.redis.net.faults import classify, explain
 
 REPLIES = {
     "LOADING Redis is loading the dataset in memory": "loading",
@@ -44,11 +44,11 @@ def test_a_reply_is_told_for_what_it_is(reply: str, reason: str) -> None:
 
 
 def test_a_pause_grows_and_ends_with_a_failover() -> None:
-    patience = Patience(retries=100, delay=0.02, call_timeout=10)
-    assert max(patience.pause(1) for _ in range(200)) <= 0.02
-    assert max(patience.pause(4) for _ in range(200)) > 0.05
-    assert max(patience.pause(60) for _ in range(200)) <= 1.0
-    assert max(Patience(3, 1.0, 10).pause(9) for _ in range(200)) <= 2.0
+    policy = RetryPolicy(retries=100, delay=0.02, call_timeout=10)
+    assert max(policy.pause(1) for _ in range(200)) <= 0.02
+    assert max(policy.pause(4) for _ in range(200)) > 0.05
+    assert max(policy.pause(60) for _ in range(200)) <= 1.0
+    assert max(RetryPolicy(3, 1.0, 10).pause(9) for _ in range(200)) <= 2.0
 
 
 def test_what_happens_below_a_reply_is_told_for_what_it_is() -> None:

@@ -27,9 +27,9 @@ from chat_session import (
     StoreReadOnly,
     StoreUnavailable,
 )
-from chat_session.storage.redis.faults import Lost
-from chat_session.storage.redis.packed import Packed, pack_words
-from chat_session.storage.redis.scripts import load
+from chat_session.storage.redis.net.faults import NoReply
+from chat_session.storage.redis.net.wire import WireCommand, pack_command
+from chat_session.storage.redis.scripts.loading import load
 from places import RedisPlace, eventually, start_server
 from servers import Server, free_port
 
@@ -90,7 +90,7 @@ async def create_sessions(manager: SessionManager, count: int) -> None:
     """When this returns, the manager has also looked at the server's settings, as it does after the first answer."""
     for i in range(count):
         await manager.create_session("u", session_id=f"s{i}", ttl=600)
-    await manager._store._link._greeting
+    await manager._store._executor._checking
 
 
 async def test_a_server_that_is_away_is_unavailable_after_retries_within_the_deadline(connect) -> None:
@@ -435,15 +435,15 @@ async def test_a_connection_that_could_not_take_all_does_not_break_the_next(conn
 async def test_the_moment_to_give_up_is_kept_by_every_call(connect, own_server: Server) -> None:
     manager = connect(own_server.url, store_timeout=59.0)
     await create_sessions(manager, 1)
-    [lane] = manager._store._link._topology.lanes()
-    ask = Packed(pack_words((b"PING",)), writes=False)
+    [server] = manager._store._executor._topology.servers()
+    ask = WireCommand(pack_command((b"PING",)), writes=False)
     now = asyncio.get_running_loop().time
     with frozen(own_server):
-        waiting = asyncio.gather(*(lane.send(ask, now() + 10) for _ in range(2)), return_exceptions=True)
+        waiting = asyncio.gather(*(server.send(ask, now() + 10) for _ in range(2)), return_exceptions=True)
         for _ in range(2):  # behind others, and alone
             started = now()
-            with pytest.raises(Lost):
-                await lane.send(ask, now() + 0.2)
+            with pytest.raises(NoReply):
+                await server.send(ask, now() + 0.2)
             assert now() - started < 2
     await waiting
 

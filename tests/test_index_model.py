@@ -15,9 +15,9 @@ import pytest
 
 from chat_session.errors import SessionExists, SessionNotFound, StoreCorrupt
 from chat_session.session import Session
-from chat_session.storage.redis.cluster_index import ClusterIndex
+from chat_session.storage.redis.index.cluster import ClusterIndex
 from chat_session.storage.redis.keys import Keys, due_member
-from chat_session.storage.redis.scripts import Call, Script
+from chat_session.storage.redis.net.commands import Call, Script
 from chat_session.storage.redis.sessions import RedisSessions
 
 lua51 = pytest.importorskip("lupa.lua51")
@@ -84,7 +84,7 @@ class Nodes:
         """One command, a script whole, as one step."""
         if isinstance(command, Call):
             return self._run_script(command)
-        return self.execute(*command)
+        return self.execute(*command.words)
 
     def execute(self, name: bytes, *words: Any) -> Any:  # noqa: PLR0911 - one line for each command
         self._expire()
@@ -186,14 +186,14 @@ def _from_lua(value: Any) -> Any:
     return int(value) if isinstance(value, float) else value
 
 
-class StepLink:
+class StepExecutor:
     """Stands where the connections are: hands each command to the search and waits for its reply."""
 
     async def run(self, _name: str, command: Any, **_: Any) -> Any:
-        return await _step(command)
+        return command.decode(await _step(command))
 
     async def run_all(self, _name: str, commands: Any, **_: Any) -> list[Any]:
-        return [await _step(command) for command in commands]
+        return [command.decode(await _step(command)) for command in commands]
 
 
 class _Step:
@@ -209,8 +209,8 @@ async def _step(command: Any) -> Any:
 
 
 def make_store() -> RedisSessions:
-    link: Any = StepLink()
-    return RedisSessions(link, KEYS, ClusterIndex(link, KEYS), default_ttl=600, max_history=100)
+    executor: Any = StepExecutor()
+    return RedisSessions(executor, KEYS, ClusterIndex(executor, KEYS), default_ttl=600, max_history=100)
 
 
 class Operation:

@@ -6,8 +6,10 @@ from typing import Any
 import pytest
 from redis import Redis, ResponseError
 
-from chat_session.storage.redis import scripts
 from chat_session.storage.redis.keys import Keys, due_member
+from chat_session.storage.redis.net.commands import Call
+from chat_session.storage.redis.scripts import index as scripts
+from chat_session.storage.redis.scripts.sessions import set_ttl
 
 KEYS = Keys("", "tagged")
 DUE, USER, MEMBER = KEYS.due("s"), KEYS.user("u"), due_member("s", "u")
@@ -44,8 +46,8 @@ def change_an_entry(client: Redis) -> list[Any]:
     """All that writers and counts of a cluster do with an entry: the replies, and what is stored after each."""
     seen = []
 
-    def run(call: scripts.Call) -> Any:
-        reply = client.execute_command(*call.by_text())
+    def run(call: Call[Any]) -> Any:
+        reply = client.execute_command(*call.as_eval())
         seen.extend([reply, client.zrange(DUE, 0, -1), client.zscore(DUE, MEMBER), client.zscore(USER, "s")])
         return reply
 
@@ -67,7 +69,7 @@ def change_an_entry(client: Redis) -> list[Any]:
         run(scripts.enter_user(USER, session_id=session_id, created_ms=1_800_000_000_000))
     keys = KEYS.session("s")
     client.hset(keys.meta, mapping={"userId": "u"})
-    run(scripts.set_ttl(keys, None, session_id="s", ttl=60))
+    run(set_ttl(keys, None, session_id="s", ttl=60))
     run(scripts.list_entries(USER, direction="ascending", score="", member="", limit=10))
     run(scripts.list_entries(USER, direction="descending", score="1800000000000001", member="t", limit=10))
     return seen

@@ -3,17 +3,18 @@
 import pytest
 
 from chat_session import StoreUnavailable
-from chat_session.storage.redis import scripts
 from chat_session.storage.redis.keys import Keys
+from chat_session.storage.redis.net.commands import Call
+from chat_session.storage.redis.scripts.sessions import switch_agent
 from chat_session.storage.redis.tokens import Tokens
 
 NOW = "2026-01-31T08:00:00.000Z"
 
 
-def switch(token: str) -> scripts.Call:
+def switch(token: str) -> Call:
     keys = Keys().session("s")
     agent, facts = "human", {"now": NOW, "default_ttl": 600, "max_history": 100, "expect": None, "elements": []}
-    return scripts.switch_agent(keys, agent=agent, token=token, settled=0, **facts)
+    return switch_agent("s", keys, new_agent=agent, token=token, answered_below=0, **facts)
 
 
 @pytest.mark.parametrize("calls", [40, 256])
@@ -24,7 +25,7 @@ async def test_switches_that_share_a_round_trip_and_are_repeated_together_count_
             for _ in range(2):
                 batch = client.pipeline(transaction=False)
                 for i in range(calls):
-                    batch.execute_command(*switch(f"manager.{i}").by_text())
+                    batch.execute_command(*switch(f"manager.{i}").as_eval())
                 assert [reply[1] for reply in batch.execute()] == list(range(1, calls + 1))
         assert (await manager.get_session("s")).agent_epoch == calls
 
@@ -34,7 +35,7 @@ async def test_a_session_that_is_changed_too_often_says_so_and_nothing_is_writte
         await manager.create_session("u", session_id="s", ttl=600)
         with redis_place.server.client() as client:
             for i in range(256):
-                client.execute_command(*switch(f"manager.{i}").by_text())
+                client.execute_command(*switch(f"manager.{i}").as_eval())
             before = client.hgetall("session:s:meta")
             with pytest.raises(StoreUnavailable, match="256 changes"):
                 await manager.switch_agent("s", "ai")
@@ -54,10 +55,10 @@ async def test_a_manager_that_got_its_answers_may_switch_as_often_as_it_likes(re
 async def test_calls_that_may_still_be_under_way_are_remembered_although_later_ones_were_answered() -> None:
     tokens = Tokens()
     first, second = tokens.take(), tokens.take()
-    tokens.settle(second)
-    assert tokens.take().settled == first.number
-    tokens.lose()
+    tokens.answered(second)
+    assert tokens.take().answered_below == first.number
+    tokens.lost()
     later = tokens.take()
     assert later.text.partition(".")[0] != first.text.partition(".")[0]
-    tokens.settle(first)
-    assert tokens.take().settled == later.number
+    tokens.answered(first)
+    assert tokens.take().answered_below == later.number

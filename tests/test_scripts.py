@@ -6,20 +6,31 @@ from importlib.resources import files
 
 import pytest
 
-from chat_session.storage.redis import scripts
 from chat_session.storage.redis.keys import IndexKeys, SessionKeys
+from chat_session.storage.redis.scripts import index, sessions
+from chat_session.storage.redis.scripts.loading import load
 
 FOLDER = files("chat_session.storage.redis") / "lua"
-NAMES = sorted(entry.name.removesuffix(".lua") for entry in FOLDER.iterdir() if entry.name.endswith(".lua"))
-GROUPS = {
-    SessionKeys: SessionKeys._fields,
-    IndexKeys | tuple[()]: IndexKeys._fields,
+FILES = {
+    file.name.removesuffix(".lua"): file
+    for capability in ("sessions", "index")
+    for file in (FOLDER / capability).iterdir()
 }
+INCLUDES = {file.name.removesuffix(".lua"): file for file in (FOLDER / "include").iterdir()}
+CALLERS = {
+    name: function
+    for module in (sessions, index)
+    for name, function in vars(module).items()
+    if inspect.isfunction(function) and function.__module__ == module.__name__ and not name.startswith("_")
+}
+NAMES = sorted(FILES)
+GROUPS = {SessionKeys: SessionKeys._fields, IndexKeys | tuple[()]: IndexKeys._fields}
+SOME_KEYS = {"get_history": ("meta", "history"), "update_session": ("meta",)}  # of those of a session
 
 
 def header(name: str) -> dict[str, str]:
     """The KEYS, ARGV and REPLY lines, and the summary."""
-    lines = (FOLDER / f"{name}.lua").read_text("utf-8").splitlines()
+    lines = FILES[name].read_text("utf-8").splitlines()
     assert lines[0].startswith(f"-- {name}: ")
     found = {}
     for line in lines[1:]:
@@ -33,59 +44,92 @@ def split(text: str) -> list[str]:
     return [part.strip().rstrip(".?") for part in text.split("|") if part.strip()]
 
 
+def code(text: str) -> str:
+    """Without comments."""
+    return "\n".join(line.partition("--")[0] for line in text.splitlines())
+
+
 @pytest.mark.parametrize("name", NAMES)
 def test_a_scripts_header_names_what_its_caller_passes(name: str) -> None:
-    signature = inspect.signature(getattr(scripts, name), eval_str=True)
-    keys, args = [], []
-    for parameter in signature.parameters.values():
-        if parameter.kind is parameter.KEYWORD_ONLY:
-            args.append(parameter.name)
-        else:
+    """The id of the session comes first where only its errors need it."""
+    parameters = list(inspect.signature(CALLERS[name], eval_str=True).parameters.values())
+    if parameters[0].name == "session_id" and parameters[0].kind is not parameters[0].KEYWORD_ONLY:
+        del parameters[0]
+    keys: list[str] = []
+    for parameter in parameters:
+        if parameter.kind is not parameter.KEYWORD_ONLY:
             keys += GROUPS.get(parameter.annotation, [parameter.name])
-    assert split(header(name)["KEYS"]) == keys
-    assert split(header(name)["ARGV"]) == args
+    assert split(header(name)["KEYS"]) == list(SOME_KEYS.get(name, keys))
+    assert split(header(name)["ARGV"]) == [p.name for p in parameters if p.kind is p.KEYWORD_ONLY]
 
 
 @pytest.mark.parametrize("name", NAMES)
-def test_a_script_touches_only_the_keys_it_declares_and_every_one_of_them(name: str) -> None:
-    text = scripts.load(name).text.decode()
-    body = "\n".join(line.partition("--")[0] for line in text.splitlines())
-    declared = len(split(header(name)["KEYS"]))
-    used = {int(number) for number in re.findall(r"KEYS\[(\d+)\]", body)}
-    assert used == set(range(1, declared + 1))
-    for call in re.findall(r"(?:redis\.)?\bcall\(([^)]*)", body):
+def test_a_script_names_its_keys_in_its_first_line(name: str) -> None:
+    lines = [line for line in FILES[name].read_text("utf-8").splitlines() if not line.startswith("--")]
+    keys = split(header(name)["KEYS"])
+    numbered = ", ".join(f"KEYS[{i}]" for i in range(1, len(keys) + 1))
+    assert lines[0] == f"local {', '.join(keys)} = {numbered}"
+    body = code("\n".join(lines[1:]))
+    assert "KEYS" not in body
+    whole = code(load(name).text.decode()).partition("\n")[2]
+    for key in keys:
+        assert re.search(rf"\b{key}\b", whole.replace(f"local {', '.join(keys)} =", "")), f"{key} is not used"
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_a_script_touches_only_the_keys_it_declares(name: str) -> None:
+    keys = {*split(header(name)["KEYS"]), "key"}  # a function's own, which it is given
+    text = code(load(name).text.decode())
+    for call in re.findall(r"(?:redis\.)?\bcall\(([^)]*)", text):
         command, *rest = (part.strip() for part in call.split(","))
-        assert command == "'TIME'" or rest[0].startswith("KEYS[") or rest[0] == "key"  # a function's, given KEYS[…]
-    for arguments in re.findall(r"(?<!function )\b(?:set|expire|apply|find_place)\((.*)\)", body):
-        assert "KEYS" in arguments
+        assert command == "'TIME'" or rest[0] in keys, call
+    for arguments in re.findall(r"(?<!function )\b(?:set|apply|find_place)\((\w+)", text):
+        assert arguments in keys
+    for arguments in re.findall(r"(?<!function )\bexpire\((.*)\)", text):
+        assert {part.strip() for part in arguments.rpartition("deadline(ttl),")[2].split(",")} <= {*keys, "deadline"}
+
+
+def said(name: str, word: str) -> set[str]:
+    """What an include says that it reads, or sets. After a semicolon it says more of it."""
+    [line] = re.findall(rf"^-- {word} +(.*)$", INCLUDES[name].read_text("utf-8"), re.MULTILINE)
+    return set(line.partition(";")[0].split()) - {"nothing"}
+
+
+SHARED = {each for name in INCLUDES for word in ("READS", "SETS") for each in said(name, word)}
+
+
+@pytest.mark.parametrize("name", sorted(INCLUDES))
+def test_an_include_says_what_it_reads_and_what_it_sets(name: str) -> None:
+    body = code(INCLUDES[name].read_text("utf-8"))
+    names = re.findall(r"^( *)local (?:function )?([\w, ]+)", body, re.MULTILINE)
+    parameters = re.findall(r"function \w*\(([\w, ]+)", body)
+    own = {each.strip() for listed in (*parameters, *(found for _, found in names)) for each in listed.split(",")}
+    outermost = {each.strip() for indent, listed in names if not indent for each in listed.split(",")}
+    used = {each for each in SHARED if re.search(rf"(?<![\w'.]){each}\b(?!')", body)}
+    assert said(name, "SETS") == outermost & SHARED
+    assert said(name, "READS") == used - own
 
 
 @pytest.mark.parametrize("name", NAMES)
 def test_a_script_answers_only_in_the_words_of_its_header(name: str) -> None:
-    text = scripts.load(name).text.decode()
     documented = {alternative.split()[0] for alternative in split(header(name)["REPLY"])}
-    assert set(re.findall(r"\{'([A-Z]+)'", text)) == documented
+    assert set(re.findall(r"\{'([A-Z]+)'", load(name).text.decode())) == documented
 
 
 @pytest.mark.parametrize("name", NAMES)
 def test_a_script_never_decodes_a_payload_and_stays_short(name: str) -> None:
-    text = (FOLDER / f"{name}.lua").read_text("utf-8")
+    text = FILES[name].read_text("utf-8")
     assert "cjson" not in text
     assert "cmsgpack" not in text
     assert len(text.splitlines()) <= 60
 
 
 def test_every_script_has_its_caller_and_the_other_way_round() -> None:
-    callers = [
-        name
-        for name, value in vars(scripts).items()
-        if inspect.isfunction(value) and inspect.signature(value, eval_str=True).return_annotation is scripts.Call
-    ]
-    assert sorted(callers) == NAMES
+    assert sorted(CALLERS) == NAMES
 
 
 def test_all_scripts_compile_on_the_oldest_server(start) -> None:
     with start("redis62").server.client() as client:
         for name in NAMES:
-            script = scripts.load(name)
+            script = load(name)
             assert client.script_load(script.text).encode() == script.sha

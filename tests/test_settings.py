@@ -87,8 +87,8 @@ def test_a_store_named_twice_in_one_call_is_refused_but_in_the_environment_the_u
 @pytest.mark.parametrize("scheme", ["redis", "redis+cluster", "redis+sentinel"])
 def test_the_setting_asks_for_tls_whatever_the_urls_scheme(scheme: str) -> None:
     plain = SessionManager.from_url(f"{scheme}://localhost:1/{'chat' if 'sentinel' in scheme else ''}", redis_tls=True)
-    [lane] = plain._store._link._topology.lanes() or plain._store._link._topology._nodes.values()
-    assert "SSL" in lane._connections._pool.connection_class.__name__
+    [server] = plain._store._executor._topology.servers() or plain._store._executor._topology._nodes.values()
+    assert "SSL" in server._connections._pool.connection_class.__name__
 
 
 async def test_a_prefix_stands_before_every_key(redis_place) -> None:
@@ -166,8 +166,8 @@ async def test_the_environments_password_completes_a_url_that_has_none(
     for manager in (SessionManager(redis_max_retries=0), SessionManager.from_url(protected.format(login))):
         async with manager:
             assert await manager.get_session("s") is None
-            [lane] = manager._store._link._topology.lanes()
-            assert (lane._connections._pool.connection_kwargs.get("username") or "default") == user
+            [server] = manager._store._executor._topology.servers()
+            assert (server._connections._pool.connection_kwargs.get("username") or "default") == user
 
 
 async def test_a_password_given_in_code_completes_a_url_and_contradicts_one_that_has_a_password(protected: str) -> None:
@@ -185,8 +185,8 @@ def test_the_environments_password_completes_urls_of_several_servers(
 ) -> None:
     monkeypatch.setenv("REDIS_PASSWORD", "secret")
     manager = SessionManager.from_url(f"{scheme}://localhost:1/{'chat' if 'sentinel' in scheme else ''}")
-    [lane] = manager._store._link._topology.lanes() or manager._store._link._topology._nodes.values()
-    assert lane._connections._pool.connection_kwargs["password"] == "secret"
+    [server] = manager._store._executor._topology.servers() or manager._store._executor._topology._nodes.values()
+    assert server._connections._pool.connection_kwargs["password"] == "secret"
 
 
 @pytest.mark.parametrize("encoding", ["gbk", "utf-16", "utf-16-le", "latin-1"])

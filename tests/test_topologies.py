@@ -21,8 +21,9 @@ from chat_session import (
     StoreIncompatible,
     StoreUnavailable,
 )
-from chat_session.storage.redis import batching, due
+from chat_session.storage.redis.index import due
 from chat_session.storage.redis.keys import due_member
+from chat_session.storage.redis.net import pipeline
 from chat_session.telemetry.prometheus import PrometheusHooks
 from chat_session.testing.place import until_dead
 from places import ACL
@@ -241,20 +242,20 @@ async def test_too_few_replicas_are_no_acknowledgement_and_a_repeat_is_no_double
             assert failed.value.outcome_unknown
             assert failed.value.attempts == 2
             assert re.search("[0-2] of 3 replicas", str(failed.value))
-            [lane] = manager._store._link._topology.lanes()
-            assert not lane._warm  # the next call asks Sentinel anew
+            [server] = manager._store._executor._topology.servers()
+            assert server._connection is None  # the next call asks Sentinel again
         again = await plain.add_messages("s", failed.value.messages)
         assert [(r.seq, r.duplicate) for r in again] == [(1, True)]
 
 
 @pytest.mark.parametrize("far", [False, True])
-@pytest.mark.parametrize(("most", "batches"), [(batching.MAX_BATCH, 2), (10, 21)])
+@pytest.mark.parametrize(("most", "batches"), [(pipeline.MAX_COMMANDS, 1), (10, 20)])
 async def test_calls_made_at_once_share_round_trips_up_to_a_bound(
     redis_place: Any, monkeypatch: pytest.MonkeyPatch, most: int, batches: int, far: bool
 ) -> None:
     """What leaves is counted, not what comes back: of a server that is far, the replies to two batches may meet."""
-    monkeypatch.setattr(batching, "MAX_BATCH", most)
-    monkeypatch.setattr(batching, "FAR", 0.0 if far else float("inf"))
+    monkeypatch.setattr(pipeline, "MAX_COMMANDS", most)
+    monkeypatch.setattr(pipeline, "REMOTE_RTT", 0.0 if far else float("inf"))
     send = AbstractConnection.send_packed_command
     sent = 0
 
@@ -265,11 +266,11 @@ async def test_calls_made_at_once_share_round_trips_up_to_a_bound(
 
     async with redis_place.open() as manager:
         await asyncio.gather(*(manager.create_session("u", session_id=f"s{i}", ttl=600) for i in range(200)))
-        await manager._store._link._greeting
+        await manager._store._executor._checking
         monkeypatch.setattr(AbstractConnection, "send_packed_command", count)
         agents = await asyncio.gather(*(manager.get_session_agent(f"s{i}") for i in range(200)))
         assert agents == ["ai"] * 200
-        assert sent == batches  # the first leaves at once
+        assert sent == batches
         assert await manager.get_session_agent("s0") == "ai"
         assert sent == batches + 1
 
@@ -292,7 +293,7 @@ async def test_a_full_queue_makes_callers_wait_and_is_told(redis_place: Any, mon
         def queue_full(self, address: str) -> None:
             type(self).waited += 1
 
-    monkeypatch.setattr(batching, "MAX_QUEUE", 10)
+    monkeypatch.setattr(pipeline, "MAX_QUEUE", 10)
     registry = CollectorRegistry()
     hooks = [Crowds(), PrometheusHooks(registry)]
     async with redis_place.open(hooks=hooks, max_message_history=1000) as manager:
@@ -300,9 +301,9 @@ async def test_a_full_queue_makes_callers_wait_and_is_told(redis_place: Any, mon
         results = await asyncio.gather(*(manager.add_message("s", TEXT) for _ in range(200)))
         assert [result.seq for result in results] == list(range(1, 201))  # in their turn
         assert 0 < Crowds.waited < 200  # each is told of once, and let in in its turn
-        [server] = [lane.address for lane in manager._store._link._topology.lanes()]
+        [server] = [each.address for each in manager._store._executor._topology.servers()]
         assert registry.get_sample_value("chat_session_queue_full_total", {"server": server}) == Crowds.waited
-        assert len(next(iter(manager._store._link._topology.lanes()))._queue) == 0
+        assert len(next(iter(manager._store._executor._topology.servers()))._queue) == 0
 
 
 async def test_the_doctor_looks_at_every_node_of_a_cluster(cluster: Any) -> None:

@@ -6,7 +6,10 @@ from typing import Any, ClassVar
 from benchmarks.messages import HISTORY, TTL, next_number, next_text
 from benchmarks.peers.protocol import TEMPLATE, Peer, open_client
 from chat_session import SessionManager
-from chat_session.storage.redis import scripts
+from chat_session.storage.redis.keys import SessionKeys
+from chat_session.storage.redis.net.commands import Call
+from chat_session.storage.redis.scripts import sessions as scripts
+from chat_session.storage.redis.scripts.loading import load
 
 NOW = "2026-01-31T08:00:00.000Z"
 
@@ -21,7 +24,7 @@ class Floor(Peer):
     async def open(self) -> None:
         self.client = open_client(self.server, self.database)
         for name in ("append_messages", "get_history", "create_session"):
-            await self.client.script_load(scripts.load(name).text)
+            await self.client.script_load(load(name).text)
 
     async def close(self) -> None:
         await self.client.aclose()
@@ -59,7 +62,7 @@ class Floor(Peer):
                 member=f"{session}/someone".encode(),
                 session_id=session,
                 created_ms=1_800_000_000_000,
-                agent="ai",
+                new_new_agent="ai",
                 fields={
                     "userId": b"someone",
                     "sessionId": session.encode(),
@@ -82,6 +85,7 @@ class Floor(Peer):
 
     async def _append(self, session: str, count: int) -> None:
         call = scripts.append_messages(
+            session,
             self._packed_keys(session),  # type: ignore[arg-type]
             now=NOW,
             default_ttl=TTL,
@@ -92,11 +96,11 @@ class Floor(Peer):
         await self._run(call)
 
     async def _read(self, session: str, limit: int) -> Any:
-        meta, _, history, _ = self._packed_keys(session)
-        return (await self._run(scripts.get_history(meta, history, limit=limit, before=None, after=None)))[2]
+        keys = SessionKeys(*self._packed_keys(session))
+        return (await self._run(scripts.get_history(session, keys, limit=limit, before=None, after=None)))[2]
 
-    async def _run(self, call: scripts.Call) -> Any:
-        reply = await self.client.execute_command(*call.by_name())
+    async def _run(self, call: Call[Any]) -> Any:
+        reply = await self.client.execute_command(*call.as_evalsha())
         if reply[0] != b"OK":
             raise RuntimeError(f"{call.script.name} answered {reply[0]!r}")
         return reply

@@ -70,7 +70,7 @@ _CONTROL = re.compile("[\x00-\x1f\x7f-\x9f\u2028\u2029]")
 
 
 def has_control_characters(text: str) -> bool:
-    """Whether C0, DEL or C1 controls, or a line or paragraph separator, stand in the text."""
+    """Whether the text has C0, DEL or C1 controls, or a line or paragraph separator."""
     return _CONTROL.search(text) is not None
 
 

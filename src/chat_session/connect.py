@@ -12,7 +12,7 @@ from chat_session.storage.contract import Store, is_store, missing_methods
 from chat_session.telemetry.hooks import Hooks
 
 if TYPE_CHECKING:
-    from chat_session.storage.redis.options import RedisOptions
+    from chat_session.storage.redis import RedisOptions
 
 
 def open_store(client_or_store: Any, settings: Settings, hooks: Hooks, *, must_exist: bool = False) -> Store:
@@ -68,7 +68,7 @@ def _open_sqlite(settings: Settings, *, must_exist: bool) -> Store:
 
 
 def _redis_options(settings: Settings) -> "RedisOptions":
-    from chat_session.storage.redis.options import ConnectionOptions, RedisOptions  # noqa: PLC0415 - as above
+    from chat_session.storage.redis import ConnectionOptions, RedisOptions  # noqa: PLC0415 - as above
 
     files = {
         "ssl_ca_certs": settings.redis_tls_ca_file,

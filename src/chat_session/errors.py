@@ -71,7 +71,7 @@ class MessageTooLarge(InvalidInput):
 
 
 class SettingsError(ChatSessionError, ValueError):
-    """A setting is not acceptable. ``variable`` names it as it stands in the environment."""
+    """A setting is not acceptable. ``variable`` is its name in the environment."""
 
     code = "settings"
 
@@ -109,7 +109,7 @@ class Conflict(ChatSessionError):
 class AgentConflict(Conflict):
     """The epoch or agent that the caller saw is no longer current.
 
-    ``current_epoch`` is the session's epoch now. Read the session again and decide anew.
+    ``current_epoch`` is the session's epoch now. Read the session again and decide again.
     """
 
     code = "agent_conflict"

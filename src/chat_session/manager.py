@@ -66,9 +66,9 @@ class SessionManager:
     ) -> None:
         """None: the store that the environment and ``.env`` name, else Redis at localhost:6379.
 
-        A redis.asyncio client stays its owner's to close. ``settings`` win over the environment;
-        ``hooks`` hear what happens besides the log. With ``must_exist`` a missing SQLite file is an error
-        of the first call and is not created. Raises SettingsError.
+        A redis.asyncio client stays its owner's to close. ``settings`` win over the environment. ``hooks`` are
+        called when something happens, besides the log. With ``must_exist`` a missing SQLite file is an error of
+        the first call and is not created. Raises SettingsError.
         """
         loaded = Settings.load(**settings)
         self._settings = loaded
@@ -216,7 +216,7 @@ class SessionManager:
         ``after`` alone the ones that follow it, so that a caller who asks again with the ``seq`` of the last
         message misses nothing. With both, the newest in between.
 
-        No session: an empty list. A damaged message stands in its place with type "unreadable" and
+        No session: an empty list. A damaged message is given in its place with type "unreadable" and
         its raw text in ``extra``. One round trip.
         """
         session_id, limit = check_session_id(session_id), check_limit(limit)

@@ -53,7 +53,7 @@ class Message(msgspec.Struct, frozen=True, kw_only=True):
     def to_dict(self) -> dict[str, Any]:
         """The specification's shape: ``id from text timestamp type?`` and the extra fields beside them.
 
-        ``seq`` stands in it when it is known; given back to ``add_message`` it is ignored.
+        ``seq`` is in it when it is known; ``add_message`` ignores it.
         """
         fields: dict[str, Any] = {"id": self.id, "from": self.sender, "text": self.text}
         if self.timestamp is not None:
@@ -80,14 +80,14 @@ class Message(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Draft(msgspec.Struct, frozen=True):
-    """A message that was checked and completed. ``stamped``: the caller gave no timestamp, we did."""
+    """A message that was checked and completed. ``timestamp_generated``: the caller gave no timestamp, we did."""
 
     message: Message
-    stamped: bool
+    timestamp_generated: bool
 
     def is_same(self, other: "Draft") -> bool:
         """Equal as the callers gave them: a timestamp that was filled in does not count."""
-        if self.stamped and other.stamped:
+        if self.timestamp_generated and other.timestamp_generated:
             return msgspec.structs.replace(self.message, timestamp=other.message.timestamp) == other.message
         return self == other
 

@@ -138,7 +138,7 @@ def check_ttl(value: object) -> int | None:
 
 
 def choose_ttl(value: int | EllipsisType | None, default: int | None) -> int | None:
-    """``...`` stands for the default of the settings, since None has a meaning of its own."""
+    """``...`` means the default of the settings, since None has a meaning of its own."""
     return default if value is ... else check_ttl(value)
 
 
@@ -156,7 +156,7 @@ def check_moment(argument: str, value: object) -> datetime:
 
 
 def check_metadata(value: object) -> dict[str, Any]:
-    """Entries to stand beside the session's own fields, copied; None means no entries."""
+    """The entries beside the session's own fields, copied; None means no entries."""
     if value is None:
         return {}
     if not isinstance(value, Mapping):

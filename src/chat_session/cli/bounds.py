@@ -25,7 +25,7 @@ def weigh_line(raw: bytes | bytearray) -> int:
     if len(raw) > MAX_LINE_BYTES:
         raise LineTooLarge(MAX_LINE_BYTES, "bytes")
     parts = raw.count(b'"') // 2 + raw.count(b",") + raw.count(b"[") + raw.count(b"{")
-    if parts > MAX_LINE_PARTS:  # unless they stand in texts
+    if parts > MAX_LINE_PARTS:  # unless they are in texts
         plain = raw.replace(rb"\\", b"").replace(rb"\"", b"")
         parts = sum(1 for _ in islice(_PART.finditer(plain), MAX_LINE_PARTS + 1))
         if parts > MAX_LINE_PARTS:

@@ -1,4 +1,4 @@
-"""The command cleanup: once, or until it is told to stop."""
+"""The command cleanup: once, or until it is stopped."""
 
 import asyncio
 from signal import SIGTERM
@@ -54,7 +54,7 @@ async def _clean_on(manager: SessionManager, every: float, runs: "_Runs", output
 
 
 class _Runs(Hooks):
-    """Hears of each run. The command prints them: where its output is closed, that must end it, not a hook."""
+    """Collects the runs. The command prints them, not the hook: if its output is closed, the command must end."""
 
     def __init__(self) -> None:
         self.ended: asyncio.Queue[dict[str, Any]] = asyncio.Queue()

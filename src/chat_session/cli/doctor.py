@@ -23,7 +23,7 @@ def doctor(
 ) -> int:
     """Look for what endangers the sessions of a store.
 
-    Settings of the server and data that is torn; it may read every key. Exit code 1 if an error was
+    Settings of the server, and data that is inconsistent; it may read every key. Exit code 1 if an error was
     found and not repaired.
     """
 

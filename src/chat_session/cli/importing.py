@@ -195,7 +195,7 @@ class Importer:
 
 
 def _find_missing(transcript: Transcript, stored: Session, history: Sequence[Message]) -> Sequence[Entry]:
-    """The entries that an existing session lacks; the class says how that is told. Raises MessageConflict, BadLine."""
+    """The entries that an existing session lacks; see the class. Raises MessageConflict, BadLine."""
     entries = transcript.entries
     retained = {message.id: message for message in history}
     known = [i for i, entry in enumerate(entries) if entry.id in retained]

@@ -26,7 +26,7 @@ from chat_session.message import check_messages
 from chat_session.session import Session, check_ttl
 
 SLOTS = 16  # sessions under way: their round trips are shared, and no more than 16 histories are held
-_ANY_TEXT = 64 * 1024 * 1024  # a text that stands in one store is not too long for the other
+_ANY_TEXT = 64 * 1024 * 1024  # a text that is in one store is not too long for the other
 
 Work = Callable[[Session | StoreCorrupt], Awaitable[None]]
 
@@ -95,7 +95,7 @@ class Migration:
     target answers at once; otherwise, as after kill -9, the next run copies it. Nobody else should write to
     the target meanwhile.
 
-    What has changed is told by last activity, message count and epoch, which only ever grow: where
+    A change is found by last activity, message count and epoch, which only ever grow: where
     the source's are ahead, or only metadata and lifetime differ, the source's session replaces the
     target's; where the target's are ahead in anything, it stays.
 

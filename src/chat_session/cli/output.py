@@ -40,12 +40,12 @@ class Output(NamedTuple):
             OUT.print(shown)
 
     def tell(self, shown: RenderableType) -> None:
-        """Say something to people on stdout; a program is told nothing."""
+        """Tell people something on stdout. Programs (--json) get nothing."""
         if not self.json:
             OUT.print(shown, soft_wrap=isinstance(shown, Text))  # what is to be copied must not be broken up
 
     def note(self, text: str) -> None:
-        """Say something on the side to people; a program is told nothing."""
+        """Tell people something on stderr. Programs (--json) get nothing."""
         if not self.json:
             ERR.print(visible(text), soft_wrap=True)
 
@@ -91,7 +91,7 @@ def visible(text: str, style: str = "") -> Text:
 
 
 class _Warnings(logging.Handler):
-    """Shows what the package logs, a retry say, to whoever waits for the command."""
+    """Shows what the package logs, for example a retry, to the person who waits for the command."""
 
     def emit(self, record: logging.LogRecord) -> None:
         if getattr(record, "action", None) == "store_down":

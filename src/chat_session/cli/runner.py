@@ -43,8 +43,8 @@ async def _until_signal(work: Coroutine[Any, Any, int]) -> int:
         task.cancel()
         loop.call_later(pause, cancel, AGAIN)
 
-    def hear(number: int, _: object) -> None:
-        """Heard also while the command waits for whoever reads its output, which the loop would not be."""
+    def on_signal(number: int, _: object) -> None:
+        """It also runs while the command waits to write its output, when the event loop does not."""
         received.append(number)
         for each in SIGNALS:
             signal.signal(each, signal.SIG_DFL)
@@ -53,7 +53,7 @@ async def _until_signal(work: Coroutine[Any, Any, int]) -> int:
         guard.start()
         loop.call_soon_threadsafe(cancel, ORDERLY)
 
-    before = {each: signal.signal(each, hear) for each in SIGNALS}
+    before = {each: signal.signal(each, on_signal) for each in SIGNALS}
     try:
         return await task
     except asyncio.CancelledError:

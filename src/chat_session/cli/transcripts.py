@@ -4,7 +4,7 @@
      "session": {…}, "metadata": {…}, any other name: a metadata entry}
 
 ``conversation`` is the session id. ``session`` is what export knows besides: stamps, agent, epoch,
-count, ttl. In ``metadata`` stand the entries whose names would mean something else at the top.
+count, ttl. ``metadata`` has the entries whose names would mean something else at the top.
 """
 
 from codecs import BOM_UTF8
@@ -39,7 +39,7 @@ class Entry(msgspec.Struct, frozen=True):
     def is_stored_as(self, stored: Message) -> bool:
         """Whether ``stored`` has this content. A timestamp counts where the line gives one."""
         ours = msgspec.structs.replace(self.draft.message, seq=stored.seq)
-        if self.draft.stamped:
+        if self.draft.timestamp_generated:
             ours = msgspec.structs.replace(ours, timestamp=stored.timestamp)
         return ours == stored
 

@@ -74,7 +74,7 @@ def export(
     One JSON object a line, for import to read: the session, and the messages it retains.
 
     FILE takes its name when it is complete; only you may read it. What import cannot bring back is
-    the moment of the deadline: each ttl begins anew. See migrate for that. A session that cannot be
+    the moment of the deadline: each ttl begins again. See migrate for that. A session that cannot be
     read is named on stderr and left out; one that is too large for import is named and written (exit code 1).
     """
 

@@ -10,12 +10,15 @@ from chat_session.clock import EPOCH, from_iso, to_iso
 from chat_session.message import SENDERS, UNREADABLE, Draft, Message, Sender
 
 
-class Element(NamedTuple):
-    """A message ready to be stored. ``id`` is written as it stands between the quotes of the JSON."""
+class EncodedMessage(NamedTuple):
+    """A message ready to be stored. ``id`` is written as between the quotes of the JSON."""
 
     id: bytes
     fingerprint: bytes
     json: bytes
+
+
+Element = EncodedMessage
 
 
 class _Known(msgspec.Struct, forbid_unknown_fields=True, gc=False):
@@ -53,7 +56,7 @@ _decode = msgspec.json.Decoder(dict[str, Any]).decode
 _decode_known = msgspec.json.Decoder(_Known).decode
 
 
-def encode_message(draft: Draft) -> Element:
+def encode_message(draft: Draft) -> EncodedMessage:
     """The element begins ``{"id":…,"from":…``: scripts find the id there without decoding.
 
     The fingerprint is 16 characters for the content and 8 more for a timestamp that the caller gave.
@@ -70,9 +73,9 @@ def encode_message(draft: Draft) -> Element:
         json = _encode(known)
         content = _encode(_Content(message.sender, message.id, message.text, message.type))
     fingerprint = blake2b(content, digest_size=8).hexdigest()
-    if timestamp is not None and not draft.stamped:
+    if timestamp is not None and not draft.timestamp_generated:
         fingerprint += blake2b(timestamp.encode(), digest_size=4).hexdigest()
-    return Element(_encode(message.id)[1:-1], fingerprint.encode(), json)
+    return EncodedMessage(_encode(message.id)[1:-1], fingerprint.encode(), json)
 
 
 def is_same_content(one: bytes, other: bytes) -> bool:
@@ -121,7 +124,7 @@ def _decode_any(stored: bytes, seq: int) -> Message:
 
 
 def decode_id(written: bytes) -> str:
-    """A message's id from the form it has in ``Element.id``."""
+    """A message's id from the form it has in ``EncodedMessage.id``."""
     return msgspec.json.decode(b'"%b"' % written, type=str)
 
 

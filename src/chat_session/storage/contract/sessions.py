@@ -18,7 +18,7 @@ RemainingTtl = int | EllipsisType | None  # seconds; None for ever; left out: th
 
 
 class Appended(Struct, frozen=True, gc=False):
-    """One message of an append as it now stands in the store; a duplicate as it stood before."""
+    """One message of an append as it is stored now; a duplicate as it was stored before."""
 
     message: Message
     duplicate: bool
@@ -47,8 +47,8 @@ class SessionStore(Protocol):
         ``history`` ends with the message that ``message_count`` counts last. ``remaining``: the seconds that it
         lives from now if nothing happens, None for ever; left out, its ttl.
 
-        The same call repeated after a lost answer succeeds. A session of that id that is dead, swept
-        or not, does not stand in the way.
+        The same call repeated after a lost answer succeeds. A dead session of that id, swept or
+        not, is no obstacle.
         """
         ...
 
@@ -95,7 +95,7 @@ class SessionStore(Protocol):
         """Up to ``limit`` of the retained messages with ``after < seq < before``, oldest first.
 
         The newest of them, or with ``after`` alone the oldest of them, so that a reader can page forward.
-        No session: an empty list. A damaged message stands in its place with type "unreadable".
+        No session: an empty list. A damaged message is given in its place with type "unreadable".
         """
         ...
 

@@ -140,11 +140,6 @@ def encode_ttl(ttl: int | None) -> int:
     return NEVER if ttl is None else ttl
 
 
-def encode_score(score: bytes | float) -> bytes:
-    """A score as it is read: a number in RESP3, text in RESP2."""
-    return score if isinstance(score, bytes) else repr(score).encode()
-
-
 def decode_value(stored: bytes) -> Any:
     try:
         return msgspec.json.decode(stored)

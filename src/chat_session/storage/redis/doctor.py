@@ -11,11 +11,23 @@ from chat_session.message import UNREADABLE
 from chat_session.session import Session
 from chat_session.storage.codec import decode_message
 from chat_session.storage.contract import Finding
-from chat_session.storage.redis import scripts
-from chat_session.storage.redis.codec import NEVER, decode_meta, encode_score, encode_ttl
-from chat_session.storage.redis.connection import Command, Link
-from chat_session.storage.redis.index import DueEntry, Index
+from chat_session.storage.redis.codec import NEVER, decode_meta, encode_ttl
+from chat_session.storage.redis.index.server import DueEntry, Index
 from chat_session.storage.redis.keys import Keys, due_member, expected_type, parse_due_member
+from chat_session.storage.redis.net.commands import Command, Read
+from chat_session.storage.redis.net.decoders import (
+    fields,
+    integer,
+    optional_text,
+    scan_of,
+    score,
+    scores,
+    stored_hash,
+    text,
+    texts,
+)
+from chat_session.storage.redis.net.executor import CommandExecutor
+from chat_session.storage.redis.scripts.sessions import remove_orphan
 
 BATCH = 500
 HISTORIES = 20  # histories read together: at most 20 of 100 messages of 256 KiB are held
@@ -45,8 +57,8 @@ async def _leave() -> None:
 class Doctor:
     """Walks through all keys in batches; every repair looks again before it acts."""
 
-    def __init__(self, link: Link, keys: Keys, index: Index, default_ttl: int) -> None:
-        self._link = link
+    def __init__(self, executor: CommandExecutor, keys: Keys, index: Index, default_ttl: int) -> None:
+        self._executor = executor
         self._keys = keys
         self._index = index
         self._default_ttl = default_ttl
@@ -62,8 +74,8 @@ class Doctor:
             seen.update(ids)
             await self._check_sessions(ids)
         for bucket in self._keys.due_buckets():
-            async for pairs in self._scan_entries(bucket):
-                await self._check_entries(bucket, pairs)
+            async for entries in self._scan_entries(bucket):
+                await self._check_entries(bucket, entries)
         findings = []
         for problem, by_name in self._problems.items():
             if repair and problem.repair:
@@ -73,22 +85,24 @@ class Doctor:
         return [*findings, *_report_damaged(self._damaged)]
 
     async def _scan_session_ids(self) -> AsyncIterator[list[str]]:
-        for lane in await self._link.servers():
+        for server in await self._executor.servers():
             match = (b"MATCH", self._keys.any_session(), b"COUNT", BATCH)
-            async for found in self._link.scan("diagnose", (b"SCAN",), *match, on=lane):
+            async for found in self._executor.scan("diagnose", (b"SCAN",), *match, items=texts, on=server):
                 parsed = (self._keys.parse_session_id(key) for key in found)
                 yield list(dict.fromkeys(session_id for session_id in parsed if session_id is not None))
 
-    async def _scan_entries(self, bucket: bytes) -> AsyncIterator[list[tuple[bytes, Any]]]:
+    async def _scan_entries(self, bucket: bytes) -> AsyncIterator[list[tuple[bytes, bytes]]]:
         try:
-            async for found in self._link.scan("diagnose", (b"ZSCAN", bucket), b"COUNT", BATCH):
-                yield list(zip(found[::2], found[1::2], strict=True))
+            async for found in self._executor.scan("diagnose", (b"ZSCAN", bucket), b"COUNT", BATCH, items=scores):
+                yield found
         except StoreCorrupt as error:
             self._damaged[error.key] = error.problem
 
     async def _check_sessions(self, ids: Sequence[str]) -> None:
         metas = [self._keys.meta(session_id) for session_id in ids]
-        replies = await self._link.run_all("diagnose", [(b"HGETALL", key) for key in metas], keep_corrupt=True)
+        replies = await self._executor.run_all(
+            "diagnose", [Read((b"HGETALL", key), stored_hash) for key in metas], keep_corrupt=True
+        )
         living = []
         for session_id, key, reply in zip(ids, metas, replies, strict=True):
             session = self._read(key, reply)
@@ -113,29 +127,32 @@ class Doctor:
             return error
 
     async def _check_orphan(self, session_id: str) -> None:
-        """Only this package writes ids: what stands under an id without them may be another program's."""
+        """Only this package writes ids: a session id whose keys lack them may be another program's."""
         keys = self._keys.session(session_id)
-        types = await self._link.run_all("diagnose", [(b"TYPE", key) for key in keys])
+        types = await self._executor.run_all("diagnose", [Read((b"TYPE", key), text) for key in keys])
         ours = all(found in (expected_type(key), b"none") for key, found in zip(keys, types, strict=True))
         if not ours or types[-1] == b"none":
             self._problems[_FOREIGN][session_id] = _leave
             return
-        _, sample = await self._link.run("diagnose", (b"HSCAN", keys.ids, b"0", b"COUNT", 1))
-        values = list(sample.values()) if isinstance(sample, dict) else sample[1::2]
-        if values and values[0].partition(b":")[0].isdigit():
-            self._problems[_ORPHANS][session_id] = partial(self._link.run, "diagnose", scripts.remove_orphan(keys))
+        command = Read((b"HSCAN", keys.ids, b"0", b"COUNT", 1), scan_of(fields))
+        _, sample = await self._executor.run("diagnose", command)
+        if sample and next(iter(sample.values())).partition(b":")[0].isdigit():
+            self._problems[_ORPHANS][session_id] = partial(self._executor.run, "diagnose", remove_orphan(keys))
         else:
             self._problems[_FOREIGN][session_id] = _leave
 
     async def _check_keys_of(self, living: Sequence[tuple[str, str, int]]) -> None:
-        asked: list[Command] = []
+        asked: list[Command[Any]] = []
         for session_id, user_id, _ in living:
             index = self._keys.index(session_id, user_id)
-            asked += [(b"PTTL", key) for key in self._keys.session(session_id)]
-            asked += [(b"ZSCORE", index.due, due_member(session_id, user_id)), (b"ZSCORE", index.user, session_id)]
-        told = await self._link.run_all("diagnose", asked, keep_corrupt=True)
+            asked += [Read((b"PTTL", key), integer) for key in self._keys.session(session_id)]
+            asked.append(Read((b"ZSCORE", index.due, due_member(session_id, user_id)), score))
+            asked.append(Read((b"ZSCORE", index.user, session_id), score))
+        told = await self._executor.run_all("diagnose", asked, keep_corrupt=True)
         for i, (session_id, user_id, ttl) in enumerate(living):
-            *left, due_score, user_score = told[6 * i : 6 * i + 6]
+            left: Sequence[Any] = told[6 * i : 6 * i + 4]
+            due_score: Any = told[6 * i + 4]
+            user_score: Any = told[6 * i + 5]
             if corrupt := [error for error in (due_score, user_score) if isinstance(error, StoreCorrupt)]:
                 self._damaged.update((error.key, error.problem) for error in corrupt)
             elif due_score is None or user_score is None or float(due_score) <= 0:
@@ -145,45 +162,45 @@ class Doctor:
 
     async def _check_histories(self, ids: Sequence[str]) -> None:
         keys = [self._keys.session(session_id) for session_id in ids]
-        types = await self._link.run_all("diagnose", [(b"TYPE", key) for each in keys for key in each[1:]])
         named = [key for each in keys for key in each[1:]]
+        types = await self._executor.run_all("diagnose", [Read((b"TYPE", key), text) for key in named])
         for key, found in zip(named, types, strict=True):
             if found not in (expected_type(key), b"none"):
                 self._damaged[key.decode()] = (
                     f"is a {found.decode(errors='replace')}, not a {expected_type(key).decode()}"
                 )
         lists = [each.history for each in keys if each.history.decode() not in self._damaged]
-        for key, elements in zip(
-            lists, await self._link.run_all("diagnose", [(b"LRANGE", key, 0, -1) for key in lists]), strict=True
-        ):
+        reads = [Read((b"LRANGE", key, 0, -1), texts) for key in lists]
+        for key, elements in zip(lists, await self._executor.run_all("diagnose", reads), strict=True):
             unreadable = sum(decode_message(element, 1).type == UNREADABLE for element in elements)
             if unreadable:
                 self._damaged[key.decode()] = f"has {unreadable:,} messages that cannot be read"
 
-    async def _check_entries(self, bucket: bytes, pairs: Sequence[tuple[bytes, Any]]) -> None:
+    async def _check_entries(self, bucket: bytes, entries: Sequence[tuple[bytes, bytes]]) -> None:
         """An entry that is due waits for a sweep; one that is ahead must have a living session."""
         ahead = []
-        for member, score in pairs:
+        for member, at in entries:
             names = parse_due_member(member)
             if names is None or self._keys.due(names[0]) != bucket:
                 self._problems[_STRAYS][f"{brief(member)} in {bucket.decode()}"] = partial(
-                    self._put_right, bucket, member, score
+                    self._correct, bucket, member, at
                 )
-            elif float(score) > now_ms():
-                ahead.append(DueEntry(*names, encode_score(score), now_ms()))
-        commands: list[Command] = [(b"HGET", self._keys.meta(entry.session_id), b"userId") for entry in ahead]
-        owners = await self._link.run_all("diagnose", commands, keep_corrupt=True)
+            elif float(at) > now_ms():
+                ahead.append(DueEntry(*names, at, now_ms()))
+        reads = [Read((b"HGET", self._keys.meta(entry.session_id), b"userId"), optional_text) for entry in ahead]
+        owners = await self._executor.run_all("diagnose", reads, keep_corrupt=True)
         for entry, owner in zip(ahead, owners, strict=True):
             if not isinstance(owner, StoreCorrupt) and owner != entry.user_id.encode():
                 act = partial(self._index.reconcile, "diagnose", [entry], "reap")
                 self._problems[_STALE][entry.session_id] = act
 
-    async def _put_right(self, bucket: bytes, member: bytes, score: Any) -> None:
+    async def _correct(self, bucket: bytes, member: bytes, at: bytes) -> None:
         """To the bucket where it belongs, unless it names no session; then out of this one."""
         names = parse_due_member(member)
         if names is not None:
-            await self._link.run("diagnose", (b"ZADD", self._keys.due(names[0]), b"NX", encode_score(score), member))
-        await self._link.run("diagnose", (b"ZREM", bucket, member))
+            words = (b"ZADD", self._keys.due(names[0]), b"NX", at, member)
+            await self._executor.run("diagnose", Read(words, integer))
+        await self._executor.run("diagnose", Read((b"ZREM", bucket, member), integer))
 
 
 def _report(problem: _Problem, names: Sequence[str], *, repaired: bool) -> Finding:

@@ -7,27 +7,27 @@ from chat_session.errors import StoreCorrupt
 from chat_session.results import SessionPage
 from chat_session.session import Agent, Session
 from chat_session.storage.contract import Finding
-from chat_session.storage.redis.connection import Link
 from chat_session.storage.redis.doctor import Doctor
-from chat_session.storage.redis.index import Index
+from chat_session.storage.redis.index.server import Index
 from chat_session.storage.redis.keys import Keys
-from chat_session.storage.redis.lists import SessionLists
+from chat_session.storage.redis.net.executor import CommandExecutor
+from chat_session.storage.redis.pages import SessionPages
 from chat_session.storage.redis.server_checks import check_servers
 
 
 class RedisOperator:
     """Keeps OperatorStore's promises."""
 
-    def __init__(self, link: Link, keys: Keys, index: Index, *, default_ttl: int) -> None:
-        self._link = link
-        self._lists = SessionLists(link, keys, index, default_ttl)
-        self._new_doctor = partial(Doctor, link, keys, index, default_ttl)
+    def __init__(self, executor: CommandExecutor, keys: Keys, index: Index, *, default_ttl: int) -> None:
+        self._executor = executor
+        self._pages = SessionPages(executor, keys, index, default_ttl)
+        self._new_doctor = partial(Doctor, executor, keys, index, default_ttl)
 
     async def list_sessions(self, limit: int, cursor: str | None, agent: Agent | None) -> SessionPage:
-        return await self._lists.page_of_all(limit, cursor, agent)
+        return await self._pages.page_of_all(limit, cursor, agent)
 
     def scan_sessions(self) -> AsyncIterator[Sequence[Session | StoreCorrupt]]:
-        return self._lists.scan()
+        return self._pages.scan()
 
     async def diagnose(self, *, repair: bool) -> list[Finding]:
-        return [*await check_servers(self._link), *await self._new_doctor().check_keys(repair=repair)]
+        return [*await check_servers(self._executor), *await self._new_doctor().check_keys(repair=repair)]

@@ -1,34 +1,15 @@
-"""What the store on Redis is opened with. Times are in seconds."""
+"""What the store on Redis is opened with."""
 
-from collections.abc import Mapping
 from typing import Literal
 
 from msgspec import Struct
 
-from chat_session.addresses import printable
-
-
-class ConnectionOptions(Struct, frozen=True, kw_only=True):
-    """How the servers are reached. ``username`` and ``password`` are used where the URL has no password."""
-
-    url: str
-    tls: bool
-    tls_files: Mapping[str, str]  # by redis-py's names: ssl_ca_certs, ssl_certfile, ssl_keyfile
-    username: str | None
-    password: str | None
-    retries: int
-    retry_delay: float
-    call_timeout: float
-    wait_replicas: int
-    wait_timeout_ms: int
-
-    def __repr__(self) -> str:
-        return f"ConnectionOptions(url={printable(self.url)!r}, …)"  # without the passwords
+from chat_session.storage.redis.net.options import ConnectionOptions
 
 
 class RedisOptions(Struct, frozen=True, kw_only=True):
     connection: ConnectionOptions
     key_prefix: str
     key_layout: Literal["plain", "tagged"] | None  # None: what the topology needs
-    default_ttl: int | None  # None: for ever
+    default_ttl: int | None  # seconds; None: for ever
     max_history: int

@@ -8,8 +8,10 @@ from chat_session.checks import brief
 from chat_session.clock import now_ms
 from chat_session.errors import StoreDenied, StoreError, StoreIncompatible
 from chat_session.storage.contract import Finding
-from chat_session.storage.redis.batching import Lane
-from chat_session.storage.redis.connection import Link
+from chat_session.storage.redis.net.commands import Read
+from chat_session.storage.redis.net.decoders import fields, moment, text
+from chat_session.storage.redis.net.executor import CommandExecutor
+from chat_session.storage.redis.net.pipeline import PipelinedConnection
 
 MAX_CLOCK_DIFFERENCE_MS = 2000
 OLDEST = (6, 2)
@@ -19,39 +21,39 @@ _MANAGERS = (("amazon", "Amazon (ElastiCache or MemoryDB)"),)  # by what INFO sa
 Info = Mapping[str, str]
 
 
-async def check_servers(link: Link) -> list[Finding]:
+async def check_servers(executor: CommandExecutor) -> list[Finding]:
     """Each server that takes writes; on a cluster the subject says which."""
-    lanes = await link.servers()
+    servers = await executor.servers()
     findings: list[Finding] = []
-    for lane in lanes:
-        found = await _check_server(link, lane)
-        at = f" at {lane.address}" if len(lanes) > 1 else ""
+    for server in servers:
+        found = await _check_server(executor, server)
+        at = f" at {server.address}" if len(servers) > 1 else ""
         findings += [finding._replace(subject=finding.subject + at) for finding in found]
     return findings
 
 
-async def warn_of_settings(link: Link) -> None:
+async def warn_of_settings(executor: CommandExecutor) -> None:
     """Tell the hooks what endangers sessions; a server that will not say is passed over in silence."""
     with suppress(StoreError):
-        for finding in await check_servers(link):
+        for finding in await check_servers(executor):
             if finding.level != "ok":
-                link.hooks.endangered(finding.subject, finding.text)
+                executor.hooks.endangered(finding.subject, finding.text)
 
 
-async def _check_server(link: Link, lane: Lane) -> list[Finding]:
-    """Version, role, persistence, eviction, clock. What the user may not ask is said to be unknown."""
+async def _check_server(executor: CommandExecutor, server: PipelinedConnection) -> list[Finding]:
+    """Version, role, persistence, eviction, clock. What the user may not ask is reported as unknown."""
     try:
-        reply = await link.run("diagnose", (b"INFO",), on=lane)
+        reply = await executor.run("diagnose", Read((b"INFO",), text), on=server)
     except StoreDenied:
-        text = "This user may not use INFO, so the server's version and settings are unknown."
-        return [Finding("warning", "server", text)]
+        problem = "This user may not use INFO, so the server's version and settings are unknown."
+        return [Finding("warning", "server", problem)]
     info = parse_info(reply)
-    seconds, microseconds = await link.run("diagnose", (b"TIME",), on=lane)
-    clock_ms = int(seconds) * 1000 + int(microseconds) // 1000
+    seconds, microseconds = await executor.run("diagnose", Read((b"TIME",), moment), on=server)
+    clock_ms = seconds * 1000 + microseconds // 1000
     return [
         check_version(info),
         _check_role(info),
-        await _check_persistence(link, lane, info),
+        await _check_persistence(executor, server, info),
         check_eviction(info),
         _check_clock(now_ms() - clock_ms),
     ]
@@ -81,23 +83,23 @@ def _check_role(info: Info) -> Finding:
     return Finding("ok", "role", "The server is a primary.")
 
 
-async def _check_persistence(link: Link, lane: Lane, info: Info) -> Finding:
+async def _check_persistence(executor: CommandExecutor, server: PipelinedConnection, info: Info) -> Finding:
     managed = find_manager(info)
     if managed is not None:
         return Finding(
             "ok", "persistence", f"The server is managed by {managed}. Its settings there decide what a crash loses."
         )
     if info.get("aof_enabled") == "1":
-        fsync = await _read_config(link, lane, "appendfsync")
+        fsync = await _read_config(executor, server, "appendfsync")
         if fsync == "no":
             text = (
                 "appendfsync is 'no', so a power cut loses what the operating system has not yet written to the disk."
             )
             return Finding("warning", "persistence", text)
         return Finding("ok", "persistence", f"There is an append-only file, and appendfsync is {fsync or 'unknown'}.")
-    save = await _read_config(link, lane, "save")
+    save = await _read_config(executor, server, "save")
     if save is None:
-        text = "CONFIG is refused, and INFO tells of no append-only file. Ask who runs the server what a crash loses."
+        text = "CONFIG is refused, and INFO names no append-only file. Ask who runs the server what a crash loses."
         return Finding("warning", "persistence", text)
     if save:
         text = (
@@ -134,12 +136,10 @@ def _check_clock(difference_ms: int) -> Finding:
     return Finding("ok", "clock", f"The clock of this host is {difference_ms:+d} ms off the server's.")
 
 
-async def _read_config(link: Link, lane: Lane, name: str) -> str | None:
+async def _read_config(executor: CommandExecutor, server: PipelinedConnection, name: str) -> str | None:
     """None where CONFIG is forbidden, as managed servers do."""
     try:
-        reply = await link.run("diagnose", (b"CONFIG", b"GET", name), on=lane)
+        values = await executor.run("diagnose", Read((b"CONFIG", b"GET", name), fields), on=server)
     except (StoreDenied, StoreIncompatible):
         return None
-    values = reply if isinstance(reply, dict) else dict(zip(reply[::2], reply[1::2], strict=True))
-    value: bytes = values.get(name.encode(), b"")
-    return value.decode()
+    return values.get(name.encode(), b"").decode()

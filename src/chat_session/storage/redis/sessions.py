@@ -1,35 +1,29 @@
-"""The store on Redis and Valkey: each write one script and, but for delete, one round trip.
+"""The sessions on Redis and Valkey: each write is one script and, except for delete, one round trip.
 
-On a cluster creation, deletion and a new ttl take more: see ``cluster_index.py``.
+On a cluster creation, deletion and a new ttl take more: see ``index/cluster.py``.
 """
 
 import secrets
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from chat_session.checks import MAX_JSON_BYTES, MAX_METADATA_ENTRIES, brief, encode_value, refuse_large_metadata
+from chat_session.checks import MAX_JSON_BYTES, MAX_METADATA_ENTRIES, encode_value
 from chat_session.clock import now, to_iso
-from chat_session.errors import (
-    AgentConflict,
-    MessageConflict,
-    SessionExists,
-    SessionNotFound,
-    StoreCorrupt,
-    StoreIncompatible,
-    StoreUnavailable,
-)
+from chat_session.errors import SessionNotFound, StoreCorrupt, StoreUnavailable
 from chat_session.message import Draft, Message
 from chat_session.results import SessionPage
 from chat_session.session import RESERVED, Agent, Session
-from chat_session.storage.codec import decode_id, decode_message, encode_message
+from chat_session.storage.codec import decode_message, encode_message
 from chat_session.storage.contract import Appended, RemainingTtl, Switched
-from chat_session.storage.redis import scripts
 from chat_session.storage.redis.codec import decode_number, decode_user, encode_ttl
-from chat_session.storage.redis.connection import Command, Link, Reading
-from chat_session.storage.redis.due import DueEntries
-from chat_session.storage.redis.index import Index
-from chat_session.storage.redis.keys import Keys
-from chat_session.storage.redis.lists import SessionLists
+from chat_session.storage.redis.index.due import DueEntries
+from chat_session.storage.redis.index.server import Index
+from chat_session.storage.redis.keys import Keys, SessionKeys
+from chat_session.storage.redis.net.commands import Call, Command, Read, ReadTransaction
+from chat_session.storage.redis.net.decoders import integer, optional_text, optional_texts, refuse, stored_hash, texts
+from chat_session.storage.redis.net.executor import CommandExecutor
+from chat_session.storage.redis.pages import SessionPages
+from chat_session.storage.redis.scripts import sessions as scripts
 from chat_session.storage.redis.tokens import Tokens
 
 MAX_OWNERS = 8  # users to whom an id may be given while it is deleted, before the call gives up
@@ -38,12 +32,14 @@ MAX_OWNERS = 8  # users to whom an id may be given while it is deleted, before t
 class RedisSessions:
     """Keeps SessionStore's promises on one Redis server or a cluster."""
 
-    def __init__(self, link: Link, keys: Keys, index: Index, *, default_ttl: int, max_history: int) -> None:
-        self._link = link
+    def __init__(
+        self, executor: CommandExecutor, keys: Keys, index: Index, *, default_ttl: int, max_history: int
+    ) -> None:
+        self._executor = executor
         self._keys = keys
         self._index = index
-        self._due = DueEntries(link, keys, index)
-        self._lists = SessionLists(link, keys, index, default_ttl)
+        self._due = DueEntries(executor, keys, index)
+        self._pages = SessionPages(executor, keys, index, default_ttl)
         self._tokens = Tokens()
         self._default_ttl = default_ttl
         self._max_history = max_history
@@ -51,23 +47,23 @@ class RedisSessions:
     async def create_session(
         self, session: Session, history: Sequence[Draft] = (), remaining: RemainingTtl = ...
     ) -> Session:
-        reply = await self._index.create(
+        await self._index.create(
             session,
             token=secrets.token_urlsafe(6),  # 8 characters
             ttl=encode_ttl(session.ttl if remaining is ... else remaining),
             elements=[encode_message(draft) for draft in history],
         )
-        self._facts(session.session_id, reply)
         return session
 
     async def get_session(self, session_id: str) -> Session | None:
         key = self._keys.meta(session_id)
-        return self._lists.decode(key, await self._link.run("get_session", (b"HGETALL", key)))
+        fields = await self._executor.run("get_session", Read((b"HGETALL", key), stored_hash))
+        return self._pages.decode(key, fields)
 
     async def get_agent(self, session_id: str) -> Agent | None:
         key = self._keys.meta(session_id)
-        command = (b"HMGET", key, b"userId", b"currentAgent")
-        user_id, agent = await self._link.run("get_agent", command)
+        command = Read((b"HMGET", key, b"userId", b"currentAgent"), _two_texts)
+        user_id, agent = await self._executor.run("get_agent", command)
         if user_id is None:
             return None
         if agent not in (b"ai", b"human", None):
@@ -75,17 +71,17 @@ class RedisSessions:
         return "human" if agent == b"human" else "ai"
 
     async def update_session(self, session_id: str, metadata: Mapping[str, Any]) -> Session:
-        key = self._keys.meta(session_id)
+        keys = self._keys.session(session_id)
         call = scripts.update_session(
-            key,
+            session_id,
+            keys,
             max_entries=MAX_METADATA_ENTRIES,
             max_bytes=MAX_JSON_BYTES,
             reserved=RESERVED,
             removed=[name for name, value in metadata.items() if value is None],
             changes={name: encode_value(value) for name, value in metadata.items() if value is not None},
         )
-        [fields] = await self._write("update_session", session_id, call)
-        session = self._lists.decode(key, fields)
+        session = self._pages.decode(keys.meta, await self._executor.run("update_session", call))
         if session is None:
             raise SessionNotFound(session_id)
         return session
@@ -93,23 +89,23 @@ class RedisSessions:
     async def delete_session(self, session_id: str) -> int:
         meta = self._keys.meta(session_id)
         for _ in range(MAX_OWNERS):
-            user = await self._link.run("delete_session", (b"HGET", meta, b"userId"))
-            if user is None:
+            owner = await self._executor.run("delete_session", Read((b"HGET", meta, b"userId"), optional_text))
+            if owner is None:
                 return 0
-            word, *rest = await self._index.delete(session_id, decode_user(meta, user))
-            if word == b"OK":
-                return int(rest[0])
-            if word == b"GONE":
-                return 0
+            deleted = await self._index.delete(session_id, decode_user(meta, owner))
+            if deleted is not None:
+                return deleted
         text = f"The session {session_id!r} was given to {MAX_OWNERS} users while it was deleted. Delete it again."
         raise StoreUnavailable(text, session_id=session_id)
 
     async def extend_session(self, session_id: str) -> None:
-        call = scripts.extend_session(self._keys.session(session_id), now=to_iso(now()), default_ttl=self._default_ttl)
-        await self._write("extend_session", session_id, call)
+        keys = self._keys.session(session_id)
+        call = scripts.extend_session(session_id, keys, now=to_iso(now()), default_ttl=self._default_ttl)
+        await self._executor.run("extend_session", call)
 
     async def append_messages(self, session_id: str, drafts: Sequence[Draft], epoch: int | None) -> list[Appended]:
         call = scripts.append_messages(
+            session_id,
             self._keys.session(session_id),
             now=to_iso(now()),
             default_ttl=self._default_ttl,
@@ -117,19 +113,16 @@ class RedisSessions:
             epoch=epoch,
             elements=[encode_message(draft) for draft in drafts],
         )
-        answers = self._facts(session_id, await self._link.run("append_messages", call), epoch)
-        return [
-            _appended(draft.message, seq, stored)
-            for draft, seq, stored in zip(drafts, answers[::2], answers[1::2], strict=True)
-        ]
+        stored = await self._executor.run("append_messages", call)
+        return [_appended(draft.message, seq, element) for draft, (seq, element) in zip(drafts, stored, strict=True)]
 
     async def get_history(self, session_id: str, limit: int, before: int | None, after: int | None) -> list[Message]:
         keys = self._keys.session(session_id)
-        script = scripts.get_history(keys.meta, keys.history, limit=limit, before=before, after=after)
+        script = scripts.get_history(session_id, keys, limit=limit, before=before, after=after)
         windowed = before is not None or after is not None
-        reply = await self._link.run("get_history", script if windowed else _in_transaction(script, limit))
+        command = script if windowed else _newest(session_id, keys, script, limit)
         try:
-            first, elements = self._facts(session_id, _as_of_script(*reply) if isinstance(reply[0], list) else reply)
+            first, elements = await self._executor.run("get_history", command)
         except SessionNotFound:
             return []
         return [decode_message(element, seq) for seq, element in enumerate(elements, first)]
@@ -139,38 +132,34 @@ class RedisSessions:
     ) -> Switched:
         token = self._tokens.take()
         call = scripts.switch_agent(
+            session_id,
             self._keys.session(session_id),
             now=to_iso(now()),
             default_ttl=self._default_ttl,
             max_history=self._max_history,
-            agent=agent,
+            new_agent=agent,
             expect=expect,
             token=token.text,
-            settled=token.settled,
+            answered_below=token.answered_below,
             elements=[encode_message(note)] if note else [],
         )
-        try:
-            reply = await self._link.run("switch_agent", call)
-        except BaseException:
-            self._tokens.lose()
-            raise
-        self._tokens.settle(token)
-        epoch, noted = self._facts(session_id, reply, expect)
+        with self._tokens.answering(token):
+            epoch, noted = await self._executor.run("switch_agent", call)
         return Switched(agent, epoch, bool(noted))
 
     async def set_ttl(self, session_id: str, ttl: int | None) -> None:
-        self._facts(session_id, await self._index.set_ttl(session_id, encode_ttl(ttl)))
+        await self._index.set_ttl(session_id, encode_ttl(ttl))
 
     async def get_ttl(self, session_id: str) -> int:
         key = self._keys.meta(session_id)
-        commands: list[Command] = [(b"HEXISTS", key, b"userId"), (b"PTTL", key)]
-        exists, left = await self._link.run_all("get_ttl", commands)
+        commands = [Read((b"HEXISTS", key, b"userId"), integer), Read((b"PTTL", key), integer)]
+        exists, left = await self._executor.run_all("get_ttl", commands)
         if not exists:
             return -2
-        return int(left) if left < 0 else -(-int(left) // 1000)
+        return left if left < 0 else -(-left // 1000)
 
     async def list_user_sessions(self, user_id: str, limit: int, cursor: str | None) -> SessionPage:
-        return await self._lists.page_of_user(user_id, limit, cursor)
+        return await self._pages.page_of_user(user_id, limit, cursor)
 
     async def count_sessions(self) -> int:
         _, living = await self._due.check("count_sessions", "mark_dead")
@@ -180,56 +169,37 @@ class RedisSessions:
         reaped, _ = await self._due.check("sweep", "reap")
         return reaped
 
-    async def _write(self, name: str, session_id: str, call: scripts.Call) -> list[Any]:
-        """Run a script on a session; give what follows OK."""
-        return self._facts(session_id, await self._link.run(name, call))
 
-    def _facts(self, session_id: str, reply: Sequence[Any], expected: int | str | None = None) -> list[Any]:
-        """What follows OK in a script's reply. The one table from status codes to errors."""
-        word, *facts = reply
-        match word:
-            case b"OK":
-                return list(facts)
-            case b"GONE":
-                raise SessionNotFound(session_id)
-            case b"EXISTS":
-                raise SessionExists(session_id)
-            case b"STALE":
-                raise AgentConflict(session_id, expected or 0, facts[0], facts[1].decode(errors="replace"))
-            case b"CONFLICT":
-                raise MessageConflict(session_id, decode_id(facts[0]))
-            case b"CORRUPT":
-                field = facts[0].decode(errors="replace")
-                keys = self._keys.session(session_id)
-                key, problem = keys.meta, f"has a {field} that cannot be read"
-                if field == "ids":
-                    key, problem = keys.ids, "has an entry that is not the number and fingerprint of a message"
-                raise StoreCorrupt(key.decode(), problem, session_id=session_id)
-            case b"FULL":
-                refuse_large_metadata(*facts)
-        raise StoreIncompatible(
-            f"The server answered a script of chat-session with {brief(word)}. Check that it is Redis or Valkey."
-        )
-
-
-def _in_transaction(script: scripts.Call, limit: int) -> Reading:
+def _newest(
+    session_id: str, keys: SessionKeys, script: Call[tuple[int, list[bytes]]], limit: int
+) -> Command[tuple[int, list[bytes]]]:
     """What the script get_history does without a window, in a transaction."""
-    meta, history = script.keys
-    newest = (b"LRANGE", history, -limit, -1)
-    return Reading(((b"HMGET", meta, b"userId", b"messageCount"), (b"LLEN", history), newest), script)
+
+    def decode(reply: Any) -> tuple[int, list[bytes]]:
+        if type(reply) is not list or len(reply) != 3:  # noqa: PLR2004
+            refuse(reply)
+        user_id, counted = _two_texts(reply[0])
+        length, elements = integer(reply[1]), texts(reply[2])
+        if user_id is None:
+            raise SessionNotFound(session_id)
+        try:
+            count = decode_number(b"0" if counted is None else counted)
+        except ValueError:
+            problem = "has a messageCount that cannot be read"
+            raise StoreCorrupt(keys.meta.decode(), problem, session_id=session_id) from None
+        last = max(count, length)  # another program may have pushed, uncounted
+        return last - len(elements) + 1, elements
+
+    commands = (
+        (b"HMGET", keys.meta, b"userId", b"messageCount"),
+        (b"LLEN", keys.history),
+        (b"LRANGE", keys.history, -limit, -1),
+    )
+    return ReadTransaction(commands, decode, script)
 
 
-def _as_of_script(meta: list[bytes | None], length: int, elements: list[bytes]) -> list[Any]:
-    """The script's reply, from that of the transaction."""
-    user_id, count = meta
-    if user_id is None:
-        return [b"GONE"]
-    try:
-        counted = decode_number(b"0" if count is None else count)
-    except ValueError:
-        return [b"CORRUPT", b"messageCount"]
-    last = max(counted, length)  # another program may have pushed, uncounted
-    return [b"OK", last - len(elements) + 1, elements]
+def _two_texts(reply: Any) -> list[bytes | None]:
+    return optional_texts(reply, 2)
 
 
 def _appended(sent: Message, seq: int, stored: bytes | None) -> Appended:

@@ -3,25 +3,25 @@
 from typing import Self
 
 from chat_session.errors import SettingsError
-from chat_session.storage.redis.cluster import Cluster
-from chat_session.storage.redis.cluster_index import ClusterIndex
 from chat_session.storage.redis.codec import encode_ttl
-from chat_session.storage.redis.connection import Link, Patience
-from chat_session.storage.redis.index import Index, ServerIndex
-from chat_session.storage.redis.keys import Keys
-from chat_session.storage.redis.opening import Opener
+from chat_session.storage.redis.index.cluster import ClusterIndex
+from chat_session.storage.redis.index.server import Index, ServerIndex
+from chat_session.storage.redis.keys import Keys, expected_type
+from chat_session.storage.redis.net.cluster import Cluster
+from chat_session.storage.redis.net.executor import CommandExecutor, RetryPolicy
+from chat_session.storage.redis.net.opening import Opener
+from chat_session.storage.redis.net.topology import Topology
 from chat_session.storage.redis.operator import RedisOperator
 from chat_session.storage.redis.options import RedisOptions
 from chat_session.storage.redis.server_checks import warn_of_settings
 from chat_session.storage.redis.sessions import RedisSessions
-from chat_session.storage.redis.topology import Topology
 from chat_session.telemetry.hooks import Hooks
 
 
 class RedisStore:
     """Sessions on one Redis server, behind Sentinel, or on a cluster."""
 
-    def __init__(self, topology: Topology, patience: Patience, options: RedisOptions, hooks: Hooks) -> None:
+    def __init__(self, topology: Topology, retry_policy: RetryPolicy, options: RedisOptions, hooks: Hooks) -> None:
         on_cluster = isinstance(topology, Cluster)
         keys = Keys(options.key_prefix, options.key_layout or ("tagged" if on_cluster else "plain"))
         if on_cluster and keys.layout == "plain":
@@ -29,23 +29,27 @@ class RedisStore:
                 "KEY_LAYOUT",
                 "The value cannot be plain on a cluster, where the keys of a session must share a hash slot.",
             )
-        self._link = Link(topology, patience, hooks, warn_of_settings)
-        index: Index = ClusterIndex(self._link, keys) if on_cluster else ServerIndex(self._link, keys)
+        self._executor = CommandExecutor(
+            topology, retry_policy, hooks, startup_check=warn_of_settings, expected_type=expected_type
+        )
+        index: Index = ClusterIndex(self._executor, keys) if on_cluster else ServerIndex(self._executor, keys)
         default_ttl = encode_ttl(options.default_ttl)
-        self.sessions = RedisSessions(self._link, keys, index, default_ttl=default_ttl, max_history=options.max_history)
-        self.operator = RedisOperator(self._link, keys, index, default_ttl=default_ttl)
+        self.sessions = RedisSessions(
+            self._executor, keys, index, default_ttl=default_ttl, max_history=options.max_history
+        )
+        self.operator = RedisOperator(self._executor, keys, index, default_ttl=default_ttl)
 
     @classmethod
     def open(cls, options: RedisOptions, hooks: Hooks) -> Self:
         """On the servers that the options name. Nothing connects yet. Raises SettingsError."""
         opener = Opener(options.connection, hooks)
-        return cls(opener.open(), opener.patience, options, hooks)
+        return cls(opener.open(), opener.retry_policy, options, hooks)
 
     @classmethod
     def adopt(cls, client: object, options: RedisOptions, hooks: Hooks) -> Self:
         """On the servers of a client, whatever its decoding, protocol and retries; it stays its owner's."""
         opener = Opener(options.connection, hooks)
-        return cls(opener.adopt(client), opener.patience, options, hooks)
+        return cls(opener.adopt(client), opener.retry_policy, options, hooks)
 
     async def close(self) -> None:
-        await self._link.close()
+        await self._executor.close()

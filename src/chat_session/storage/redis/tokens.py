@@ -1,13 +1,17 @@
 """Tokens by which a script knows a repeated call, and what it may forget of those before."""
 
 import secrets
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import NamedTuple
+
+from chat_session.errors import Conflict, SessionNotFound
 
 
 class Token(NamedTuple):
     text: str  # "<id>.<number>"
     number: int
-    settled: int  # the calls of this id with lower numbers have been answered, and are not sent again
+    answered_below: int  # the calls of this id with lower numbers have been answered, and are not repeated
 
 
 class Tokens:
@@ -30,11 +34,23 @@ class Tokens:
         self._open[number] = None
         return Token(f"{self._id}.{number}", number, next(iter(self._open)))
 
-    def settle(self, token: Token) -> None:
-        """It was answered."""
+    @contextmanager
+    def answering(self, token: Token) -> Iterator[None]:
+        """Surrounds the call of ``token``, to know how it ends."""
+        try:
+            yield
+        except (SessionNotFound, Conflict):  # answers, too
+            self.answered(token)
+            raise
+        except BaseException:
+            self.lost()
+            raise
+        self.answered(token)
+
+    def lost(self) -> None:
+        """A call ended without an answer: it may still be under way."""
+        self._begin()
+
+    def answered(self, token: Token) -> None:
         if token.text.startswith(self._id):
             self._open.pop(token.number, None)
-
-    def lose(self) -> None:
-        """A call ended without an answer."""
-        self._begin()

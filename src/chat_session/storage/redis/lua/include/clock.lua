@@ -1,6 +1,7 @@
-local call = redis.call
-
 -- The server's time in whole milliseconds, the same throughout the script.
+-- READS nothing
+-- SETS  call read_clock
+local call = redis.call
 local clock
 local function read_clock()
   if not clock then

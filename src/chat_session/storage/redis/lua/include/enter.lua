@@ -1,6 +1,8 @@
 -- The score of a session that is entered into its user's list: the moment of creation in microseconds. It stays. Of
 -- the same millisecond a later session has more. `created_ms` is text, and so is what is returned.
 -- The last entry is read first: a range of scores costs the server three times as much.
+-- READS nothing
+-- SETS  find_place
 local function find_place(key, created_ms)
   local first, last = created_ms .. '000', created_ms .. '999'
   local newest = tonumber(redis.call('ZREVRANGE', key, 0, 0, 'WITHSCORES')[2])

@@ -1,17 +1,19 @@
 -- Reads what every write of a session needs: its ttl, epoch, count of messages, agent, and the tokens of its last
 -- calls. Ends the script where there is no session, or a field is damaged.
 -- A number is digits and nothing else, as in codec.py: tonumber would read nan, 0x10 and 1e3 as well.
+-- READS meta history default_ttl call
+-- SETS  MAX_NUMBER whole found ttl epoch count current done
 local MAX_NUMBER = 9007199254740991
 local function whole(text)
   local number = #text <= 16 and string.find(text, '^%d+$') and tonumber(text)
   if number and number <= MAX_NUMBER then return number end
 end
 
-local found = call('HMGET', KEYS[1], 'userId', 'ttl', 'agentEpoch', 'messageCount', 'currentAgent', 'cs:done')
+local found = call('HMGET', meta, 'userId', 'ttl', 'agentEpoch', 'messageCount', 'currentAgent', 'cs:done')
 if not found[1] then return {'GONE'} end
 local ttl = found[2] or default_ttl
 if ttl == '-1' then ttl = -1 else ttl = whole(ttl) end
-local epoch, count = whole(found[3] or '0'), not found[4] and call('LLEN', KEYS[3]) or whole(found[4])
+local epoch, count = whole(found[3] or '0'), not found[4] and call('LLEN', history) or whole(found[4])
 local current, done = found[5] or 'ai', found[6] or ''
 if not ttl or ttl == 0 or ttl > 315360000 then return {'CORRUPT', 'ttl'} end
 if not epoch then return {'CORRUPT', 'agentEpoch'} end

@@ -1,4 +1,6 @@
 -- One deadline for all keys of a session, so that none outlives another.
+-- READS meta agent history ids call read_clock
+-- SETS  find_deadline expire touch set
 
 -- ttl seconds ahead, in milliseconds, as the score of an index entry; -1 is never.
 local function find_deadline(ttl)
@@ -15,8 +17,8 @@ end
 -- What a repeated call does besides answering: a write in any case, so that its replicas can be waited for.
 -- PEXPIREAT first: with it a server that is full lets the rest pass.
 local function touch(deadline, owner)
-  expire(deadline, KEYS[1], KEYS[2], KEYS[3], KEYS[4])
-  call('HSET', KEYS[1], 'userId', owner)
+  expire(deadline, meta, agent, history, ids)
+  call('HSET', meta, 'userId', owner)
 end
 
 -- A SET that takes the deadline along.

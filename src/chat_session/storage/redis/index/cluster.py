@@ -1,0 +1,235 @@
+"""The index entries of sessions on a cluster, where a session and its entries are on different nodes.
+
+A writer begins: the entry is due from then on, and says how many writers are at work. Then the session changes.
+Then the writer finishes: if it was alone, the entry becomes what it says. If several were at work at once, their
+order at the session and their order at the entry may differ. So the last one to finish asks the session, and writes
+what that says.
+
+A count or a sweep meets entries that are due, and asks their sessions. An entry that a writer has begun is left to
+its writers for a minute, which is longer than a call may take; its session is counted by what the session says. An
+entry is changed only if it is still as it was read, and it was read before the session was asked. A writer that
+crashes leaves an entry that is due: the next count or sweep after the minute repairs it.
+"""
+
+from collections.abc import Sequence
+from math import isfinite
+from typing import Any, NamedTuple
+
+from chat_session.clock import now_ms, to_ms
+from chat_session.errors import SessionExists, SessionNotFound
+from chat_session.session import Session
+from chat_session.storage.codec import EncodedMessage
+from chat_session.storage.redis.codec import NEVER, decode_user
+from chat_session.storage.redis.index.server import Dead, DueEntry, Outcome, UserEntry, create_call, delete_call
+from chat_session.storage.redis.keys import Keys, due_member
+from chat_session.storage.redis.net.commands import Call, Command, Read
+from chat_session.storage.redis.net.decoders import integer, optional_text, score
+from chat_session.storage.redis.net.executor import CommandExecutor
+from chat_session.storage.redis.scripts import index as scripts
+from chat_session.storage.redis.scripts.sessions import set_ttl
+
+GONE = -2  # what PTTL says of a key that is not there
+WRITERS_TIME = 60_000  # milliseconds that an entry is left to the writer who began it
+MAX_TRIES = 8  # of the last writer to finish: by then 8 others came and went, and a count or sweep repairs it
+
+
+class _Answer(NamedTuple):
+    """What was found when a session was asked; ``user_score`` was read before."""
+
+    left: int | None  # milliseconds, as PTTL gives them; None if it does not live
+    user_score: bytes | None  # of its entry in its user's list
+
+
+def _score(base_ms: int, left: int) -> str:
+    """The score of a session that had ``left`` milliseconds when, or after, the entry's server said ``base_ms``.
+
+    So an entry is never later than the deadline of its session, however long the way to it takes.
+    """
+    return "+inf" if left == NEVER else str(base_ms + left - 1)
+
+
+def _is_begun(score: bytes) -> bool:
+    """Whether writers are changing the session, or did when they crashed."""
+    return isfinite(float(score)) and float(score) % 1 != 0
+
+
+def _is_left_to_writers(entry: DueEntry) -> bool:
+    """Whether writers have begun less than a minute ago."""
+    return _is_begun(entry.score) and entry.read_at - float(entry.score) < WRITERS_TIME
+
+
+class ClusterIndex:
+    """Begin, change, finish: three round trips where one server needs one."""
+
+    def __init__(self, executor: CommandExecutor, keys: Keys) -> None:
+        self._executor = executor
+        self._keys = keys
+
+    async def create(self, session: Session, *, token: str, ttl: int, elements: Sequence[EncodedMessage]) -> None:
+        name, session_id, user_id = "create_session", session.session_id, session.user_id
+        begun = await self._begin(name, session_id, user_id)
+        call = create_call(self._keys, (), session, token=token, ttl=ttl, elements=elements)
+        beside: list[Command[Any]] = [_keep_taken(call), self._enter(session)]
+        taken, (entered, before) = await self._executor.run_all(name, beside)
+        if taken is None:
+            await self._finish(name, session_id, user_id, begun, _lifetime(begun, ttl))
+            return
+        back = self._user_call(session_id, user_id, entered, before or b"discard")
+        await self._finish(name, session_id, user_id, begun, beside=[back])  # both entries become what they were
+        raise taken
+
+    async def delete(self, session_id: str, user_id: str) -> int | None:
+        name, member = "delete_session", due_member(session_id, user_id)
+        first: list[Command[Any]] = [
+            scripts.begin_entry(self._keys.due(session_id), member=member),
+            self._user_score(session_id, user_id),
+        ]
+        begun, user_score = await self._executor.run_all(name, first)
+        deleted = await self._executor.run(name, delete_call(self._keys, (), session_id, user_id))
+        forget = [] if user_score is None else [self._user_call(session_id, user_id, user_score, b"discard")]
+        await self._finish(name, session_id, user_id, begun, "discard", beside=forget)
+        return deleted
+
+    async def set_ttl(self, session_id: str, ttl: int) -> None:
+        name, keys = "set_ttl", self._keys.session(session_id)
+        owner = await self._executor.run(name, Read((b"HGET", keys.meta, b"userId"), optional_text))
+        if owner is None:
+            raise SessionNotFound(session_id)
+        user_id = decode_user(keys.meta, owner)
+        begun = await self._begin(name, session_id, user_id)
+        try:
+            await self._executor.run(name, set_ttl(keys, None, session_id=session_id, ttl=ttl))
+        except SessionNotFound:
+            await self._finish(name, session_id, user_id, begun)
+            raise
+        await self._finish(name, session_id, user_id, begun, _lifetime(begun, ttl))
+
+    async def restore(self, session_id: str, user_id: str) -> None:
+        await self._finish("diagnose", session_id, user_id, await self._begin("diagnose", session_id, user_id))
+
+    async def reconcile(self, name: str, entries: Sequence[DueEntry], dead: Dead) -> list[Outcome]:
+        """Entries were read before the sessions are asked; what is changed is still as it was read."""
+        answers = await self._ask(name, entries)
+        free = [i for i, entry in enumerate(entries) if not _is_left_to_writers(entry)]
+        outcomes = [Outcome.DEAD if answer.left is None else Outcome.LIVES for answer in answers]
+        changed = await self._change(name, [(entries[i], answers[i]) for i in free], dead)
+        for i, done in zip(free, changed, strict=True):
+            reaped = done and answers[i].left is None and dead == "reap"
+            outcomes[i] = Outcome.REAPED if reaped else Outcome.CHANGED
+        return outcomes
+
+    async def mark_dead(self, name: str, entries: Sequence[UserEntry]) -> None:
+        """The users' entries were read first, then the entries of deadlines are, then the sessions are asked."""
+        if not entries:
+            return
+        reads = [Read((b"ZSCORE", self._keys.due(e.session_id), due_member(*e[:2])), score) for e in entries]
+        due_scores = await self._executor.run_all(name, reads)
+        lives = await self._lives(name, entries)
+        calls: list[Call[bool]] = []
+        gone: list[UserEntry] = []
+        for entry, due_score, left in zip(entries, due_scores, lives, strict=True):
+            if left is not None or (due_score and _is_begun(due_score)):
+                continue
+            gone.append(entry)
+            if due_score:
+                key, member = self._keys.due(entry.session_id), due_member(entry.session_id, entry.user_id)
+                calls.append(scripts.change_entry(key, member=member, seen=due_score, verdict="mark_dead"))
+        await self._executor.run_all(name, calls)
+        forget = [self._user_call(e.session_id, e.user_id, e.score, b"discard") for e in gone]
+        await self._executor.run_all(name, forget)
+
+    async def _ask(self, name: str, entries: Sequence[DueEntry]) -> list[_Answer]:
+        """What the sessions of these entries say."""
+        reads = [self._user_score(entry.session_id, entry.user_id) for entry in entries]
+        user_scores = await self._executor.run_all(name, reads)
+        return [_Answer(*each) for each in zip(await self._lives(name, entries), user_scores, strict=True)]
+
+    async def _lives(self, name: str, entries: Sequence[DueEntry | UserEntry]) -> list[int | None]:
+        """The milliseconds that each session still has, as PTTL gives them; None for a dead one."""
+        asked: list[Command[Any]] = []
+        for entry in entries:
+            meta = self._keys.meta(entry.session_id)
+            asked += [Read((b"HGET", meta, b"userId"), optional_text), Read((b"PTTL", meta), integer)]
+        told = await self._executor.run_all(name, asked)
+        each = zip(entries, told[::2], told[1::2], strict=True)
+        return [left if owner == entry.user_id.encode() and left != GONE else None for entry, owner, left in each]
+
+    async def _change(self, name: str, asked: Sequence[tuple[DueEntry, _Answer]], dead: Dead) -> list[bool]:
+        """Make entries what their sessions say, unless others have changed them since; then the users' lists too."""
+        calls = []
+        for entry, answer in asked:
+            verdict = dead if answer.left is None else _score(entry.read_at, answer.left)
+            due = self._keys.due(entry.session_id)
+            calls.append(scripts.change_entry(due, member=entry.member, seen=entry.score, verdict=verdict))
+        changed = await self._executor.run_all(name, calls)
+        follow: list[Command[Any]] = []
+        for (entry, answer), done in zip(asked, changed, strict=True):
+            session_id, user_id = entry.session_id, entry.user_id
+            if done and answer.left is None and answer.user_score is not None:
+                follow.append(self._user_call(session_id, user_id, answer.user_score, b"discard"))
+            if done and answer.left is not None and answer.user_score is None:  # lost: it comes to the list's beginning
+                words = (b"ZADD", self._keys.user(user_id), b"NX", now_ms() * 1000, session_id)
+                follow.append(Read(words, integer))
+        await self._executor.run_all(name, follow)
+        return changed
+
+    async def _begin(self, name: str, session_id: str, user_id: str) -> bytes:
+        """The score by which the entry says that a writer has begun."""
+        call = scripts.begin_entry(self._keys.due(session_id), member=due_member(session_id, user_id))
+        return await self._executor.run(name, call)
+
+    async def _finish(
+        self,
+        name: str,
+        session_id: str,
+        user_id: str,
+        begun: bytes,
+        verdict: str = "",
+        beside: Sequence[Command[Any]] = (),
+    ) -> None:
+        """Conclude what was begun; without a ``verdict`` by what the session says. ``beside`` goes along."""
+        call = scripts.finish_entry(
+            self._keys.due(session_id), member=due_member(session_id, user_id), begun=begun, verdict=verdict
+        )
+        commands: list[Command[Any]] = [call, *beside]
+        undecided, *_ = await self._executor.run_all(name, commands)
+        for _ in range(MAX_TRIES):
+            if undecided is None:
+                return
+            entry = DueEntry(session_id, user_id, undecided, _begun_ms(begun))
+            [answer] = await self._ask(name, [entry])
+            if (await self._change(name, [(entry, answer)], "reap"))[0]:
+                return
+            undecided = await self._executor.run(name, call)
+
+    def _user_score(self, session_id: str, user_id: str) -> Read[bytes | None]:
+        return Read((b"ZSCORE", self._keys.user(user_id), session_id), score)
+
+    def _user_call(self, session_id: str, user_id: str, seen: bytes, verdict: bytes) -> Call[bool]:
+        return scripts.change_entry(self._keys.user(user_id), member=session_id, seen=seen, verdict=verdict)
+
+    def _enter(self, session: Session) -> Call[tuple[bytes, bytes | None]]:
+        key = self._keys.user(session.user_id)
+        return scripts.enter_user(key, session_id=session.session_id, created_ms=to_ms(session.created_at))
+
+
+def _keep_taken(call: Call[bytes]) -> Call[SessionExists | None]:
+    """The same call; that the id is taken is its result, since the entries must be put back first."""
+
+    def decode(reply: Any) -> SessionExists | None:
+        try:
+            call.decode(reply)
+        except SessionExists as error:
+            return error
+        return None
+
+    return Call(call.script, call.keys, call.args, decode)
+
+
+def _begun_ms(begun: bytes) -> int:
+    return int(float(begun))
+
+
+def _lifetime(begun: bytes, ttl: int) -> str:
+    """The score of a session that was given ``ttl`` seconds, as stored, after it was begun."""
+    return _score(_begun_ms(begun), ttl if ttl == NEVER else ttl * 1000)

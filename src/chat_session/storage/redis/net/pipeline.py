@@ -1,0 +1,350 @@
+"""Pipelining: calls that are made while a round trip is under way leave together in the next one.
+
+A PipelinedConnection carries the traffic to one server. It borrows one connection at a time and sends many commands
+in one round trip; each caller gets its own reply or error. Tasks of its own send and read, so a caller that is
+cancelled disturbs nobody: its reply is read and dropped. A lone call leaves in the next turn of the event loop.
+To a server that is far away, on a connection of our own, up to 32 calls may be under way in several batches.
+"""
+
+import asyncio
+from collections import deque
+from collections.abc import Awaitable, Iterable, Sequence
+from itertools import chain, count
+from typing import Any, NamedTuple, Protocol
+
+from redis.asyncio.connection import AbstractConnection
+from redis.exceptions import (
+    ConnectionError,  # noqa: A004 - redis-py's own
+    NoPermissionError,
+    ReadOnlyError,
+    RedisError,
+)
+
+from chat_session.storage.redis.net.batch import Batch, PendingCommand
+from chat_session.storage.redis.net.faults import NoReply, ProtocolDesync, TooFewReplicas, classify
+from chat_session.storage.redis.net.private import NOT_ARRIVED
+from chat_session.storage.redis.net.replies import Replies, abort
+from chat_session.storage.redis.net.wire import WireCommand, choose_reply, pack_command
+from chat_session.telemetry.hooks import Hooks
+
+MAX_COMMANDS = 512  # of one round trip: about 10 ms of server time for appends, so nobody waits longer for a turn
+MAX_BYTES = 1 << 20  # of one round trip
+MAX_BATCH = 32  # commands whose replies are delivered together
+SMALL_BATCH = 4  # commands: its round trip takes hardly longer than the way to the server and back
+REMOTE_RTT = 0.0005  # seconds; a server that is nearer answers before another batch would be worth its cost
+MAX_QUEUE = 16_384  # commands waiting for one server; beyond it callers wait before they queue
+TICK = 0.05  # seconds between two checks for commands that have waited too long; each check looks at all of them
+JOIN_TIMEOUT = 0.2  # seconds: closing the pool ends a task that connects, but not in the middle of a TLS handshake
+
+
+class Connections(Protocol):
+    """Where the connection is borrowed. ``max_in_flight``: commands that may be under way in several batches."""
+
+    max_in_flight: int
+
+    async def acquire(self) -> AbstractConnection: ...
+    async def release(self, connection: AbstractConnection) -> None: ...
+
+
+class Confirmation(NamedTuple):
+    """How many replicas must have a write before it is acknowledged, 0 for none, and how long that may take."""
+
+    replicas: int
+    timeout_ms: int
+
+
+class PipelinedConnection:
+    """Sends commands and gives each its reply. An error reply is given, not raised."""
+
+    def __init__(
+        self,
+        address: str,
+        connections: Connections,
+        round_trip_timeout: float,
+        confirmation: Confirmation,
+        hooks: Hooks,
+    ) -> None:
+        self.address = address
+        self._hooks = hooks
+        self._connections = connections
+        self._confirmation = confirmation
+        self._wait = pack_command((b"WAIT", confirmation.replicas, confirmation.timeout_ms))
+        self._max_in_flight = 0 if confirmation.replicas else connections.max_in_flight  # a WAIT holds up what follows
+        self._timeout = round_trip_timeout
+        self._queue: deque[PendingCommand] = deque()
+        self._in_flight: deque[Batch] = deque()
+        self._connection: AbstractConnection | None = None  # borrowed while anything is in flight
+        self._rtt = 0.0  # seconds that the round trips of small batches take, smoothed
+        self._closed = False
+        self._runner: asyncio.Task[None] | None = None  # sends and reads while there is anything to do
+        self._sender: asyncio.Task[None] | None = None  # sends further batches while the runner reads
+        self._barriers = count()
+        self._scripts: set[bytes] = set()
+        self._alarm: asyncio.TimerHandle | None = None
+        self._waiters: deque[asyncio.Future[None]] = deque()  # callers that wait because the queue is full
+        self._admitted = 0  # of those, how many may queue but have not yet
+
+    def send(self, command: WireCommand, expires: float) -> Awaitable[Any]:
+        """Give the reply. Raises NoReply if there is none by ``expires``, a moment of the event loop's clock."""
+        if self._waiters or len(self._queue) + self._admitted >= MAX_QUEUE:
+            return self._send_when_admitted(command, expires)
+        return self.submit(command, expires)
+
+    def submit(self, command: WireCommand, expires: float) -> asyncio.Future[Any]:
+        """As ``send``, but queue at once, even if the queue is full, and give the future of the reply."""
+        loop = asyncio.get_running_loop()
+        reply: asyncio.Future[Any] = loop.create_future()
+        self._queue.append(PendingCommand(command, expires, reply))
+        if self._alarm is None or expires < self._alarm.when():
+            self._set_alarm(expires, loop)
+        if self._runner is None:
+            self._runner = loop.create_task(self._run())
+        elif self._max_in_flight and self._sender is None and self._may_send_more():
+            self._sender = loop.create_task(self._send_more())  # in the next turn, with all that are queued in this one
+        return reply
+
+    def claim_first_send(self, script: bytes) -> bool:
+        """Whether the caller is the first to send this script on the connection. Then it sends its text along."""
+        is_first = script not in self._scripts
+        self._scripts.add(script)
+        return is_first
+
+    def forget_scripts(self) -> None:
+        """The server has forgotten them: the text of each is to be sent along once more."""
+        self._scripts.clear()
+
+    async def close(self) -> None:
+        """Leave the connection. Commands under way and queued commands fail. Then its pool closes, then ``join``."""
+        self._closed = True
+        error = ConnectionError("the manager was closed")
+        for pending in self._queue:
+            pending.fail(error, sent=False)
+        await self._give_up(self._connection, error)
+
+    async def join(self) -> None:
+        """Wait until no task connects any more: a socket that nobody waits for would stay open."""
+        await end_tasks(self._runner, self._sender)
+
+    async def _send_when_admitted(self, command: WireCommand, expires: float) -> Any:
+        admission: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self._waiters.append(admission)
+        self._hooks.queue_full(self.address)
+        try:
+            async with asyncio.timeout_at(expires):
+                await admission
+        except (TimeoutError, asyncio.CancelledError) as error:
+            if not admission.cancelled():  # admitted at the same moment
+                self._admitted -= 1
+                self._admit()
+            if isinstance(error, asyncio.CancelledError):
+                raise
+            raise NoReply(error, sent=False) from error
+        self._admitted -= 1
+        return await self.submit(command, expires)
+
+    def _admit(self) -> None:
+        """Let as many waiters queue as there is room for, in the order in which they came."""
+        while self._waiters and len(self._queue) + self._admitted < MAX_QUEUE:
+            admission = self._waiters.popleft()
+            if not admission.done():
+                admission.set_result(None)
+                self._admitted += 1
+
+    async def _run(self) -> None:
+        try:
+            while self._queue or self._in_flight:
+                if self._queue and (not self._in_flight or self._may_send_more()):
+                    await self._send(self._take())
+                await self._read()
+        finally:
+            self._runner = None
+
+    def _may_send_more(self) -> bool:
+        """Whether another batch may follow those under way: they are few, were sent, and end in a barrier."""
+        last = self._in_flight[-1] if self._in_flight else None
+        if last is None or not last.barrier or not last.sent:
+            return False
+        return sum(map(len, self._in_flight)) < self._max_in_flight
+
+    async def _send_more(self) -> None:
+        try:
+            while self._queue and self._may_send_more():
+                await self._send(self._take())
+        finally:
+            if self._sender is asyncio.current_task():
+                self._sender = None
+
+    def _take(self) -> list[PendingCommand]:
+        """What the next round trip carries."""
+        taken: list[PendingCommand] = []
+        size = 0
+        while self._queue and len(taken) < MAX_COMMANDS and size < MAX_BYTES:
+            pending = self._queue.popleft()
+            if not pending.reply.done():  # cancelled, or expired, while it was queued
+                taken.append(pending)
+                size += len(pending.command.data)
+        self._admit()
+        return taken
+
+    async def _send(self, commands: Sequence[PendingCommand]) -> None:
+        """Send them behind what is under way. Raises nothing: whatever breaks, each caller learns of it."""
+        if not commands:
+            return
+        loop = asyncio.get_running_loop()
+        due = loop.time() + self._timeout
+        batches = self._split(commands, due)
+        self._in_flight.extend(batches)
+        connection = self._connection
+        try:
+            async with asyncio.timeout_at(due):
+                if connection is None:
+                    self._check_open()
+                    connection = self._connection = await self._connections.acquire()
+                    self._check_open()
+                    for batch in batches:
+                        batch.drop_given_up()
+                now = loop.time()
+                for batch in batches:
+                    batch.sent, batch.sent_at = True, now
+                data = list(chain.from_iterable(map(self._data_of, batches)))
+                await connection.send_packed_command(data, check_health=False)
+        except Exception as error:
+            await self._give_up(connection, error)
+
+    def _check_open(self) -> None:
+        if self._closed:
+            raise ConnectionError("the manager was closed")
+
+    def _split(self, commands: Sequence[PendingCommand], due: float) -> list[Batch]:
+        """Batches so short that their replies can be held back. One that a WAIT confirms is not split.
+
+        Each that may be followed by another ends in a barrier of its own.
+        """
+        if self._confirmation.replicas:
+            return [Batch(commands, b"", due)]
+        parts = [commands[start : start + MAX_BATCH] for start in range(0, len(commands), MAX_BATCH)]
+        is_remote = self._max_in_flight > 0 and self._rtt > REMOTE_RTT
+        needed = len(parts) if is_remote else len(parts) - 1
+        barriers = (b"chat-session %d" % next(self._barriers) for _ in range(needed))
+        return [Batch(part, next(barriers, b""), due) for part in parts]
+
+    def _data_of(self, batch: Batch) -> Iterable[bytes]:
+        for pending in batch.commands:
+            yield pending.command.data
+        if batch.barrier:
+            yield pack_command((b"ECHO", batch.barrier))
+        elif self._needs_confirmation(batch):
+            yield self._wait
+
+    async def _read(self) -> None:
+        """Read the replies of the oldest batch, if there is one, and deliver them. Raises nothing, as ``_send``."""
+        connection = self._connection
+        if connection is None:
+            return
+        batch = self._in_flight[0]
+        try:
+            async with asyncio.timeout_at(batch.due):
+                is_healthy = await self._read_batch(Replies(connection), batch)
+        except Exception as error:
+            await self._give_up(connection, error)
+            return
+        if self._connection is not connection:  # sending what followed broke it
+            return
+        self._in_flight.popleft()
+        if 0 < len(batch) <= SMALL_BATCH:
+            took = asyncio.get_running_loop().time() - batch.sent_at
+            self._rtt += (took - self._rtt) / 8
+        if not is_healthy:
+            await self._give_up(connection, ConnectionError("the server is a replica, or its replicas do not follow"))
+        elif not self._in_flight:
+            self._connection = None
+            await self._connections.release(connection)
+
+    async def _read_batch(self, replies: Replies, batch: Batch) -> bool:
+        """Deliver each command its reply. False if the connection should not be used again: it met a replica.
+
+        Replies come in the order of their commands. If one were missing, a caller would get another's. So they are
+        held back until all of the batch have come, and its barrier after them.
+        """
+        undelivered = []
+        for pending in batch.commands:
+            reply = replies.take()
+            if reply is NOT_ARRIVED:
+                reply = await replies.next()
+            if pending.command.replies > 1:
+                reply = choose_reply([reply, *[await replies.next() for _ in range(pending.command.replies - 1)]])
+            undelivered.append((pending, reply))
+        is_healthy = not any(isinstance(reply, ReadOnlyError) for _, reply in undelivered)
+        if self._needs_confirmation(batch):
+            return self._confirm(await replies.next(), undelivered) and is_healthy
+        if batch.barrier:
+            echoed = await replies.next()
+            if echoed != batch.barrier and not isinstance(echoed, NoPermissionError):  # for ECHO
+                busy = isinstance(echoed, RedisError) and classify(echoed).retry  # it refuses ECHO, too
+                raise echoed if busy else ProtocolDesync("a reply is missing, or there is one too many")
+        for pending, reply in undelivered:
+            pending.resolve(reply)
+        return is_healthy
+
+    def _needs_confirmation(self, batch: Batch) -> bool:
+        return self._confirmation.replicas > 0 and any(pending.command.writes for pending in batch.commands)
+
+    def _confirm(self, confirmed: Any, undelivered: Sequence[tuple[PendingCommand, Any]]) -> bool:
+        """Resolve the writes as WAIT has said. False if this may be a primary that was replaced."""
+        wanted = self._confirmation.replicas
+        is_enough = isinstance(confirmed, int) and confirmed >= wanted
+        for pending, reply in undelivered:
+            if not pending.command.writes or is_enough:
+                pending.resolve(reply)
+            elif isinstance(confirmed, Exception):
+                pending.fail(confirmed, sent=True)
+            else:
+                pending.fail(TooFewReplicas(f"{confirmed} of {wanted} replicas confirmed the write in time"), sent=True)
+        return isinstance(confirmed, Exception) or is_enough
+
+    async def _give_up(self, connection: AbstractConnection | None, error: Exception) -> None:
+        """Close the connection, unless that was done already. All commands under way fail."""
+        if connection is not self._connection:
+            return
+        batches, self._in_flight = self._in_flight, deque()
+        self._connection = None
+        self.forget_scripts()  # the next connection may be to another server
+        sender, self._sender = self._sender, None
+        if sender is not None and sender is not asyncio.current_task():
+            sender.cancel()  # it waits for the old socket, and would close the next one
+        for batch in batches:
+            batch.fail(error)
+        if connection is not None:
+            await abort(connection)
+            await self._connections.release(connection)
+
+    def _expire(self, loop: asyncio.AbstractEventLoop) -> None:
+        """One timer for all commands: fail those that have waited too long, and look again when the next one has."""
+        self._alarm = None
+        now = loop.time()
+        late = TimeoutError("no answer within the call's time")
+        under_way = [(pending, batch.sent) for batch in self._in_flight for pending in batch.commands]
+        left = []
+        for pending, sent in (*under_way, *((pending, False) for pending in self._queue)):
+            if pending.expires <= now:
+                pending.fail(late, sent=sent)
+            if not pending.reply.done():
+                left.append(pending.expires)
+        if left:
+            self._set_alarm(max(min(left), now + TICK), loop)
+
+    def _set_alarm(self, moment: float, loop: asyncio.AbstractEventLoop) -> None:
+        if self._alarm is not None:
+            self._alarm.cancel()
+        self._alarm = loop.call_at(moment, self._expire, loop)
+
+
+async def end_tasks(*tasks: asyncio.Task[Any] | None) -> None:
+    """Give them a moment to end by themselves, then cancel them, and give them a moment for that, too."""
+    running = {task for task in tasks if task is not None}
+    if running:
+        _, running = await asyncio.wait(running, timeout=JOIN_TIMEOUT)
+    for task in running:
+        task.cancel()
+    if running:
+        await asyncio.wait(running, timeout=JOIN_TIMEOUT)
