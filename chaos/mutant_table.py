@@ -20,8 +20,9 @@ class Mutant(NamedTuple):
 _LUA, _REDIS, _SQLITE = "storage/redis/lua", "storage/redis", "storage/sqlite"
 
 _LEAK = """\
-            self.__dict__.setdefault("leaked", []).append((connection._reader, connection._writer))
-            connection._reader = connection._writer = None
+        if connection is not None:
+            self.__dict__.setdefault("leaked", []).append((connection.inner._reader, connection.inner._writer))
+            connection.inner._reader = connection.inner._writer = None
 """
 
 TABLE = (
@@ -50,7 +51,7 @@ TABLE = (
     Mutant(
         "a connection leaks at each fault",
         f"{_REDIS}/net/pipeline.py",
-        "            await abort(connection)\n",
+        "        if connection is not None:\n            await connection.abort()\n",
         _LEAK,
         "R1 standalone",
     ),
@@ -306,9 +307,9 @@ TABLE = (
     ),
     Mutant(
         "a call that gave up before it left is sent afterwards",
-        f"{_REDIS}/net/batch.py",
-        "for pending in self.commands if not pending.reply.done()]",
-        "for pending in self.commands]",
+        f"{_REDIS}/net/pipeline.py",
+        "            if not pending.reply.done():  # cancelled, or expired, while it was queued\n",
+        "            if not pending.reply.cancelled():\n",
         "redis: test_faults.py: a_call_that_gave_up_before_it_left",
     ),
     Mutant(
@@ -321,9 +322,9 @@ TABLE = (
     Mutant(
         "whoever is cancelled takes the next answer along",
         f"{_REDIS}/net/pipeline.py",
-        "        for pending in batch.commands:\n            reply = replies.take()\n",
+        "        for pending in batch.commands:\n            reply = connection.take()\n",
         "        for pending in filter(lambda each: not each.reply.cancelled(), batch.commands):\n"
-        "            reply = replies.take()\n",
+        "            reply = connection.take()\n",
         "R11 standalone",
     ),
     Mutant(

@@ -7,6 +7,8 @@ from collections.abc import Awaitable, Callable
 from contextlib import AbstractContextManager, suppress
 from types import TracebackType
 
+from msgspec import Struct
+
 from chat_session.errors import (
     ChatSessionError,
     ManagerClosed,
@@ -31,6 +33,7 @@ class Calls:
     def __init__(self, store: Store, hooks: Hooks) -> None:
         self.store = store
         self.hooks = hooks
+        self.open_span = hooks.span if hooks.opens_spans else None
         self._pid = os.getpid()
         self._loop: asyncio.AbstractEventLoop | None = None
         self._store_up: bool | None = None
@@ -97,31 +100,28 @@ class Calls:
             self.hooks.store_up(up)
 
 
-class _Call:
-    __slots__ = ("_calls", "_name", "_session_id", "_span", "_started")
-
-    def __init__(self, calls: Calls, name: str, session_id: str | None) -> None:
-        self._calls = calls
-        self._name = name
-        self._session_id = session_id
-        self._span: AbstractContextManager[object] | None = None
-        self._started = 0.0
+class _Call(Struct, gc=False):
+    calls: Calls
+    name: str
+    session_id: str | None
+    span: AbstractContextManager[object] | None = None
+    started: float = 0.0
 
     async def __aenter__(self) -> None:
-        calls = self._calls
+        calls = self.calls
         calls.check_usable()
         calls.in_flight += 1
-        self._span = calls.hooks.span(self._name, self._session_id)
-        if self._span is not None:
-            self._span.__enter__()
-        self._started = time.perf_counter()
+        if calls.open_span is not None:
+            self.span = calls.open_span(self.name, self.session_id)
+            self.span.__enter__()
+        self.started = time.perf_counter()
 
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
         if isinstance(error, ChatSessionError):
-            error.session_id = error.session_id or self._session_id
-        outcome = self._calls.leave(error)
-        self._calls.hooks.operation(self._name, self._session_id, time.perf_counter() - self._started, outcome)
-        if self._span is not None:
-            self._span.__exit__(kind, error, traceback)
+            error.session_id = error.session_id or self.session_id
+        outcome = self.calls.leave(error)
+        self.calls.hooks.operation(self.name, self.session_id, time.perf_counter() - self.started, outcome)
+        if self.span is not None:
+            self.span.__exit__(kind, error, traceback)

@@ -6,24 +6,26 @@ no further. No hook is ever given a message's text.
 
 import logging
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import AbstractContextManager, contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 
 from chat_session.message import Sender
 
 _log = logging.getLogger("chat_session")
 
-_Span = Callable[[str, str | None], AbstractContextManager[object] | None]
+_Span = Callable[[str, str | None], AbstractContextManager[object]]
 
 
 class Hooks:
     """Does nothing; the base of everything that listens."""
 
-    def span(self, name: str, session_id: str | None) -> AbstractContextManager[object] | None:  # noqa: ARG002
+    opens_spans = False  # set for those that are combined, if one of them has a ``span`` of its own
+
+    def span(self, name: str, session_id: str | None) -> AbstractContextManager[object]:  # noqa: ARG002
         """A call to the store begins. What is returned is entered now, and left when the call has ended or failed.
 
-        For tracing: a span that is open during the call. None: nothing is to be held open.
+        For tracing: a span that is open during the call.
         """
-        return None
+        return nullcontext()
 
     def operation(self, name: str, session_id: str | None, seconds: float, outcome: str) -> None:
         """A call to the store ended. ``outcome`` is "ok", "cancelled" or the error's code."""
@@ -53,7 +55,7 @@ class Hooks:
         """A cleanup run ended."""
 
 
-_EVENTS = tuple(name for name in vars(Hooks) if not name.startswith("_") and name != "span")
+_EVENTS = tuple(name for name in vars(Hooks) if not name.startswith("_") and name not in ("span", "opens_spans"))
 
 
 def combine(listeners: Sequence[Hooks]) -> Hooks:
@@ -64,6 +66,7 @@ def combine(listeners: Sequence[Hooks]) -> Hooks:
         setattr(combined, event, _announcer([getattr(hooks, event) for hooks in listening]))
     spans = [hooks.span for hooks in listeners if type(hooks).span is not Hooks.span]
     if spans:
+        combined.opens_spans = True
         combined.span = lambda name, session_id: _hold_open(spans, name, session_id)  # type: ignore[method-assign]
     return combined
 
@@ -85,9 +88,9 @@ def _hold_open(spans: Sequence[_Span], name: str, session_id: str | None) -> Ite
     opened: list[AbstractContextManager[object]] = []
     for span in spans:
         with _failure_logged():
-            if (one := span(name, session_id)) is not None:
-                one.__enter__()
-                opened.append(one)
+            one = span(name, session_id)
+            one.__enter__()
+            opened.append(one)
     error: BaseException | None = None
     try:
         yield

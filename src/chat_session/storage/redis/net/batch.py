@@ -28,24 +28,16 @@ class PendingCommand:
 
 
 class Batch:
-    """Commands that leave together and whose replies are delivered together."""
+    """Commands that leave together and whose replies are delivered together.
 
-    __slots__ = ("barrier", "commands", "due", "sent", "sent_at")
+    ``barrier``: what the server echoes after its replies; empty: nothing. ``confirmed``: a WAIT follows the commands.
+    """
 
-    def __init__(self, commands: Sequence[PendingCommand], barrier: bytes, due: float) -> None:
+    __slots__ = ("barrier", "commands", "confirmed", "due", "sent_at")
+
+    def __init__(self, commands: Sequence[PendingCommand], sent_at: float, due: float) -> None:
         self.commands = commands
-        self.barrier = barrier  # what the server echoes after its replies; empty: nothing
+        self.sent_at = sent_at
         self.due = due  # when its round trip has taken too long
-        self.sent = False
-        self.sent_at = 0.0
-
-    def __len__(self) -> int:
-        return len(self.commands)
-
-    def drop_given_up(self) -> None:
-        """Before it is sent: commands whose callers were told that nothing was sent are not sent."""
-        self.commands = [pending for pending in self.commands if not pending.reply.done()]
-
-    def fail(self, error: Exception) -> None:
-        for pending in self.commands:
-            pending.fail(error, sent=self.sent)
+        self.barrier = b""
+        self.confirmed = False

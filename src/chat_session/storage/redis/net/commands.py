@@ -47,6 +47,11 @@ class Call(Struct, Generic[T], frozen=True, gc=False):
     def name(self) -> str:
         return self.script.name
 
+    @property
+    def key(self) -> bytes:
+        """Decides which server is asked."""
+        return self.keys[0]
+
     def as_evalsha(self) -> tuple[Arg, ...]:
         return (b"EVALSHA", self.script.sha, len(self.keys), *self.keys, *self.args)
 
@@ -65,8 +70,12 @@ class Read(Struct, Generic[T], frozen=True, gc=False):
         return _text(self.words[0]).decode()
 
     @property
+    def key(self) -> bytes:
+        return _text(self.words[1]) if len(self.words) > 1 else b""
+
+    @property
     def keys(self) -> tuple[bytes, ...]:
-        return (_text(self.words[1]),) if len(self.words) > 1 else ()
+        return (self.key,) if len(self.words) > 1 else ()
 
 
 class ReadTransaction(Struct, Generic[T], frozen=True, gc=False):
@@ -85,6 +94,10 @@ class ReadTransaction(Struct, Generic[T], frozen=True, gc=False):
         return self.fallback.name
 
     @property
+    def key(self) -> bytes:
+        return self.fallback.keys[0]
+
+    @property
     def keys(self) -> tuple[bytes, ...]:
         return self.fallback.keys
 
@@ -97,24 +110,18 @@ def is_script_reply(reply: Any) -> bool:
     return type(reply) is list and len(reply) > 0 and type(reply[0]) is bytes
 
 
-def key_of(command: Command[Any]) -> bytes:
-    """The key that decides which server is asked; empty if any may be."""
-    if isinstance(command, Read):
-        return _text(command.words[1]) if len(command.words) > 1 else b""
-    return command.keys[0]
-
-
 def to_wire(command: Command[Any], server: PipelinedConnection, *, asking: bool = False) -> WireCommand:
     """``asking``: the slot of the key is being moved to this server."""
     if isinstance(command, ReadTransaction):
         queued = b"".join(map(pack_command, command.commands))
         return WireCommand(_MULTI + queued + _EXEC, writes=False, replies=len(command.commands) + 2)
+    writes = False
     if isinstance(command, Call):
         is_first = server.claim_first_send(command.script.sha)
-        words, writes = command.as_eval() if is_first else command.as_evalsha(), command.script.writes
+        data = pack_command(command.as_eval() if is_first else command.as_evalsha())
+        writes = command.script.writes
     else:
-        words, writes = command.words, False
-    data = pack_command(words)
+        data = pack_command(command.words)
     return WireCommand(_ASKING + data, writes, replies=2) if asking else WireCommand(data, writes)
 
 

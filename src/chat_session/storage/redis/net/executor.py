@@ -6,7 +6,7 @@ to repeat, so after a lost reply it is sent again, within one deadline for the w
 
 import asyncio
 import random
-from collections.abc import AsyncIterator, Callable, Coroutine, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Sequence
 from typing import Any, Literal, NamedTuple, TypeVar, overload
 
 from redis.exceptions import AskError, NoScriptError, RedisError, SlotNotCoveredError
@@ -18,7 +18,6 @@ from chat_session.storage.redis.net.commands import (
     ReadTransaction,
     UnexpectedReply,
     is_script_reply,
-    key_of,
     to_wire,
 )
 from chat_session.storage.redis.net.decoders import integer, scan_of, text
@@ -82,15 +81,13 @@ class CommandExecutor:
         self._checking: asyncio.Task[None] | None = None
         self._closed = False
 
-    async def run(self, name: str, command: Command[T], *, on: PipelinedConnection | None = None) -> T:
+    def run(self, name: str, command: Command[T], *, on: PipelinedConnection | None = None) -> Awaitable[T]:
         """Run one command; its decoded reply. ``on``: on that server. ``name`` is that of the call, for errors.
 
         Raises the StoreError that the fault is, which says what was tried; StoreCorrupt names the key; and what the
         command's decoder raises.
         """
-        reply = await self._retry(name, command, on, None, asyncio.get_running_loop().time())
-        decoded: T = self._decode(command, reply)
-        return decoded
+        return self._retry(name, command, on, None, asyncio.get_running_loop().time())
 
     @overload
     async def run_all(self, name: str, commands: Sequence[Command[T]]) -> list[T]: ...
@@ -109,6 +106,7 @@ class CommandExecutor:
         started = asyncio.get_running_loop().time()
         keep = StoreCorrupt if keep_corrupt else ()
         replies: dict[int, Any] = {}
+        results: dict[int, Any] = {}  # of those that were repeated
         left: Sequence[int] = range(len(commands))
         while left:
             tries = await self._try_all([commands[i] for i in left], started + self._retry_policy.call_timeout)
@@ -117,10 +115,11 @@ class CommandExecutor:
             first = next(iter(failed), None)
             again = [i for i in failed if i == first or isinstance(replies.get(i), AskError)]  # those know their way
             runs = [self._retry(name, commands[i], None, failed.pop(i), started) for i in again]
-            replies.update(zip(again, await _gather(runs, keep), strict=True))
+            results.update(zip(again, await _gather(runs, keep), strict=True))
             left = list(failed)
-        self._begin_startup_check()
-        return [self._decode(command, replies[i]) for i, command in enumerate(commands)]
+        if self._checking is None:
+            self._begin_startup_check()
+        return [results[i] if i in results else self._decode(command, replies[i]) for i, command in enumerate(commands)]
 
     async def servers(self) -> Sequence[PipelinedConnection]:
         """Every server that takes writes, for operators' scans. Raises as ``run``."""
@@ -168,7 +167,7 @@ class CommandExecutor:
         tried: tuple[PipelinedConnection, Any] | None,
         started: float,
     ) -> Any:
-        """The reply of the first try that succeeds. ``tried``: which server had the first try, and its outcome."""
+        """The decoded reply of the first try that succeeds. ``tried``: who was asked already, and the outcome."""
         policy = self._retry_policy
         expires = started + policy.call_timeout
         attempt, unknown, connecting = 0, False, False
@@ -182,8 +181,9 @@ class CommandExecutor:
                 self._topology.invalidate()
             else:
                 if not isinstance(reply, RedisError):
-                    self._begin_startup_check()
-                    return reply
+                    if self._checking is None:
+                        self._begin_startup_check()
+                    return self._decode(command, reply)
                 if is_wrong_type(reply) and len(command.keys) > 0:
                     await self._raise_wrong_type(command, reply)
                 cause = reply
@@ -208,7 +208,7 @@ class CommandExecutor:
         if tried is not None:
             server, reply = tried
         else:
-            server = on or self._topology.server_of(key_of(command)) or await self._discover(key_of(command), expires)
+            server = on or self._topology.server_of(command.key) or await self._discover(command.key, expires)
             reply = await server.send(to_wire(command, server), expires)
         if isinstance(reply, NoReply):
             raise reply
@@ -241,7 +241,7 @@ class CommandExecutor:
         self, commands: Sequence[Command[Any]], expires: float
     ) -> Sequence[tuple[PipelinedConnection, Any] | None]:
         """One try of each: where, and its outcome. None, and nothing is sent, if it is not known where."""
-        servers = [server for command in commands if (server := self._topology.server_of(key_of(command)))]
+        servers = [server for command in commands if (server := self._topology.server_of(command.key))]
         if len(servers) < len(commands):  # the first of all calls to a cluster, or the first after a fault
             return [None] * len(commands)
         pending = [
@@ -252,8 +252,6 @@ class CommandExecutor:
 
     def _decode(self, command: Command[T], reply: Any) -> Any:
         """Raises StoreIncompatible for a reply that Redis would not give."""
-        if isinstance(reply, StoreCorrupt):
-            return reply
         decode = command.decode
         if isinstance(command, ReadTransaction) and is_script_reply(reply):
             decode = command.fallback.decode
@@ -270,8 +268,7 @@ class CommandExecutor:
         )
 
     def _begin_startup_check(self) -> None:
-        if self._checking is None:
-            self._checking = asyncio.create_task(self._startup_check(self))
+        self._checking = asyncio.create_task(self._startup_check(self))
 
     async def _raise_wrong_type(self, command: Command[Any], cause: Exception) -> None:
         """Find the key whose type made the server refuse, and name it. Returns for a command that reads any type."""

@@ -8,11 +8,10 @@ To a server that is far away, on a connection of our own, up to 32 calls may be 
 
 import asyncio
 from collections import deque
-from collections.abc import Awaitable, Iterable, Sequence
-from itertools import chain, count
+from collections.abc import Awaitable, Sequence
+from itertools import count
 from typing import Any, NamedTuple, Protocol
 
-from redis.asyncio.connection import AbstractConnection
 from redis.exceptions import (
     ConnectionError,  # noqa: A004 - redis-py's own
     NoPermissionError,
@@ -21,9 +20,9 @@ from redis.exceptions import (
 )
 
 from chat_session.storage.redis.net.batch import Batch, PendingCommand
+from chat_session.storage.redis.net.connection import ServerConnection
 from chat_session.storage.redis.net.faults import NoReply, ProtocolDesync, TooFewReplicas, classify
 from chat_session.storage.redis.net.private import NOT_ARRIVED
-from chat_session.storage.redis.net.replies import Replies, abort
 from chat_session.storage.redis.net.wire import WireCommand, choose_reply, pack_command
 from chat_session.telemetry.hooks import Hooks
 
@@ -42,8 +41,8 @@ class Connections(Protocol):
 
     max_in_flight: int
 
-    async def acquire(self) -> AbstractConnection: ...
-    async def release(self, connection: AbstractConnection) -> None: ...
+    async def acquire(self) -> ServerConnection: ...
+    async def release(self, connection: ServerConnection) -> None: ...
 
 
 class Confirmation(NamedTuple):
@@ -73,7 +72,7 @@ class PipelinedConnection:
         self._timeout = round_trip_timeout
         self._queue: deque[PendingCommand] = deque()
         self._in_flight: deque[Batch] = deque()
-        self._connection: AbstractConnection | None = None  # borrowed while anything is in flight
+        self._connection: ServerConnection | None = None  # borrowed while anything is in flight
         self._rtt = 0.0  # seconds that the round trips of small batches take, smoothed
         self._closed = False
         self._runner: asyncio.Task[None] | None = None  # sends and reads while there is anything to do
@@ -154,28 +153,81 @@ class PipelinedConnection:
         try:
             while self._queue or self._in_flight:
                 if self._queue and (not self._in_flight or self._may_send_more()):
-                    await self._send(self._take())
-                await self._read()
+                    await self._send()
+                if self._in_flight:
+                    await self._read()
         finally:
             self._runner = None
 
     def _may_send_more(self) -> bool:
-        """Whether another batch may follow those under way: they are few, were sent, and end in a barrier."""
-        last = self._in_flight[-1] if self._in_flight else None
-        if last is None or not last.barrier or not last.sent:
+        """Whether another batch may follow those in flight: they are few, and end in a barrier."""
+        if not self._in_flight or not self._in_flight[-1].barrier:
             return False
-        return sum(map(len, self._in_flight)) < self._max_in_flight
+        return sum(len(batch.commands) for batch in self._in_flight) < self._max_in_flight
 
     async def _send_more(self) -> None:
         try:
             while self._queue and self._may_send_more():
-                await self._send(self._take())
+                await self._send()
         finally:
             if self._sender is asyncio.current_task():
                 self._sender = None
 
+    async def _send(self) -> None:
+        """Send what is queued, behind what is in flight. Raises nothing: whatever breaks, each caller learns of it."""
+        due = asyncio.get_running_loop().time() + self._timeout
+        connection = self._connection
+        try:
+            async with asyncio.timeout_at(due):
+                if connection is None:
+                    connection = self._connection = await self._connect()
+                data = self._put_in_flight(due)
+                if data:
+                    await connection.send(data)
+                elif not self._in_flight:  # nobody waits any more
+                    await self._release(connection)
+        except Exception as error:
+            if connection is None:
+                for pending in self._take():
+                    pending.fail(error, sent=False)
+            await self._give_up(connection, error)
+
+    async def _connect(self) -> ServerConnection:
+        """Queued commands that expire meanwhile are not sent."""
+        if not self._closed:
+            connection = await self._connections.acquire()
+            if not self._closed:
+                return connection
+            await connection.abort()
+            await self._connections.release(connection)
+        raise ConnectionError("the manager was closed")
+
+    async def _release(self, connection: ServerConnection) -> None:
+        self._connection = None
+        await self._connections.release(connection)
+
+    def _put_in_flight(self, due: float) -> list[bytes]:
+        """Put what the next round trip carries in flight, in batches so short that their replies can be held back.
+
+        Each batch that may be followed by another ends in a barrier of its own. One that a WAIT confirms is not split.
+        """
+        commands, now = self._take(), asyncio.get_running_loop().time()
+        size = len(commands) if self._confirmation.replicas else MAX_BATCH
+        is_remote = self._max_in_flight > 0 and self._rtt > REMOTE_RTT
+        data: list[bytes] = []
+        for start in range(0, len(commands), size or 1):
+            batch = Batch(commands[start : start + size], now, due)
+            data += [pending.command.data for pending in batch.commands]
+            if self._confirmation.replicas:
+                batch.confirmed = any(pending.command.writes for pending in commands)
+                data += [self._wait] if batch.confirmed else []
+            elif is_remote or start + size < len(commands):
+                batch.barrier = b"chat-session %d" % next(self._barriers)
+                data.append(pack_command((b"ECHO", batch.barrier)))
+            self._in_flight.append(batch)
+        return data
+
     def _take(self) -> list[PendingCommand]:
-        """What the next round trip carries."""
         taken: list[PendingCommand] = []
         size = 0
         while self._queue and len(taken) < MAX_COMMANDS and size < MAX_BYTES:
@@ -183,111 +235,59 @@ class PipelinedConnection:
             if not pending.reply.done():  # cancelled, or expired, while it was queued
                 taken.append(pending)
                 size += len(pending.command.data)
-        self._admit()
+        if self._waiters:
+            self._admit()
         return taken
 
-    async def _send(self, commands: Sequence[PendingCommand]) -> None:
-        """Send them behind what is under way. Raises nothing: whatever breaks, each caller learns of it."""
-        if not commands:
-            return
-        loop = asyncio.get_running_loop()
-        due = loop.time() + self._timeout
-        batches = self._split(commands, due)
-        self._in_flight.extend(batches)
-        connection = self._connection
-        try:
-            async with asyncio.timeout_at(due):
-                if connection is None:
-                    self._check_open()
-                    connection = self._connection = await self._connections.acquire()
-                    self._check_open()
-                    for batch in batches:
-                        batch.drop_given_up()
-                now = loop.time()
-                for batch in batches:
-                    batch.sent, batch.sent_at = True, now
-                data = list(chain.from_iterable(map(self._data_of, batches)))
-                await connection.send_packed_command(data, check_health=False)
-        except Exception as error:
-            await self._give_up(connection, error)
-
-    def _check_open(self) -> None:
-        if self._closed:
-            raise ConnectionError("the manager was closed")
-
-    def _split(self, commands: Sequence[PendingCommand], due: float) -> list[Batch]:
-        """Batches so short that their replies can be held back. One that a WAIT confirms is not split.
-
-        Each that may be followed by another ends in a barrier of its own.
-        """
-        if self._confirmation.replicas:
-            return [Batch(commands, b"", due)]
-        parts = [commands[start : start + MAX_BATCH] for start in range(0, len(commands), MAX_BATCH)]
-        is_remote = self._max_in_flight > 0 and self._rtt > REMOTE_RTT
-        needed = len(parts) if is_remote else len(parts) - 1
-        barriers = (b"chat-session %d" % next(self._barriers) for _ in range(needed))
-        return [Batch(part, next(barriers, b""), due) for part in parts]
-
-    def _data_of(self, batch: Batch) -> Iterable[bytes]:
-        for pending in batch.commands:
-            yield pending.command.data
-        if batch.barrier:
-            yield pack_command((b"ECHO", batch.barrier))
-        elif self._needs_confirmation(batch):
-            yield self._wait
-
     async def _read(self) -> None:
-        """Read the replies of the oldest batch, if there is one, and deliver them. Raises nothing, as ``_send``."""
-        connection = self._connection
+        """Read the replies of the oldest batch, and deliver them. Raises nothing, as ``_send``."""
+        connection, batch = self._connection, self._in_flight[0]
         if connection is None:
             return
-        batch = self._in_flight[0]
         try:
             async with asyncio.timeout_at(batch.due):
-                is_healthy = await self._read_batch(Replies(connection), batch)
+                is_healthy = await self._read_batch(connection, batch)
         except Exception as error:
             await self._give_up(connection, error)
             return
         if self._connection is not connection:  # sending what followed broke it
             return
         self._in_flight.popleft()
-        if 0 < len(batch) <= SMALL_BATCH:
+        if len(batch.commands) <= SMALL_BATCH:
             took = asyncio.get_running_loop().time() - batch.sent_at
             self._rtt += (took - self._rtt) / 8
         if not is_healthy:
             await self._give_up(connection, ConnectionError("the server is a replica, or its replicas do not follow"))
         elif not self._in_flight:
-            self._connection = None
-            await self._connections.release(connection)
+            await self._release(connection)
 
-    async def _read_batch(self, replies: Replies, batch: Batch) -> bool:
+    async def _read_batch(self, connection: ServerConnection, batch: Batch) -> bool:
         """Deliver each command its reply. False if the connection should not be used again: it met a replica.
 
         Replies come in the order of their commands. If one were missing, a caller would get another's. So they are
         held back until all of the batch have come, and its barrier after them.
         """
         undelivered = []
+        is_healthy = True
         for pending in batch.commands:
-            reply = replies.take()
+            reply = connection.take()
             if reply is NOT_ARRIVED:
-                reply = await replies.next()
+                reply = await connection.next()
             if pending.command.replies > 1:
-                reply = choose_reply([reply, *[await replies.next() for _ in range(pending.command.replies - 1)]])
+                reply = choose_reply([reply, *[await connection.next() for _ in range(pending.command.replies - 1)]])
+            if isinstance(reply, ReadOnlyError):
+                is_healthy = False
             undelivered.append((pending, reply))
-        is_healthy = not any(isinstance(reply, ReadOnlyError) for _, reply in undelivered)
-        if self._needs_confirmation(batch):
-            return self._confirm(await replies.next(), undelivered) and is_healthy
+        if batch.confirmed:
+            return self._confirm(await connection.next(), undelivered) and is_healthy
         if batch.barrier:
-            echoed = await replies.next()
+            echoed = await connection.next()
             if echoed != batch.barrier and not isinstance(echoed, NoPermissionError):  # for ECHO
                 busy = isinstance(echoed, RedisError) and classify(echoed).retry  # it refuses ECHO, too
                 raise echoed if busy else ProtocolDesync("a reply is missing, or there is one too many")
         for pending, reply in undelivered:
             pending.resolve(reply)
         return is_healthy
-
-    def _needs_confirmation(self, batch: Batch) -> bool:
-        return self._confirmation.replicas > 0 and any(pending.command.writes for pending in batch.commands)
 
     def _confirm(self, confirmed: Any, undelivered: Sequence[tuple[PendingCommand, Any]]) -> bool:
         """Resolve the writes as WAIT has said. False if this may be a primary that was replaced."""
@@ -302,8 +302,8 @@ class PipelinedConnection:
                 pending.fail(TooFewReplicas(f"{confirmed} of {wanted} replicas confirmed the write in time"), sent=True)
         return isinstance(confirmed, Exception) or is_enough
 
-    async def _give_up(self, connection: AbstractConnection | None, error: Exception) -> None:
-        """Close the connection, unless that was done already. All commands under way fail."""
+    async def _give_up(self, connection: ServerConnection | None, error: Exception) -> None:
+        """Close the connection, unless that was done already. All commands in flight fail."""
         if connection is not self._connection:
             return
         batches, self._in_flight = self._in_flight, deque()
@@ -313,9 +313,10 @@ class PipelinedConnection:
         if sender is not None and sender is not asyncio.current_task():
             sender.cancel()  # it waits for the old socket, and would close the next one
         for batch in batches:
-            batch.fail(error)
+            for pending in batch.commands:
+                pending.fail(error, sent=True)
         if connection is not None:
-            await abort(connection)
+            await connection.abort()
             await self._connections.release(connection)
 
     def _expire(self, loop: asyncio.AbstractEventLoop) -> None:
@@ -323,9 +324,9 @@ class PipelinedConnection:
         self._alarm = None
         now = loop.time()
         late = TimeoutError("no answer within the call's time")
-        under_way = [(pending, batch.sent) for batch in self._in_flight for pending in batch.commands]
+        in_flight = [(pending, True) for batch in self._in_flight for pending in batch.commands]
         left = []
-        for pending, sent in (*under_way, *((pending, False) for pending in self._queue)):
+        for pending, sent in (*in_flight, *((pending, False) for pending in self._queue)):
             if pending.expires <= now:
                 pending.fail(late, sent=sent)
             if not pending.reply.done():

@@ -8,12 +8,11 @@ from collections.abc import Callable, Collection, Sequence
 from typing import Any, Protocol
 
 from redis.asyncio import ConnectionPool
-from redis.asyncio.connection import AbstractConnection
 from redis.exceptions import AskError
 
+from chat_session.storage.redis.net.connection import ServerConnection
 from chat_session.storage.redis.net.pipeline import PipelinedConnection
 from chat_session.storage.redis.net.private import transports_of
-from chat_session.storage.redis.net.replies import Replies, abort
 
 GOODBYE_TIMEOUT = 0.7  # seconds: TLS ends with words from both sides, which a busy server says late
 
@@ -58,12 +57,11 @@ class PooledConnections:
     def __init__(self, pool: ConnectionPool) -> None:
         self._pool = pool
 
-    async def acquire(self) -> AbstractConnection:
-        connection: AbstractConnection = await self._pool.get_connection()  # type: ignore[no-untyped-call]
-        return connection
+    async def acquire(self) -> ServerConnection:
+        return ServerConnection(await self._pool.get_connection())  # type: ignore[no-untyped-call]
 
-    async def release(self, connection: AbstractConnection) -> None:
-        await self._pool.release(connection)
+    async def release(self, connection: ServerConnection) -> None:
+        await self._pool.release(connection.inner)
 
 
 class DedicatedConnection(PooledConnections):
@@ -73,20 +71,19 @@ class DedicatedConnection(PooledConnections):
 
     def __init__(self, pool: ConnectionPool) -> None:
         super().__init__(pool)
-        self._kept: AbstractConnection | None = None
+        self._kept: ServerConnection | None = None
 
-    async def acquire(self) -> AbstractConnection:
+    async def acquire(self) -> ServerConnection:
         kept = self._kept
         if kept is None:
             kept = self._kept = await super().acquire()
-        elif not kept.is_connected:
-            await kept.connect()  # type: ignore[no-untyped-call]
-        elif await Replies(kept).has_unsolicited_data():
-            await abort(kept)
-            await kept.connect()  # type: ignore[no-untyped-call]
+        elif not kept.inner.is_connected or await kept.has_unsolicited_data():
+            await kept.abort()
+            await kept.inner.connect()  # type: ignore[no-untyped-call]
+            kept = self._kept = ServerConnection(kept.inner)
         return kept
 
-    async def release(self, connection: AbstractConnection) -> None:
+    async def release(self, connection: ServerConnection) -> None:
         """It is kept until the pool closes."""
 
 

@@ -6,7 +6,7 @@ from typing import Any, NamedTuple
 from chat_session.storage.redis.net.commands import Call
 from chat_session.storage.redis.net.decoders import flat_scores, integer, refuse, score, text, whole
 from chat_session.storage.redis.scripts.loading import load
-from chat_session.storage.redis.scripts.status import Facts, nothing, one, two, unwrap_reply
+from chat_session.storage.redis.scripts.status import Facts, Reply, nothing, one, two
 
 Scores = list[tuple[bytes, bytes]]  # members with their scores
 
@@ -20,31 +20,31 @@ class Entries(NamedTuple):
 
 
 def read_entries(due: bytes, *, lowest: str, skip: int, limit: int) -> Call[Entries]:
-    return Call(load("read_entries"), (due,), (lowest, skip, limit), unwrap_reply(_entries))
+    return Call(load("read_entries"), (due,), (lowest, skip, limit), Reply(_entries))
 
 
 def list_entries(index: bytes, *, direction: str, score: str, member: bytes | str, limit: int) -> Call[Scores]:
-    return Call(load("list_entries"), (index,), (direction, score, member, limit), unwrap_reply(one(flat_scores)))
+    return Call(load("list_entries"), (index,), (direction, score, member, limit), Reply(one(flat_scores)))
 
 
 def begin_entry(due: bytes, *, member: bytes) -> Call[bytes]:
     """The score by which the entry says that a writer has begun."""
-    return Call(load("begin_entry"), (due,), (member,), unwrap_reply(one(_finite)))
+    return Call(load("begin_entry"), (due,), (member,), Reply(one(_finite)))
 
 
 def finish_entry(due: bytes, *, member: bytes, begun: bytes, verdict: str) -> Call[bytes | None]:
     """The score of an entry that the session is to be asked about; None if all is done."""
-    return Call(load("finish_entry"), (due,), (member, begun, verdict), unwrap_reply(one(score)))
+    return Call(load("finish_entry"), (due,), (member, begun, verdict), Reply(one(score)))
 
 
 def change_entry(index: bytes, *, member: bytes | str, seen: bytes, verdict: bytes | str) -> Call[bool]:
     """Whether it was still as it was seen, and was changed."""
-    return Call(load("change_entry"), (index,), (member, seen, verdict), unwrap_reply(one(_is_one)))
+    return Call(load("change_entry"), (index,), (member, seen, verdict), Reply(one(_is_one)))
 
 
 def enter_user(user: bytes, *, session_id: str, created_ms: int) -> Call[tuple[bytes, bytes | None]]:
     """The score that the entry has, and the one that it had before."""
-    return Call(load("enter_user"), (user,), (session_id, created_ms), unwrap_reply(_scores_now_and_before))
+    return Call(load("enter_user"), (user,), (session_id, created_ms), Reply(_scores_now_and_before))
 
 
 def reconcile_entry(
@@ -52,7 +52,7 @@ def reconcile_entry(
 ) -> Call[bool]:
     """Whether this call reaped the entry of a dead session."""
     args = (member, session_id, user_id, dead)
-    decode = unwrap_reply(one(_is_one), ALIVE=_alive, DEAD=one(_is_one))
+    decode = Reply(one(_is_one), {b"ALIVE": _alive, b"DEAD": one(_is_one)})
     return Call(load("reconcile_entry"), (meta, due, user), args, decode)
 
 

@@ -13,11 +13,11 @@ from chat_session.storage.redis.net.wire import Arg
 from chat_session.storage.redis.scripts.loading import load
 from chat_session.storage.redis.scripts.status import (
     Facts,
+    Reply,
+    SessionReply,
     nothing,
     one,
     two,
-    unwrap_reply,
-    unwrap_session_reply,
 )
 
 Stored = tuple[int, bytes | None]  # a message's seq; what is stored, if its id was known
@@ -40,7 +40,7 @@ def create_session(
     """The deadline. Raises SessionExists."""
     begin = (token, ttl, member, session_id, created_ms, new_agent, first_seq, 2 * len(fields))
     args = (*begin, *_flat(fields), *chain.from_iterable(elements))
-    decode = unwrap_session_reply(one(text), session_id, keys)
+    decode = SessionReply(one(text), session_id, keys)
     return Call(load("create_session"), (*keys, *index), args, decode)
 
 
@@ -55,7 +55,7 @@ def append_messages(
     elements: Sequence[EncodedMessage],
 ) -> Call[list[Stored]]:
     args = (now, default_ttl, max_history, _optional(epoch), *chain.from_iterable(elements))
-    decode = unwrap_session_reply(partial(_stored, len(elements)), session_id, keys, epoch)
+    decode = SessionReply(partial(_stored, len(elements)), session_id, keys, epoch)
     return Call(load("append_messages"), keys, args, decode)
 
 
@@ -63,7 +63,7 @@ def get_history(
     session_id: str, keys: SessionKeys, *, limit: int, before: int | None, after: int | None
 ) -> Call[tuple[int, list[bytes]]]:
     """The seq of the first message, and the messages."""
-    decode = unwrap_session_reply(partial(two, first=integer, second=texts), session_id, keys)
+    decode = SessionReply(_seq_and_texts, session_id, keys)
     args = (limit, _optional(before), _optional(after))
     return Call(load("get_history"), (keys.meta, keys.history), args, decode)
 
@@ -83,7 +83,7 @@ def switch_agent(
 ) -> Call[tuple[int, int]]:
     """The new epoch, and how many notes were newly stored."""
     begin = (now, default_ttl, max_history, new_agent, _optional(expect), token, answered_below)
-    decode = unwrap_session_reply(partial(two, first=integer, second=integer), session_id, keys, expect)
+    decode = SessionReply(_two_integers, session_id, keys, expect)
     return Call(load("switch_agent"), keys, (*begin, *chain.from_iterable(elements)), decode)
 
 
@@ -100,7 +100,7 @@ def update_session(
     """The fields of the session, as HGETALL gives them."""
     names = f" {' '.join(reserved)} "
     args = (max_entries, max_bytes, names, len(removed), *removed, *_flat(changes))
-    decode = unwrap_session_reply(one(stored_hash), session_id, keys)
+    decode = SessionReply(one(stored_hash), session_id, keys)
     return Call(load("update_session"), (keys.meta,), args, decode)
 
 
@@ -108,24 +108,32 @@ def delete_session(
     keys: SessionKeys, index: IndexKeys | tuple[()], *, member: bytes, session_id: str, user_id: str
 ) -> Call[int | None]:
     """How many keys were removed; 0 if it is gone; None if the id was given to another user meanwhile."""
-    decode = unwrap_reply(one(integer), GONE=lambda _: 0, MOVED=nothing)
+    decode = Reply(one(integer), {b"GONE": lambda _: 0, b"MOVED": nothing})
     return Call(load("delete_session"), (*keys, *index), (member, session_id, user_id), decode)
 
 
 def extend_session(session_id: str, keys: SessionKeys, *, now: str, default_ttl: int) -> Call[None]:
-    decode = unwrap_session_reply(nothing, session_id, keys)
+    decode = SessionReply(nothing, session_id, keys)
     return Call(load("extend_session"), keys, (now, default_ttl), decode)
 
 
 def set_ttl(keys: SessionKeys, due: bytes | None, *, session_id: str, ttl: int) -> Call[bytes]:
     """The deadline."""
-    decode = unwrap_session_reply(one(text), session_id, keys)
+    decode = SessionReply(one(text), session_id, keys)
     return Call(load("set_ttl"), (*keys, due) if due else keys, (session_id, ttl), decode)
 
 
 def remove_orphan(keys: SessionKeys) -> Call[int]:
     """How many keys were removed."""
-    return Call(load("remove_orphan"), keys, (), unwrap_reply(one(integer)))
+    return Call(load("remove_orphan"), keys, (), Reply(one(integer)))
+
+
+def _seq_and_texts(facts: Facts) -> tuple[int, list[bytes]]:
+    return two(facts, integer, texts)
+
+
+def _two_integers(facts: Facts) -> tuple[int, int]:
+    return two(facts, integer, integer)
 
 
 def _stored(count: int, facts: Facts) -> list[Stored]:

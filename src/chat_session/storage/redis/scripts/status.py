@@ -1,8 +1,9 @@
 """The status codes with which scripts answer: the one table from code to error."""
 
 from collections.abc import Callable, Mapping
-from functools import partial
-from typing import Any, TypeVar
+from typing import Any, Generic, NoReturn, TypeVar
+
+from msgspec import Struct
 
 from chat_session.checks import refuse_large_metadata
 from chat_session.errors import AgentConflict, MessageConflict, SessionExists, SessionNotFound, StoreCorrupt
@@ -15,25 +16,60 @@ T = TypeVar("T")
 Facts = list[Any]  # what follows a status code
 
 
-def unwrap_reply(ok: Callable[[Facts], T], **codes: Callable[[Facts], T]) -> Callable[[Any], T]:
-    """A decoder for a script that has no session: what follows OK, or one of its own ``codes``."""
-    table: Mapping[bytes, Callable[[Facts], T]] = {b"OK": ok, **{code.encode(): make for code, make in codes.items()}}
-    return partial(_unwrap, table)
+class Reply(Struct, Generic[T], frozen=True, gc=False):
+    """Decodes the reply of a script: what follows OK, or one of the script's own ``codes``."""
+
+    ok: Callable[[Facts], T]
+    codes: Mapping[bytes, Callable[[Facts], T]] = {}
+
+    def __call__(self, reply: Any) -> T:
+        if type(reply) is not list or not reply:
+            refuse(reply)
+        if reply[0] == b"OK":
+            return self.ok(reply[1:])
+        decode = self.codes.get(reply[0]) if type(reply[0]) is bytes else None
+        return refuse(reply) if decode is None else decode(reply[1:])
 
 
-def unwrap_session_reply(
-    ok: Callable[[Facts], T],
-    session_id: str,
-    keys: SessionKeys,
-    expected: int | str | None = None,
-    **codes: Callable[[Facts], T],
-) -> Callable[[Any], T]:
-    """As ``unwrap_reply``, and raises the error for a status code of a session.
+class SessionReply(Struct, Generic[T], frozen=True, gc=False):
+    """Decodes the reply of a script on a session: what follows OK; else it raises the error for the status code.
 
     ``expected``: the epoch or the agent that the caller saw. Raises SessionNotFound, SessionExists, AgentConflict,
     MessageConflict, StoreCorrupt, InvalidInput.
     """
-    return partial(_unwrap_session, unwrap_reply(ok, **codes), session_id, keys, expected)
+
+    ok: Callable[[Facts], T]
+    session_id: str
+    keys: SessionKeys
+    expected: int | str | None = None
+
+    def __call__(self, reply: Any) -> T:
+        if type(reply) is list and reply and reply[0] == b"OK":
+            return self.ok(reply[1:])
+        return self._refuse(reply)
+
+    def _refuse(self, reply: Any) -> NoReturn:
+        match reply:
+            case [b"GONE"]:
+                raise SessionNotFound(self.session_id)
+            case [b"EXISTS"]:
+                raise SessionExists(self.session_id)
+            case [b"STALE", epoch, agent]:
+                current = text(agent).decode(errors="replace")
+                raise AgentConflict(self.session_id, self.expected or 0, integer(epoch), current)
+            case [b"CONFLICT", written]:
+                raise MessageConflict(self.session_id, decode_id(text(written)))
+            case [b"CORRUPT", field]:
+                raise self._corrupt(text(field).decode(errors="replace"))
+            case [b"FULL", entries, size]:
+                refuse_large_metadata(integer(entries), integer(size))
+        refuse(reply)
+
+    def _corrupt(self, field: str) -> StoreCorrupt:
+        key, problem = self.keys.meta, f"has a {field} that cannot be read"
+        if field == "ids":
+            key, problem = self.keys.ids, "has an entry that is not the number and fingerprint of a message"
+        return StoreCorrupt(key.decode(), problem, session_id=self.session_id)
 
 
 def nothing(facts: Facts) -> None:
@@ -48,33 +84,3 @@ def one(decode: Callable[[Any], T]) -> Callable[[Facts], T]:
 
 def two(facts: Facts, first: Callable[[Any], Any], second: Callable[[Any], Any]) -> tuple[Any, Any]:
     return (first(facts[0]), second(facts[1])) if len(facts) == 2 else refuse(facts)  # noqa: PLR2004
-
-
-def _unwrap(table: Mapping[bytes, Callable[[Facts], T]], reply: Any) -> T:
-    if type(reply) is not list or not reply or type(reply[0]) is not bytes:
-        refuse(reply)
-    decode = table.get(reply[0])
-    return refuse(reply) if decode is None else decode(reply[1:])
-
-
-def _unwrap_session(
-    decode: Callable[[Any], T], session_id: str, keys: SessionKeys, expected: int | str | None, reply: Any
-) -> T:
-    match reply:
-        case [b"GONE"]:
-            raise SessionNotFound(session_id)
-        case [b"EXISTS"]:
-            raise SessionExists(session_id)
-        case [b"STALE", epoch, agent]:
-            raise AgentConflict(session_id, expected or 0, integer(epoch), text(agent).decode(errors="replace"))
-        case [b"CONFLICT", written]:
-            raise MessageConflict(session_id, decode_id(text(written)))
-        case [b"CORRUPT", field]:
-            name = text(field).decode(errors="replace")
-            key, problem = keys.meta, f"has a {name} that cannot be read"
-            if name == "ids":
-                key, problem = keys.ids, "has an entry that is not the number and fingerprint of a message"
-            raise StoreCorrupt(key.decode(), problem, session_id=session_id)
-        case [b"FULL", entries, size]:
-            refuse_large_metadata(integer(entries), integer(size))
-    return decode(reply)
