@@ -13,7 +13,7 @@ from chat_session.storage.codec import decode_message
 from chat_session.storage.contract import Finding
 from chat_session.storage.redis.codec import NEVER, decode_meta, encode_ttl
 from chat_session.storage.redis.index.server import DueEntry, Index
-from chat_session.storage.redis.keys import Keys, due_member, expected_type, parse_due_member
+from chat_session.storage.redis.keys import Keys, expected_type, parse_due_member
 from chat_session.storage.redis.net.commands import Command, Read
 from chat_session.storage.redis.net.decoders import (
     fields,
@@ -144,10 +144,9 @@ class Doctor:
     async def _check_keys_of(self, living: Sequence[tuple[str, str, int]]) -> None:
         asked: list[Command[Any]] = []
         for session_id, user_id, _ in living:
-            index = self._keys.index(session_id, user_id)
+            entries = self._keys.entries(session_id, user_id)
             asked += [Read((b"PTTL", key), integer) for key in self._keys.session(session_id)]
-            asked.append(Read((b"ZSCORE", index.due, due_member(session_id, user_id)), score))
-            asked.append(Read((b"ZSCORE", index.user, session_id), score))
+            asked += [Read((b"ZSCORE", *entry), score) for entry in entries]
         told = await self._executor.run_all("diagnose", asked, keep_corrupt=True)
         for i, (session_id, user_id, ttl) in enumerate(living):
             left: Sequence[Any] = told[6 * i : 6 * i + 4]

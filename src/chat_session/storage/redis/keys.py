@@ -27,8 +27,26 @@ class SessionKeys(NamedTuple):
     ids: bytes
 
 
+class IndexEntry(NamedTuple):
+    """A member of a sorted set; its score gives its order there."""
+
+    key: bytes
+    member: bytes
+
+
+class SessionEntries(NamedTuple):
+    """The index entries of a session."""
+
+    due: IndexEntry  # by the moment at which the session must be checked, in milliseconds
+    user: IndexEntry  # by the moment of its creation, in microseconds; of the list of its user
+
+    @property
+    def keys(self) -> "IndexKeys":
+        return IndexKeys(self.due.key, self.user.key)
+
+
 class IndexKeys(NamedTuple):
-    """Where one session's two index entries are."""
+    """Where one session's index entries are."""
 
     due: bytes
     user: bytes
@@ -68,8 +86,9 @@ class Keys:
     def due_buckets(self) -> list[bytes]:
         return [self.due_bucket(number) for number in range(BUCKETS[self.layout])]
 
-    def index(self, session_id: str, user_id: str) -> IndexKeys:
-        return IndexKeys(self.due(session_id), self.user(user_id))
+    def entries(self, session_id: str, user_id: str) -> SessionEntries:
+        due = IndexEntry(self.due(session_id), due_member(session_id, user_id))
+        return SessionEntries(due, IndexEntry(self.user(user_id), session_id.encode()))
 
     def any_session(self) -> bytes:
         """A glob that matches every session's keys, for operators' scans. A prefix has no glob characters."""

@@ -21,7 +21,7 @@ from chat_session.session import Session
 from chat_session.storage.codec import EncodedMessage
 from chat_session.storage.redis.codec import NEVER, decode_user
 from chat_session.storage.redis.index.server import Dead, DueEntry, Outcome, UserEntry, create_call, delete_call
-from chat_session.storage.redis.keys import Keys, due_member
+from chat_session.storage.redis.keys import IndexEntry, Keys, SessionEntries
 from chat_session.storage.redis.net.commands import Call, Command, Read
 from chat_session.storage.redis.net.decoders import integer, optional_text, score
 from chat_session.storage.redis.net.executor import CommandExecutor
@@ -66,27 +66,24 @@ class ClusterIndex:
         self._keys = keys
 
     async def create(self, session: Session, *, token: str, ttl: int, elements: Sequence[EncodedMessage]) -> None:
-        name, session_id, user_id = "create_session", session.session_id, session.user_id
-        begun = await self._begin(name, session_id, user_id)
+        name, entries = "create_session", self._keys.entries(session.session_id, session.user_id)
+        begun = await self._begin(name, entries)
         call = create_call(self._keys, (), session, token=token, ttl=ttl, elements=elements)
         beside: list[Command[Any]] = [_keep_taken(call), self._enter(session)]
         taken, (entered, before) = await self._executor.run_all(name, beside)
         if taken is None:
-            await self._finish(name, session_id, user_id, begun, _lifetime(begun, ttl))
+            await self._finish(name, session.session_id, session.user_id, begun, _lifetime(begun, ttl))
             return
-        back = self._user_call(session_id, user_id, entered, before or b"discard")
-        await self._finish(name, session_id, user_id, begun, beside=[back])  # both entries become what they were
+        back = _change_call(entries.user, entered, before or b"discard")  # both entries become what they were
+        await self._finish(name, session.session_id, session.user_id, begun, beside=[back])
         raise taken
 
     async def delete(self, session_id: str, user_id: str) -> int | None:
-        name, member = "delete_session", due_member(session_id, user_id)
-        first: list[Command[Any]] = [
-            scripts.begin_entry(self._keys.due(session_id), member=member),
-            self._user_score(session_id, user_id),
-        ]
+        name, entries = "delete_session", self._keys.entries(session_id, user_id)
+        first: list[Command[Any]] = [_begin_call(entries.due), _score_read(entries.user)]
         begun, user_score = await self._executor.run_all(name, first)
         deleted = await self._executor.run(name, delete_call(self._keys, (), session_id, user_id))
-        forget = [] if user_score is None else [self._user_call(session_id, user_id, user_score, b"discard")]
+        forget = [] if user_score is None else [_change_call(entries.user, user_score, b"discard")]
         await self._finish(name, session_id, user_id, begun, "discard", beside=forget)
         return deleted
 
@@ -96,7 +93,7 @@ class ClusterIndex:
         if owner is None:
             raise SessionNotFound(session_id)
         user_id = decode_user(keys.meta, owner)
-        begun = await self._begin(name, session_id, user_id)
+        begun = await self._begin(name, self._keys.entries(session_id, user_id))
         try:
             await self._executor.run(name, set_ttl(keys, None, session_id=session_id, ttl=ttl))
         except SessionNotFound:
@@ -105,7 +102,8 @@ class ClusterIndex:
         await self._finish(name, session_id, user_id, begun, _lifetime(begun, ttl))
 
     async def restore(self, session_id: str, user_id: str) -> None:
-        await self._finish("diagnose", session_id, user_id, await self._begin("diagnose", session_id, user_id))
+        begun = await self._begin("diagnose", self._keys.entries(session_id, user_id))
+        await self._finish("diagnose", session_id, user_id, begun)
 
     async def reconcile(self, name: str, entries: Sequence[DueEntry], dead: Dead) -> list[Outcome]:
         """Entries were read before the sessions are asked; what is changed is still as it was read."""
@@ -122,25 +120,23 @@ class ClusterIndex:
         """The users' entries were read first, then the entries of deadlines are, then the sessions are asked."""
         if not entries:
             return
-        reads = [Read((b"ZSCORE", self._keys.due(e.session_id), due_member(*e[:2])), score) for e in entries]
-        due_scores = await self._executor.run_all(name, reads)
+        indexed = [self._keys.entries(entry.session_id, entry.user_id) for entry in entries]
+        due_scores = await self._executor.run_all(name, [_score_read(each.due) for each in indexed])
         lives = await self._lives(name, entries)
-        calls: list[Call[bool]] = []
-        gone: list[UserEntry] = []
-        for entry, due_score, left in zip(entries, due_scores, lives, strict=True):
+        mark: list[Call[bool]] = []
+        forget: list[Call[bool]] = []
+        for entry, each, due_score, left in zip(entries, indexed, due_scores, lives, strict=True):
             if left is not None or (due_score and _is_begun(due_score)):
                 continue
-            gone.append(entry)
+            forget.append(_change_call(each.user, entry.score, b"discard"))
             if due_score:
-                key, member = self._keys.due(entry.session_id), due_member(entry.session_id, entry.user_id)
-                calls.append(scripts.change_entry(key, member=member, seen=due_score, verdict="mark_dead"))
-        await self._executor.run_all(name, calls)
-        forget = [self._user_call(e.session_id, e.user_id, e.score, b"discard") for e in gone]
+                mark.append(_change_call(each.due, due_score, "mark_dead"))
+        await self._executor.run_all(name, mark)
         await self._executor.run_all(name, forget)
 
     async def _ask(self, name: str, entries: Sequence[DueEntry]) -> list[_Answer]:
         """What the sessions of these entries say."""
-        reads = [self._user_score(entry.session_id, entry.user_id) for entry in entries]
+        reads = [_score_read(self._keys.entries(entry.session_id, entry.user_id).user) for entry in entries]
         user_scores = await self._executor.run_all(name, reads)
         return [_Answer(*each) for each in zip(await self._lives(name, entries), user_scores, strict=True)]
 
@@ -156,27 +152,24 @@ class ClusterIndex:
 
     async def _change(self, name: str, asked: Sequence[tuple[DueEntry, _Answer]], dead: Dead) -> list[bool]:
         """Make entries what their sessions say, unless others have changed them since; then the users' lists too."""
+        indexed = [self._keys.entries(entry.session_id, entry.user_id) for entry, _ in asked]
         calls = []
-        for entry, answer in asked:
+        for (entry, answer), each in zip(asked, indexed, strict=True):
             verdict = dead if answer.left is None else _score(entry.read_at, answer.left)
-            due = self._keys.due(entry.session_id)
-            calls.append(scripts.change_entry(due, member=entry.member, seen=entry.score, verdict=verdict))
+            calls.append(_change_call(each.due, entry.score, verdict))
         changed = await self._executor.run_all(name, calls)
         follow: list[Command[Any]] = []
-        for (entry, answer), done in zip(asked, changed, strict=True):
-            session_id, user_id = entry.session_id, entry.user_id
+        for (_, answer), each, done in zip(asked, indexed, changed, strict=True):
             if done and answer.left is None and answer.user_score is not None:
-                follow.append(self._user_call(session_id, user_id, answer.user_score, b"discard"))
+                follow.append(_change_call(each.user, answer.user_score, b"discard"))
             if done and answer.left is not None and answer.user_score is None:  # lost: it comes to the list's beginning
-                words = (b"ZADD", self._keys.user(user_id), b"NX", now_ms() * 1000, session_id)
-                follow.append(Read(words, integer))
+                follow.append(Read((b"ZADD", each.user.key, b"NX", now_ms() * 1000, each.user.member), integer))
         await self._executor.run_all(name, follow)
         return changed
 
-    async def _begin(self, name: str, session_id: str, user_id: str) -> bytes:
+    async def _begin(self, name: str, entries: SessionEntries) -> bytes:
         """The score by which the entry says that a writer has begun."""
-        call = scripts.begin_entry(self._keys.due(session_id), member=due_member(session_id, user_id))
-        return await self._executor.run(name, call)
+        return await self._executor.run(name, _begin_call(entries.due))
 
     async def _finish(
         self,
@@ -188,9 +181,8 @@ class ClusterIndex:
         beside: Sequence[Command[Any]] = (),
     ) -> None:
         """Conclude what was begun; without a ``verdict`` by what the session says. ``beside`` goes along."""
-        call = scripts.finish_entry(
-            self._keys.due(session_id), member=due_member(session_id, user_id), begun=begun, verdict=verdict
-        )
+        due = self._keys.entries(session_id, user_id).due
+        call = scripts.finish_entry(due.key, member=due.member, begun=begun, verdict=verdict)
         commands: list[Command[Any]] = [call, *beside]
         undecided, *_ = await self._executor.run_all(name, commands)
         for _ in range(MAX_TRIES):
@@ -202,15 +194,21 @@ class ClusterIndex:
                 return
             undecided = await self._executor.run(name, call)
 
-    def _user_score(self, session_id: str, user_id: str) -> Read[bytes | None]:
-        return Read((b"ZSCORE", self._keys.user(user_id), session_id), score)
-
-    def _user_call(self, session_id: str, user_id: str, seen: bytes, verdict: bytes) -> Call[bool]:
-        return scripts.change_entry(self._keys.user(user_id), member=session_id, seen=seen, verdict=verdict)
-
     def _enter(self, session: Session) -> Call[tuple[bytes, bytes | None]]:
         key = self._keys.user(session.user_id)
         return scripts.enter_user(key, session_id=session.session_id, created_ms=to_ms(session.created_at))
+
+
+def _begin_call(entry: IndexEntry) -> Call[bytes]:
+    return scripts.begin_entry(entry.key, member=entry.member)
+
+
+def _change_call(entry: IndexEntry, seen: bytes, verdict: bytes | str) -> Call[bool]:
+    return scripts.change_entry(entry.key, member=entry.member, seen=seen, verdict=verdict)
+
+
+def _score_read(entry: IndexEntry) -> Read[bytes | None]:
+    return Read((b"ZSCORE", entry.key, entry.member), score)
 
 
 def _keep_taken(call: Call[bytes]) -> Call[SessionExists | None]:

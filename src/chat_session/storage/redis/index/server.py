@@ -83,12 +83,12 @@ class ServerIndex:
         self._keys = keys
 
     async def create(self, session: Session, *, token: str, ttl: int, elements: Sequence[EncodedMessage]) -> None:
-        index = self._keys.index(session.session_id, session.user_id)
+        index = self._keys.entries(session.session_id, session.user_id).keys
         call = create_call(self._keys, index, session, token=token, ttl=ttl, elements=elements)
         await self._executor.run("create_session", call)
 
     async def delete(self, session_id: str, user_id: str) -> int | None:
-        call = delete_call(self._keys, self._keys.index(session_id, user_id), session_id, user_id)
+        call = delete_call(self._keys, self._keys.entries(session_id, user_id).keys, session_id, user_id)
         return await self._executor.run("delete_session", call)
 
     async def set_ttl(self, session_id: str, ttl: int) -> None:
@@ -107,10 +107,11 @@ class ServerIndex:
         await self._executor.run_all(name, [self._reconcile(e.session_id, e.user_id, "mark_dead") for e in entries])
 
     def _reconcile(self, session_id: str, user_id: str, dead: Dead) -> Call[bool]:
+        entries = self._keys.entries(session_id, user_id)
         return index_scripts.reconcile_entry(
             self._keys.meta(session_id),
-            *self._keys.index(session_id, user_id),
-            member=due_member(session_id, user_id),
+            *entries.keys,
+            member=entries.due.member,
             session_id=session_id,
             user_id=user_id,
             dead=dead,
