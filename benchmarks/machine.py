@@ -10,13 +10,13 @@ from datetime import UTC, datetime
 from importlib.metadata import PackageNotFoundError, version
 from typing import Any
 
-from benchmarks.server import Server
+from testkit.servers import Server
 
 OURS = ("chat-session", "redis", "hiredis", "msgspec")
 
 
 def describe(server: Server, packages: Iterable[str] = ()) -> dict[str, Any]:
-    with server.raw() as client:
+    with server.client() as client:
         info = client.info("server")
     name = info.get("server_name", "redis")
     return {

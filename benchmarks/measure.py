@@ -109,13 +109,13 @@ def _run_threads(load: Load, pace: Pace) -> tuple[int, float, bool]:
     errors: list[Exception] = []
     start = threading.Barrier(len(load.targets) + 1)
 
-    def work(place: int, mine: Iterator[str]) -> None:
+    def work(number: int, mine: Iterator[str]) -> None:
         start.wait()
         deadline = time.perf_counter() + pace.window
         try:
             while True:
                 load.call(next(mine))
-                counts[place] += 1
+                counts[number] += 1
                 if time.perf_counter() >= deadline:
                     return
         except Exception as error:

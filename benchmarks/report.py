@@ -60,8 +60,8 @@ def show_comparison(console: Console, result: Mapping[str, Any]) -> None:
 def show_embedded(console: Console, cells: Cells) -> None:
     table = Table(title="Embedded store: operations per second (microseconds each)")
     table.add_column("")
-    for place in next(iter(cells.values())):
-        table.add_column(f"SQLite, {place}", justify="right")
+    for store in next(iter(cells.values())):
+        table.add_column(f"SQLite, {store}", justify="right")
     for operation, row in cells.items():
         table.add_row(operation, *(f"{1 / cell.median:,.0f} ({cell.median * 1e6:,.0f})" for cell in row.values()))
     console.print(table)

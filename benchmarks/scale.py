@@ -11,9 +11,9 @@ import redis
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
 from benchmarks.messages import HISTORY, TTL, next_text
-from benchmarks.server import Server
 from chat_session import SessionManager
 from chat_session.storage.redis import scripts
+from testkit.servers import Server
 
 FEW = 1000
 PER_USER = 5
@@ -36,11 +36,11 @@ SLOW = 1000  # microseconds from which the server's SLOWLOG keeps a command
 async def measure_scale(server: Server, sessions: int) -> dict[str, Any]:
     """Raises RuntimeError if a count is not exact: then no time of it is worth anything."""
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
-    with server.raw() as raw, Progress(*columns, transient=True) as progress:
+    with server.client() as raw, Progress(*columns, transient=True) as progress:
         raw.config_set("slowlog-max-len", SLOWLOG)
         raw.config_set("slowlog-log-slower-than", SLOW)
         async with SessionManager.from_url(
-            server.url(), max_message_history=HISTORY, default_session_ttl=TTL, store_timeout=50
+            server.unix_url(), max_message_history=HISTORY, default_session_ttl=TTL, store_timeout=50
         ) as manager:
             run = _Run(manager, raw, progress)
             await manager.get_active_sessions_count()  # connects, and brings the scripts

@@ -8,8 +8,8 @@ from typing import Any
 from benchmarks.measure import Pace
 from benchmarks.messages import HISTORY, TTL, next_number, next_text
 from benchmarks.peers.protocol import user_name
-from benchmarks.server import Server
 from chat_session import SessionManager
+from testkit.servers import Server
 
 NAMES = tuple(f"s{i}" for i in range(100))
 TASKS = 64
@@ -20,9 +20,9 @@ TARGETS = {"append 1": 20, "read the last 20": 15, "create": 20, "switch the age
 async def measure_server_time(server: Server, pace: Pace) -> dict[str, dict[str, Any]]:
     """Operation: microseconds per call, the median of rounds, and the target."""
     calls = 500 if pace.rounds < 5 else 3000
-    with server.raw() as raw:
+    with server.client() as raw:
         async with SessionManager.from_url(
-            server.url(), max_message_history=HISTORY, default_session_ttl=TTL
+            server.unix_url(), max_message_history=HISTORY, default_session_ttl=TTL
         ) as manager:
             for name in NAMES:
                 await manager.create_session("someone", session_id=name)

@@ -21,6 +21,7 @@ from typing import NamedTuple
 
 from chaos import ROOT
 from chaos.mutant_table import TABLE, Mutant
+from chaos.report import FILE
 
 SOURCE = ROOT / "src" / "chat_session"
 PAGE = ROOT / "docs" / "mutants.md"
@@ -121,11 +122,11 @@ def run_test(test: str, packages: Path) -> Result:
         failed = re.findall(r"^FAILED \S+::(\w+)", output, re.MULTILINE)
         passed = re.findall(r"^(\d+ passed)", output, re.MULTILINE)
         return Result(code == FAILED and bool(failed), ", ".join(failed or passed))
-    proof, store = test.split()
+    fault_test, store = test.split()
     out = packages / "out"
-    code, output = _run(["chaos", proof, "--short", "--store", store, "--output", str(out)], environment)
+    code, output = _run(["chaos", fault_test, "--short", "--store", store, "--output", str(out)], environment)
     try:
-        [outcome] = json.loads((out / "proofs.json").read_text("utf-8"))
+        [outcome] = json.loads((out / FILE).read_text("utf-8"))
     except (OSError, ValueError):
         return Result(found=False, said="" if code is not None else "did not end")
     if outcome["skipped"]:

@@ -209,10 +209,12 @@ def test_a_host_that_is_a_url_is_refused_and_not_shown() -> None:
 
 @pytest.mark.parametrize("password", ["a℀b", "100%é", "a b+c", "％", "#?/@:%"])
 @pytest.mark.parametrize("place", ["login", "query"])
-async def test_a_password_of_any_characters_connects_when_it_is_encoded(redis_place, password: str, place: str) -> None:
-    url = redis_place.url
+async def test_a_password_of_any_characters_connects_when_it_is_encoded(
+    redis_backend, password: str, place: str
+) -> None:
+    url = redis_backend.url
     encoded = quote(password, safe="")
-    with redis_place.server.client() as client:
+    with redis_backend.server.client() as client:
         client.execute_command("ACL", "SETUSER", "odd", "on", f">{password}", "~*", "+@all")
         try:
             url = (
@@ -236,9 +238,9 @@ def test_an_option_that_cannot_be_used_is_named_if_it_exists(options: str, words
 
 
 @pytest.mark.parametrize("form", ["redis://app:{}@127.0.0.1:{}", "redis://127.0.0.1:{1}?username=app&password={0}"])
-async def test_a_refused_password_is_not_shown(redis_place, form: str) -> None:
+async def test_a_refused_password_is_not_shown(redis_backend, form: str) -> None:
     with logged() as log:
-        async with SessionManager.from_url(form.format(HEAD, redis_place.server.port)) as manager:
+        async with SessionManager.from_url(form.format(HEAD, redis_backend.server.port)) as manager:
             with pytest.raises(StoreDenied) as denied:
                 await manager.get_session("s")
     assert not find_secret(say_all_of(denied.value) + log.getvalue())

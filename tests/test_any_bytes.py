@@ -6,8 +6,9 @@ from typing import Any
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-
 from test_any_replies import ask_everything
+
+from testkit.backends import StartBackend
 
 FIELDS = [b"userId", b"sessionId", b"createdAt", b"lastActiveAt", b"currentAgent", b"agentSwitchedAt", b"ttl"]
 FIELDS += [b"agentEpoch", b"messageCount", b"cs:created", b"cs:done", b"color", b"\xff"]
@@ -70,32 +71,34 @@ def damage(client: Any, keys: Any, name: str, write: tuple[str, Any]) -> None:
 @pytest.mark.parametrize("name", ["redis", "lua54"])
 @settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(damage_done=damages())
-def test_any_bytes_in_any_key_give_a_result_or_an_error_of_the_package(start: Any, name: str, damage_done: Any) -> None:
-    place = start(name)
-    place.clear()
+def test_any_bytes_in_any_key_give_a_result_or_an_error_of_the_package(
+    start: StartBackend, name: str, damage_done: Any
+) -> None:
+    backend = start(name)
+    backend.clear()
 
     async def run() -> None:
-        async with place.open() as manager:
+        async with backend.open() as manager:
             await manager.create_session("u", session_id="s", ttl=600)
             await manager.add_message("s", {"id": "m", "from": "user", "text": "x"})
-            with place.server.client() as client:
+            with backend.server.client() as client:
                 for key, write in damage_done:
-                    damage(client, place.keys, key, write)
-        await ask_everything(place.url, store_timeout=5.0)
+                    damage(client, backend.keys, key, write)
+        await ask_everything(backend.url, store_timeout=5.0)
 
     try:
         asyncio.run(run())
     finally:
-        place.clear()
+        backend.clear()
 
 
 @pytest.mark.parametrize("number", NUMBERS, ids=lambda number: repr(number[:20]))
 @pytest.mark.parametrize("field", ["ttl", "agentEpoch", "messageCount"])
-async def test_scripts_and_python_agree_on_what_is_a_number(redis_place: Any, field: str, number: bytes) -> None:
+async def test_scripts_and_python_agree_on_what_is_a_number(redis_backend: Any, field: str, number: bytes) -> None:
     """Digits and nothing else: what one of them reads the other reads, too, and what one refuses both refuse."""
-    async with redis_place.open() as manager:
+    async with redis_backend.open() as manager:
         await manager.create_session("u", session_id="s", ttl=600)
-        with redis_place.server.client() as client:
+        with redis_backend.server.client() as client:
             client.hset("session:s:meta", field, number)
         read = await outcome(manager.get_session("s"))
         written = await outcome(manager.extend_session("s"))

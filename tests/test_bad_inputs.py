@@ -161,13 +161,13 @@ async def refuse(argument: str, call: Callable[[], Awaitable[Any]]) -> InvalidIn
 
 
 @pytest.fixture
-async def stored(manager: SessionManager, place: Any) -> Any:
+async def stored(manager: SessionManager, backend: Any) -> Any:
     """A store with one session in it; afterwards it is as it was."""
     await manager.create_session("u", {"a": 1}, session_id="s", ttl=3000)
     await manager.add_message("s", {"id": "m", "from": "user", "text": "x"})
-    before = await place.digest(manager)
+    before = await backend.digest(manager)
     yield manager
-    assert await place.digest(manager) == before
+    assert await backend.digest(manager) == before
     assert await manager.get_session_ttl("s") > 2900
 
 

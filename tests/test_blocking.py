@@ -11,14 +11,12 @@ import redis
 
 import chat_session
 from chat_session import Hooks, InvalidInput, ManagerClosed, SessionNotFound, StoreCorrupt, blocking
-from places import SqlitePlace
+from testkit.backends import SqliteBackend
 
 
 @pytest.fixture
-def connect(place):
-    return lambda **settings: blocking.SessionManager.from_url(
-        place.url, **{**getattr(place, "settings", {}), **settings}
-    )
+def connect(backend):
+    return lambda **settings: blocking.SessionManager.from_url(backend.url, **{**backend.settings, **settings})
 
 
 def test_the_calls_are_those_of_the_asynchronous_manager(connect) -> None:
@@ -146,8 +144,8 @@ def test_a_manager_that_cannot_be_made_leaves_no_thread() -> None:
 
 
 def test_a_cleanup_runs_in_the_background(tmp_path) -> None:
-    place = SqlitePlace(tmp_path / "chat.db")
-    with blocking.SessionManager.from_url(place.url) as manager, blocking.SessionCleanup(manager, 3600) as cleanup:
+    backend = SqliteBackend(tmp_path / "chat.db")
+    with blocking.SessionManager.from_url(backend.url) as manager, blocking.SessionCleanup(manager, 3600) as cleanup:
         assert cleanup.get_status().is_running
         assert cleanup.cleanup().cleaned_count == 0
         cleanup.stop()

@@ -1,4 +1,4 @@
-"""The proofs by fault in their short forms, and the checker: it must see every promise that is broken."""
+"""The fault tests in their short forms, and the checker: it must detect every promise that is broken."""
 
 import asyncio
 import logging
@@ -11,15 +11,15 @@ from pathlib import Path
 
 import pytest
 
-sys.path.append(str(Path(__file__).resolve().parents[1]))  # where this is not run as "python -m pytest"
-
 from chaos import mutants
-from chaos.case import Terms
+from chaos.case import Allowances
 from chaos.checker import Verdict, check
-from chaos.eavesdrop import listen
-from chaos.look import Kept, Look, Seen, Stored
+from chaos.fault_tests import FAULT_TESTS
+from chaos.history import MARK, Operation, Recorder, read_history, text_of
+from chaos.log_watch import watch_logs
 from chaos.mutant_table import TABLE, Mutant
 from chaos.mutants import find_stale
+from chaos.observer import read_stored
 from chaos.powercut import (
     CREATE,
     RENAME,
@@ -34,42 +34,36 @@ from chaos.powercut import (
     build_library,
     read_log,
 )
-from chaos.proofs import PROOFS
-from chaos.recorder import MARK, Call, Recorder, read_history, text_of
-from chaos.stores import opened
-from chaos.trial import Proof, Trial, run_proof
+from chaos.snapshot import Snapshot, StoredSession, VisibleMessage, VisibleSession
+from chaos.trial import FaultTest, Trial, run_fault_test
 from chaos.workers import Workers
-
 from chat_session import SessionManager, StoreUnavailable
 from chat_session.storage.redis.keys import Keys
-from places import chosen_places, missing
-from servers import find_server
+from testkit.backends import chosen_backends, start_backend_in_thread
 
 DEADLINE = 2_000_000
 CREATED = 900_000_000  # in microseconds, as the index of a user has it
-SHORT = [proof for proof in PROOFS.values() if proof.in_short and proof.stores[0] != "sqlite"]
-FILE = [proof for proof in PROOFS.values() if proof.in_short and proof.stores[0] == "sqlite"]
+SHORT = [fault_test for fault_test in FAULT_TESTS.values() if fault_test.in_short and fault_test.stores[0] != "sqlite"]
+FILE = [fault_test for fault_test in FAULT_TESTS.values() if fault_test.in_short and fault_test.stores[0] == "sqlite"]
 
 
-@pytest.mark.skipif("redis" not in chosen_places(), reason="the proofs are of Redis")
-@pytest.mark.parametrize("proof", SHORT, ids=lambda proof: f"{proof.id}, {proof.title}")
-async def test_no_promise_is_broken_under(proof: Proof, tmp_path: Path) -> None:
-    if find_server() is None:
-        missing("redis-server or valkey-server")
-    await prove(proof, tmp_path)
+@pytest.mark.skipif("redis" not in chosen_backends(), reason="these fault tests run on Redis")
+@pytest.mark.parametrize("fault_test", SHORT, ids=lambda fault_test: f"{fault_test.id}, {fault_test.title}")
+async def test_no_promise_is_broken_under(fault_test: FaultTest, tmp_path: Path) -> None:
+    await run_short(fault_test, tmp_path)
 
 
-@pytest.mark.skipif("sqlite" not in chosen_places(), reason="the proofs are of files")
-@pytest.mark.parametrize("proof", FILE, ids=lambda proof: f"{proof.id}, {proof.title}")
-async def test_no_promise_is_broken_in_a_file_under(proof: Proof, tmp_path: Path) -> None:
-    await prove(proof, tmp_path)
+@pytest.mark.skipif("sqlite" not in chosen_backends(), reason="these fault tests run on files")
+@pytest.mark.parametrize("fault_test", FILE, ids=lambda fault_test: f"{fault_test.id}, {fault_test.title}")
+async def test_no_promise_is_broken_in_a_file_under(fault_test: FaultTest, tmp_path: Path) -> None:
+    await run_short(fault_test, tmp_path)
 
 
-async def prove(proof: Proof, output: Path) -> None:
+async def run_short(fault_test: FaultTest, output: Path) -> None:
     """Run the short form; CHAOS_SEED repeats a run that failed."""
     seed = int(os.environ.get("CHAOS_SEED") or random.SystemRandom().randrange(2**32))
     print(f"seed {seed}")
-    outcome = await run_proof(proof, proof.stores[0], seed, output, short=True)
+    outcome = await run_fault_test(fault_test, fault_test.stores[0], seed, output, short=True)
     if outcome.skipped:
         pytest.skip(outcome.skipped)
     assert outcome.violations == [], f"seed {seed}; the history is in {outcome.history}"
@@ -78,38 +72,38 @@ async def prove(proof: Proof, output: Path) -> None:
 
 
 class Case:
-    """A session "s" of user "u" with two messages that one writer sent, without a flaw until one is made."""
+    """A session "s" of user "u" with two messages of one writer. Nothing is wrong with it until a test changes it."""
 
     def __init__(self) -> None:
         self.recorder = Recorder()
-        self.create = self.call("create", user="u", ttl=3600)
-        self.first = self.call("append", id="w-1", seq=1)
-        self.second = self.call("append", id="w-2", seq=2)
-        self.messages = [Stored(1, "w-1", text_of("s", "w-1")), Stored(2, "w-2", text_of("s", "w-2"))]
-        self.seen = Seen("u", 2, 0, "ai", self.messages)
+        self.create = self.op("create", user="u", ttl=3600)
+        self.first = self.op("append", id="w-1", seq=1)
+        self.second = self.op("append", id="w-2", seq=2)
+        self.messages = [VisibleMessage(1, "w-1", text_of("s", "w-1")), VisibleMessage(2, "w-2", text_of("s", "w-2"))]
+        self.visible = VisibleSession("u", 2, 0, "ai", self.messages)
         parts = dict.fromkeys(("meta", "agent", "history", "ids"), DEADLINE)
-        self.kept = Kept(parts, "u", 3600, 2, 2, "ai", "ai", {"w-1": 1, "w-2": 2})
-        self.look = Look({"s": self.seen}, {"u": {"s"}}, {"s"}, 1, {"s": self.kept}, now=1_000_000.0)
-        self.look.due["s", "u"] = DEADLINE
-        self.look.by_user["s", "u"] = CREATED
+        self.stored = StoredSession(parts, "u", 3600, 2, 2, "ai", "ai", {"w-1": 1, "w-2": 2})
+        self.snapshot = Snapshot({"s": self.visible}, {"u": {"s"}}, {"s"}, 1, {"s": self.stored}, now=1_000_000.0)
+        self.snapshot.due["s", "u"] = DEADLINE
+        self.snapshot.by_user["s", "u"] = CREATED
 
-    def call(self, kind: str, outcome: str = "ok", **facts: object) -> Call:
-        call = self.recorder.begin(kind, "s", "w", **facts)
-        call.outcome, call.ended = outcome, call.begun
-        return call
+    def op(self, kind: str, outcome: str = "ok", **facts: object) -> Operation:
+        op = self.recorder.begin(kind, "s", "w", **facts)
+        op.outcome, op.ended = outcome, op.begun
+        return op
 
     def store(self, message_id: str) -> None:
         """Put one more message where a correct store would have it."""
-        seq = self.seen.count = self.kept.count = self.seen.count + 1
-        self.kept.length += 1
-        self.kept.ids[message_id] = seq
-        self.messages.append(Stored(seq, message_id, text_of("s", message_id)))
+        seq = self.visible.count = self.stored.count = self.visible.count + 1
+        self.stored.length += 1
+        self.stored.ids[message_id] = seq
+        self.messages.append(VisibleMessage(seq, message_id, text_of("s", message_id)))
 
-    def judge(self, terms: Terms | None = None, **heard: list[str]) -> Verdict:
-        return check(self.recorder.calls, self.look, terms, **heard)
+    def judge(self, allowances: Allowances | None = None, **heard: list[str]) -> Verdict:
+        return check(self.recorder.history, self.snapshot, allowances, **heard)
 
-    def broken(self, terms: Terms | None = None, **heard: list[str]) -> set[str]:
-        return {violation.invariant for violation in self.judge(terms, **heard).violations}
+    def broken(self, allowances: Allowances | None = None, **heard: list[str]) -> set[str]:
+        return {violation.invariant for violation in self.judge(allowances, **heard).violations}
 
 
 @pytest.fixture
@@ -118,66 +112,66 @@ def case() -> Case:
 
 
 def test_a_history_without_a_flaw_breaks_nothing(case: Case) -> None:
-    case.call("append", "unknown", id="w-3")
-    case.call("append", "failed", id="w-4")
+    case.op("append", "unknown", id="w-3")
+    case.op("append", "failed", id="w-4")
     assert case.judge().violations == []
 
 
 def test_a_lost_message_is_seen(case: Case) -> None:
     del case.messages[1]
-    case.seen.count = case.kept.count = case.kept.length = 1
-    del case.kept.ids["w-2"]
+    case.visible.count = case.stored.count = case.stored.length = 1
+    del case.stored.ids["w-2"]
     verdict = case.judge()
     assert [(v.invariant, v.session) for v in verdict.violations] == [("I1", "s")]
     assert "w-2" in verdict.violations[0].text
-    assert [call.id for call in verdict.lost] == ["w-2"]
+    assert [op.id for op in verdict.lost] == ["w-2"]
 
 
 def test_a_lost_message_is_counted_and_allowed_where_the_server_may_lose(case: Case) -> None:
     del case.messages[1]
-    case.seen.count = case.kept.count = case.kept.length = 1
-    del case.kept.ids["w-2"]
-    verdict = case.judge(Terms(lossy=True))
+    case.visible.count = case.stored.count = case.stored.length = 1
+    del case.stored.ids["w-2"]
+    verdict = case.judge(Allowances(lossy=True))
     assert (verdict.violations, len(verdict.lost)) == ([], 1)
 
 
 def test_a_lost_session_is_seen(case: Case) -> None:
-    case.look = Look(now=1_000_000.0)
+    case.snapshot = Snapshot(now=1_000_000.0)
     assert case.broken() == {"I1"}
 
 
 def test_a_lost_session_is_counted_and_allowed_where_the_server_may_lose(case: Case) -> None:
-    case.look = Look(now=1_000_000.0)
-    verdict = case.judge(Terms(lossy=True))
+    case.snapshot = Snapshot(now=1_000_000.0)
+    verdict = case.judge(Allowances(lossy=True))
     assert (verdict.violations, case.create in verdict.lost) == ([], True)
 
 
 @pytest.mark.parametrize(("count", "broken"), [(2, {"I1"}), (3, set()), (4, set()), (5, {"I2"})])
 def test_of_trimmed_messages_as_many_are_counted_as_were_stored(case: Case, count: int, broken: set[str]) -> None:
     case.first.seq, case.second.seq = 1, count
-    case.call("append", id="w-0", seq=2 if count > 2 else 1)
-    case.call("append", "unknown", id="w-3")
-    case.messages[:] = [Stored(count, "w-2", text_of("s", "w-2"))]
-    case.seen.count = case.kept.count = count
-    case.kept.length, case.kept.ids = 1, {"w-2": count}
-    assert case.broken(Terms(bound=1)) - {"I3"} == broken
+    case.op("append", id="w-0", seq=2 if count > 2 else 1)
+    case.op("append", "unknown", id="w-3")
+    case.messages[:] = [VisibleMessage(count, "w-2", text_of("s", "w-2"))]
+    case.visible.count = case.stored.count = count
+    case.stored.length, case.stored.ids = 1, {"w-2": count}
+    assert case.broken(Allowances(bound=1)) - {"I3"} == broken
 
 
 def test_a_living_session_that_is_told_as_nothing_is_seen(case: Case) -> None:
-    case.call("get", count=1, seq=2, ttl=3600)
-    case.call("history", count=2, seq=2)
+    case.op("get", count=1, seq=2, ttl=3600)
+    case.op("history", count=2, seq=2)
     assert case.broken() == set()
-    case.call("get").begun += 1
+    case.op("get").begun += 1
     assert "I5" in case.broken()
-    case.recorder.calls.pop()
-    case.call("history").begun += 1
+    case.recorder.history.pop()
+    case.op("history").begun += 1
     assert "I5" in case.broken()
 
 
 def test_a_deleted_session_may_be_gone_and_must_be(case: Case) -> None:
-    case.call("delete")
+    case.op("delete")
     assert case.broken() == {"I5"}
-    case.look = Look(now=1_000_000.0)
+    case.snapshot = Snapshot(now=1_000_000.0)
     assert case.broken() == set()
 
 
@@ -189,7 +183,7 @@ def test_a_doubled_message_is_seen(case: Case) -> None:
 
 
 def test_a_doubled_message_of_unknown_outcome_is_seen(case: Case) -> None:
-    case.call("append", "unknown", id="w-3")
+    case.op("append", "unknown", id="w-3")
     case.store("w-3")
     assert case.broken() == set()
     case.store("w-3")
@@ -197,14 +191,14 @@ def test_a_doubled_message_of_unknown_outcome_is_seen(case: Case) -> None:
 
 
 def test_a_failed_message_that_landed_is_seen(case: Case) -> None:
-    case.call("append", "failed", id="w-3")
+    case.op("append", "failed", id="w-3")
     case.store("w-3")
     assert case.broken() == {"I2"}
 
 
 def test_a_message_that_failed_first_and_was_sent_again_may_be_there(case: Case) -> None:
-    case.call("append", "failed", id="w-3")
-    case.call("append", id="w-3", seq=3)
+    case.op("append", "failed", id="w-3")
+    case.op("append", id="w-3", seq=3)
     case.store("w-3")
     assert case.broken() == set()
 
@@ -215,22 +209,22 @@ def test_a_message_that_nobody_sent_is_seen(case: Case) -> None:
 
 
 def test_a_gap_is_seen(case: Case) -> None:
-    case.messages[1].seq = case.second.seq = case.kept.ids["w-2"] = 3
-    case.seen.count = case.kept.count = 3
+    case.messages[1].seq = case.second.seq = case.stored.ids["w-2"] = 3
+    case.visible.count = case.stored.count = 3
     assert "I3" in case.broken()
 
 
 def test_reordered_messages_of_one_writer_are_seen(case: Case) -> None:
     case.first.seq, case.second.seq = 2, 1
-    case.messages[:] = [Stored(1, "w-2", text_of("s", "w-2")), Stored(2, "w-1", text_of("s", "w-1"))]
-    case.kept.ids = {"w-1": 2, "w-2": 1}
+    case.messages[:] = [VisibleMessage(1, "w-2", text_of("s", "w-2")), VisibleMessage(2, "w-1", text_of("s", "w-1"))]
+    case.stored.ids = {"w-1": 2, "w-2": 1}
     assert case.broken() == {"I3"}
 
 
 def test_a_message_that_was_given_up_may_land_late(case: Case) -> None:
     case.first.abandoned, case.first.outcome, case.first.seq, case.second.seq = True, "unknown", None, 1
-    case.messages[:] = [Stored(1, "w-2", text_of("s", "w-2")), Stored(2, "w-1", text_of("s", "w-1"))]
-    case.kept.ids = {"w-1": 2, "w-2": 1}
+    case.messages[:] = [VisibleMessage(1, "w-2", text_of("s", "w-2")), VisibleMessage(2, "w-1", text_of("s", "w-1"))]
+    case.stored.ids = {"w-1": 2, "w-2": 1}
     assert case.broken() == set()
 
 
@@ -240,214 +234,214 @@ def test_a_seq_that_was_given_twice_is_seen(case: Case) -> None:
 
 
 def test_an_id_remembered_at_another_seq_is_seen(case: Case) -> None:
-    case.kept.ids["w-2"] = 7
+    case.stored.ids["w-2"] = 7
     assert case.broken() == {"I3"}
 
 
 def test_more_or_fewer_messages_than_the_bound_are_seen(case: Case) -> None:
-    assert case.broken(Terms(bound=2)) == set()
-    assert case.broken(Terms(bound=1)) == {"I4"}
+    assert case.broken(Allowances(bound=2)) == set()
+    assert case.broken(Allowances(bound=1)) == {"I4"}
     del case.messages[0]
-    case.kept.length = 1
-    del case.kept.ids["w-1"]
-    assert case.broken(Terms(bound=1)) == set()
-    assert "I4" in case.broken(Terms(bound=2))
+    case.stored.length = 1
+    del case.stored.ids["w-1"]
+    assert case.broken(Allowances(bound=1)) == set()
+    assert "I4" in case.broken(Allowances(bound=2))
 
 
 @pytest.mark.parametrize("part", ["agent", "history", "ids"])
 def test_a_missing_key_is_seen(case: Case, part: str) -> None:
-    del case.kept.deadlines[part]
+    del case.stored.deadlines[part]
     assert case.broken() == {"I5"}
-    assert case.judge().torn == 1
+    assert case.judge().inconsistent == 1
 
 
 def test_what_is_left_without_meta_is_seen(case: Case) -> None:
-    case.look.kept["t"] = Kept({"history": DEADLINE}, length=1)
+    case.snapshot.stored["t"] = StoredSession({"history": DEADLINE}, length=1)
     assert case.broken() == {"I5"}
 
 
 def test_two_agents_in_one_session_are_seen(case: Case) -> None:
-    case.kept.agent = "human"
+    case.stored.agent = "human"
     assert case.broken() == {"I5"}
 
 
 def test_an_id_without_its_message_is_seen(case: Case) -> None:
-    case.kept.ids["w-0"] = 0
+    case.stored.ids["w-0"] = 0
     assert case.broken() == {"I5"}
 
 
 def test_a_session_that_a_caller_could_not_find_is_seen(case: Case) -> None:
-    case.call("extend", "failed").error = "SessionNotFound: session 's' does not exist"
+    case.op("extend", "failed").error = "SessionNotFound: session 's' does not exist"
     assert case.broken() == {"I5"}
 
 
 def test_a_key_without_a_deadline_is_seen(case: Case) -> None:
-    case.kept.deadlines["history"] = None
+    case.stored.deadlines["history"] = None
     assert case.broken() == {"I6"}
-    case.kept.deadlines = dict.fromkeys(case.kept.deadlines, None)
+    case.stored.deadlines = dict.fromkeys(case.stored.deadlines, None)
     assert "I6" in case.broken()
 
 
 def test_two_deadlines_are_seen(case: Case) -> None:
-    case.kept.deadlines["ids"] = DEADLINE + 1
+    case.stored.deadlines["ids"] = DEADLINE + 1
     assert case.broken() == {"I6"}
 
 
 def test_a_session_that_never_expires_has_no_deadline(case: Case) -> None:
-    case.kept.ttl = case.create.ttl = None
+    case.stored.ttl = case.create.ttl = None
     assert case.broken() == {"I6"}
-    case.kept.deadlines = dict.fromkeys(case.kept.deadlines, None)
-    case.look.due["s", "u"] = float("inf")
+    case.stored.deadlines = dict.fromkeys(case.stored.deadlines, None)
+    case.snapshot.due["s", "u"] = float("inf")
     assert case.broken() == set()
 
 
-def test_a_dead_hint_is_seen(case: Case) -> None:
-    case.look.due["dead", "u"] = 900_000
+def test_an_index_entry_of_a_dead_session_is_seen(case: Case) -> None:
+    case.snapshot.due["dead", "u"] = 900_000
     assert case.broken() == {"I7"}
 
 
 def test_an_entry_that_was_begun_a_moment_ago_may_wait_for_its_session(case: Case) -> None:
-    case.look.by_user["coming", "u"] = CREATED
-    case.look.due["coming", "u"] = 990_000.5
+    case.snapshot.by_user["coming", "u"] = CREATED
+    case.snapshot.due["coming", "u"] = 990_000.5
     assert case.broken() == set()
-    case.look.due["coming", "u"] = 900_000.5
+    case.snapshot.due["coming", "u"] = 900_000.5
     assert case.broken() == {"I7"}
 
 
 def test_a_session_whose_creator_was_cut_off_may_wait_a_minute_for_its_users_list(case: Case) -> None:
-    case.look.due["s", "u"] = 990_000.5
-    case.look.listed["u"].clear()
-    case.look.by_user.clear()
+    case.snapshot.due["s", "u"] = 990_000.5
+    case.snapshot.listed["u"].clear()
+    case.snapshot.by_user.clear()
     assert case.broken() == {"I7"}
     case.create.outcome = "unknown"
     assert case.broken() == set()
-    case.look.due["s", "u"] = 900_000.5
+    case.snapshot.due["s", "u"] = 900_000.5
     assert case.broken() == {"I7"}
 
 
 def test_an_entry_in_a_wrong_bucket_is_seen(case: Case) -> None:
-    case.look.strays.append("b's/u' in sessions:due:3")
+    case.snapshot.strays.append("b's/u' in sessions:due:3")
     assert case.broken() == {"I7"}
 
 
-async def test_the_snapshot_of_a_server_tells_entries_in_wrong_buckets_from_others(tmp_path: Path) -> None:
-    if find_server() is None:
-        missing("redis-server or valkey-server")
-    async with opened("standalone", tmp_path) as store:
-        async with SessionManager.from_url(store.url) as manager:
+async def test_the_snapshot_of_a_server_tells_entries_in_wrong_buckets_from_others(server_folder: Path) -> None:
+    async with start_backend_in_thread("standalone", server_folder / "snapshot") as backend:
+        async with backend.open() as manager:
             await manager.create_session("u", session_id="s")
         keys = Keys()
         wrong = next(bucket for bucket in keys.due_buckets() if bucket != keys.due("s"))
-        store.on_all("ZADD", wrong.decode(), 1, "s/u")
-        store.on_all("ZADD", keys.due("s").decode(), 1, "s:u")
-        look = store.look()
-    assert (list(look.due), list(look.by_user), len(look.strays)) == ([("s", "u")], [("s", "u")], 2)
+        backend.on_primaries("ZADD", wrong.decode(), 1, "s/u")
+        backend.on_primaries("ZADD", keys.due("s").decode(), 1, "s:u")
+        snapshot = read_stored(backend)
+    assert (list(snapshot.due), list(snapshot.by_user), len(snapshot.strays)) == ([("s", "u")], [("s", "u")], 2)
 
 
 @pytest.mark.parametrize("index", ["due", "by_user"])
-def test_a_living_session_without_a_hint_or_with_one_that_calls_it_dead_is_seen(case: Case, index: str) -> None:
-    hints = getattr(case.look, index)
-    hints["s", "u"] = 0
+def test_a_living_session_without_an_index_entry_or_with_one_that_says_it_is_dead_is_seen(
+    case: Case, index: str
+) -> None:
+    entries = getattr(case.snapshot, index)
+    entries["s", "u"] = 0
     assert case.broken() == {"I7"}
-    hints.clear()
+    entries.clear()
     assert case.broken() == {"I7"}
 
 
-def test_a_hint_later_than_the_deadline_is_seen(case: Case) -> None:
-    case.look.due["s", "u"] = DEADLINE + 1
+def test_an_index_entry_later_than_the_deadline_is_seen(case: Case) -> None:
+    case.snapshot.due["s", "u"] = DEADLINE + 1
     assert case.broken() == {"I7"}
 
 
 def test_a_session_missing_from_a_list_or_a_scan_is_seen(case: Case) -> None:
-    case.look.listed["u"] = set()
+    case.snapshot.listed["u"] = set()
     assert case.broken() == {"I7"}
-    case.look.listed["u"] = {"s"}
-    case.look.scanned = set()
+    case.snapshot.listed["u"] = {"s"}
+    case.snapshot.scanned = set()
     assert case.broken() == {"I7"}
 
 
 def test_a_wrong_count_is_seen(case: Case) -> None:
-    case.look.counted = 2
+    case.snapshot.counted = 2
     assert case.broken() == {"I8"}
 
 
 def test_a_death_counted_twice_is_seen(case: Case) -> None:
-    case.call("sweep", count=2)
-    case.call("sweep", count=1)
-    assert case.broken(Terms(deaths=3)) == set()
-    assert case.broken(Terms(deaths=2)) == {"I9"}
+    case.op("sweep", count=2)
+    case.op("sweep", count=1)
+    assert case.broken(Allowances(deaths=3)) == set()
+    assert case.broken(Allowances(deaths=2)) == {"I9"}
 
 
 def test_what_is_left_after_the_end_is_seen(case: Case) -> None:
-    assert "I10" in case.broken(Terms(empty=True))
-    case.look = Look(now=1_000_000.0)
-    assert case.broken(Terms(empty=True)) == set()
+    assert "I10" in case.broken(Allowances(empty=True))
+    case.snapshot = Snapshot(now=1_000_000.0)
+    assert case.broken(Allowances(empty=True)) == set()
 
 
 def test_a_stale_epoch_that_landed_is_seen(case: Case) -> None:
-    case.call("switch", id="note", epoch=1, expect=0, agent="ai")
+    case.op("switch", id="note", epoch=1, expect=0, agent="ai")
     case.store("note")
-    case.seen.epoch = 1
-    case.call("append", id="w-4", seq=4, epoch=1)
+    case.visible.epoch = 1
+    case.op("append", id="w-4", seq=4, epoch=1)
     case.store("w-4")
     assert case.broken() == set()
-    case.call("append", id="w-5", seq=5, epoch=0)
+    case.op("append", id="w-5", seq=5, epoch=0)
     case.store("w-5")
     assert case.broken() == {"I11"}
 
 
 def test_a_switch_of_unknown_outcome_fences_when_its_note_is_there(case: Case) -> None:
-    case.call("switch", "unknown", id="note", expect=0)
+    case.op("switch", "unknown", id="note", expect=0)
     case.store("note")
-    case.seen.epoch = 1
-    case.call("append", id="w-4", seq=4, epoch=0)
+    case.visible.epoch = 1
+    case.op("append", id="w-4", seq=4, epoch=0)
     case.store("w-4")
     assert case.broken() == {"I11"}
 
 
 def test_two_winners_of_one_epoch_are_seen(case: Case) -> None:
-    case.call("switch", epoch=1)
-    case.call("switch", epoch=1)
-    case.seen.epoch = 2
+    case.op("switch", epoch=1)
+    case.op("switch", epoch=1)
+    case.visible.epoch = 2
     assert case.broken() == {"I11"}
 
 
 def test_a_switch_that_begins_two_epochs_is_seen(case: Case) -> None:
     for epoch in (1, 2):
-        case.call("switch", id=f"note{epoch}", epoch=epoch, agent="ai")
+        case.op("switch", id=f"note{epoch}", epoch=epoch, agent="ai")
         case.store(f"note{epoch}")
-    case.seen.epoch = 2
+    case.visible.epoch = 2
     assert case.broken() == set()
-    case.recorder.calls[-1].epoch = case.seen.epoch = 3
+    case.recorder.history[-1].epoch = case.visible.epoch = 3
     assert case.broken() == {"I11"}
 
 
 def test_a_final_epoch_or_agent_that_does_not_match_the_switches_is_seen(case: Case) -> None:
-    case.call("switch", id="note", epoch=1, agent="human")
+    case.op("switch", id="note", epoch=1, agent="human")
     case.store("note")
-    case.seen.epoch, case.seen.agent = 1, "human"
-    case.kept.agent = case.kept.current_agent = "human"
+    case.visible.epoch, case.visible.agent = 1, "human"
+    case.stored.agent = case.stored.current_agent = "human"
     assert case.broken() == set()
-    case.seen.epoch = 2
+    case.visible.epoch = 2
     assert case.broken() == {"I11"}
-    case.seen.epoch, case.seen.agent = 1, "ai"
-    case.kept.agent = case.kept.current_agent = "ai"
+    case.visible.epoch, case.visible.agent = 1, "ai"
+    case.stored.agent = case.stored.current_agent = "ai"
     assert case.broken() == {"I11"}
 
 
 def test_a_switch_of_unknown_outcome_begins_an_epoch_if_its_note_is_there_and_else_none(case: Case) -> None:
-    case.call("switch", "unknown", id="note", agent="ai")
+    case.op("switch", "unknown", id="note", agent="ai")
     assert case.broken() == set()
-    case.seen.epoch = 1
+    case.visible.epoch = 1
     assert case.broken() == {"I11"}
     case.store("note")
     assert case.broken() == set()
-    case.seen.epoch = 0
+    case.visible.epoch = 0
     assert case.broken() == {"I11"}
 
 
 def test_a_reader_that_is_given_one_message_after_two_were_acknowledged_is_seen(case: Case) -> None:
-    read = case.call("history", count=1, seq=1, limit=20)
+    read = case.op("history", count=1, seq=1, limit=20)
     read.ended = read.begun + 0.001
     assert case.broken() == {"I15"}
     read.begun = case.second.begun  # it began before the second message was acknowledged
@@ -455,70 +449,70 @@ def test_a_reader_that_is_given_one_message_after_two_were_acknowledged_is_seen(
 
 
 def test_a_reader_that_is_given_fewer_messages_than_there_are_is_seen(case: Case) -> None:
-    case.call("history", count=1, seq=2, limit=20)
+    case.op("history", count=1, seq=2, limit=20)
     assert case.broken() == {"I15"}
 
 
 def test_a_reader_that_is_shown_less_than_another_before_it_is_seen(case: Case) -> None:
-    case.call("append", "unknown", id="w-3")
+    case.op("append", "unknown", id="w-3")
     case.store("w-3")
-    case.call("history", count=3, seq=3, limit=20)
-    case.call("history", count=2, seq=2, limit=20)
+    case.op("history", count=3, seq=3, limit=20)
+    case.op("history", count=2, seq=2, limit=20)
     assert case.broken() == {"I15"}
-    assert case.broken(Terms(unconfirmed_reads=True)) == set()
-    assert case.broken(Terms(stale_reads=True)) == set()
+    assert case.broken(Allowances(unconfirmed_reads=True)) == set()
+    assert case.broken(Allowances(stale_reads=True)) == set()
 
 
 def test_a_ttl_other_than_the_last_one_asked_for_is_seen(case: Case) -> None:
-    case.call("set_ttl", ttl=7200)
+    case.op("set_ttl", ttl=7200)
     assert case.broken() == {"I16"}
-    case.kept.ttl = 7200
+    case.stored.ttl = 7200
     assert case.broken() == set()
-    case.call("get", count=1, seq=2, ttl=3600)
+    case.op("get", count=1, seq=2, ttl=3600)
     assert case.broken() == {"I16"}
 
 
 def test_a_deadline_that_is_not_ttl_after_the_last_activity_is_seen(case: Case) -> None:
-    case.look.zero = DEADLINE - 3600 * 1000 - case.second.begun * 1000
+    case.snapshot.zero = DEADLINE - 3600 * 1000 - case.second.begun * 1000
     assert case.broken() == set()
-    case.look.zero -= 1000
+    case.snapshot.zero -= 1000
     assert case.broken() == {"I16"}
-    case.look.zero += 2000
+    case.snapshot.zero += 2000
     assert case.broken() == {"I16"}
-    case.call("extend", "unknown").begun += 5  # it may have moved the deadline, then or later
+    case.op("extend", "unknown").begun += 5  # it may have moved the deadline, then or later
     assert case.broken() == {"I16"}
-    case.look.zero -= 2000
+    case.snapshot.zero -= 2000
     assert case.broken() == set()
 
 
 def test_wrong_metadata_is_seen(case: Case) -> None:
     case.create.metadata = {"of": "s"}
     assert case.broken() == {"I16"}
-    case.seen.metadata = {"of": "s"}
+    case.visible.metadata = {"of": "s"}
     assert case.broken() == set()
-    case.call("update", metadata={"mood": "calm"})
+    case.op("update", metadata={"mood": "calm"})
     assert case.broken() == {"I16"}
-    case.seen.metadata = {"of": "s", "mood": "calm"}
+    case.visible.metadata = {"of": "s", "mood": "calm"}
     assert case.broken() == set()
-    case.call("update", metadata={"mood": None})
+    case.op("update", metadata={"mood": None})
     assert case.broken() == {"I16"}
-    del case.seen.metadata["mood"]
+    del case.visible.metadata["mood"]
     assert case.broken() == set()
-    case.call("get", count=1, seq=2, ttl=3600, metadata={"of": "s", "mood": "calm"})
+    case.op("get", count=1, seq=2, ttl=3600, metadata={"of": "s", "mood": "calm"})
     assert case.broken() == {"I16"}
 
 
 def test_metadata_of_an_unknown_update_may_be_there(case: Case) -> None:
-    case.call("update", "unknown", metadata={"mood": "calm"})
+    case.op("update", "unknown", metadata={"mood": "calm"})
     assert case.broken() == set()
-    case.seen.metadata = {"mood": "calm"}
+    case.visible.metadata = {"mood": "calm"}
     assert case.broken() == set()
 
 
 @pytest.mark.parametrize("kind", ["count", "list"])
 def test_a_wrong_count_or_list_in_the_middle_of_a_run_is_seen(case: Case, kind: str) -> None:
     case.recorder.begin(kind, "", "w", user="u" * (kind == "list"), count=1).outcome = "ok"
-    told = case.recorder.calls[-1]
+    told = case.recorder.history[-1]
     told.ended = told.begun
     assert case.broken() == set()
     told.count = 0
@@ -528,8 +522,8 @@ def test_a_wrong_count_or_list_in_the_middle_of_a_run_is_seen(case: Case, kind: 
 
 
 def test_a_session_that_is_still_counted_after_it_was_deleted_is_seen(case: Case) -> None:
-    case.call("delete")
-    case.look = Look(now=1_000_000.0)
+    case.op("delete")
+    case.snapshot = Snapshot(now=1_000_000.0)
     told = case.recorder.begin("count", "", "w", count=1)
     told.outcome, told.ended = "ok", told.begun + 1
     assert case.broken() == {"I8"}
@@ -541,10 +535,10 @@ async def test_a_connection_that_is_left_open_is_a_violation(tmp_path: Path) -> 
     left = []
 
     async def leak(trial: Trial) -> None:
-        await trial.caller("w", trial.open_manager(await trial.open_store())).create("s", "u")
+        await trial.caller("w", trial.open_manager(await trial.open_backend())).create("s", "u")
         left.extend((socket.socket(), (trial.folder / "chat.db").open("rb")))
 
-    outcome = await run_proof(Proof("R0", "a leak", leak, ("sqlite",)), "sqlite", 5, tmp_path, short=True)
+    outcome = await run_fault_test(FaultTest("R0", "a leak", leak, ("sqlite",)), "sqlite", 5, tmp_path, short=True)
     for each in left:
         each.close()
     assert len(outcome.violations) == 1
@@ -592,7 +586,7 @@ def test_a_sync_covers_what_was_written_before_it_began() -> None:
 def test_of_a_write_that_was_not_synced_any_sectors_may_be_there() -> None:
     written = Written(a=b"")
     written.do(WRITE, "a", 100, b"x" * 1000)
-    assert {len(data) for [(_, data)] in written.cuts("torn")} == {0, 512, 1024}
+    assert {len(data) for [(_, data)] in written.cuts("partial")} == {0, 512, 1024}
     holes = {data[100:512].strip(b"\0") == b"" for [(_, data)] in written.cuts("scattered") if len(data) == 1100}
     assert holes == {True, False}
 
@@ -654,7 +648,7 @@ def test_without_a_compiler_a_power_cut_cannot_be_recorded(monkeypatch: pytest.M
         build_library(tmp_path)
 
 
-def test_every_mutant_changes_a_text_that_stands_once_in_the_source() -> None:
+def test_every_mutant_changes_a_text_that_is_in_the_source_once() -> None:
     assert find_stale(TABLE) == []
     assert len(TABLE) >= 30
     assert len({mutant.name for mutant in TABLE}) == len(TABLE)
@@ -663,7 +657,7 @@ def test_every_mutant_changes_a_text_that_stands_once_in_the_source() -> None:
 HOOKS = "telemetry/hooks.py", "            except Exception:", "sqlite: test_telemetry.py: a_failing_hook"
 
 
-@pytest.mark.skipif("sqlite" not in chosen_places(), reason="the mutants are tried on a file")
+@pytest.mark.skipif("sqlite" not in chosen_backends(), reason="the mutants are tried on a file")
 @pytest.mark.parametrize(
     ("new", "code"), [("            except ZeroDivisionError:", 0), ("            except (Exception,):", 1)]
 )
@@ -685,11 +679,11 @@ def test_an_untyped_error_is_seen(case: Case) -> None:
 
 
 def test_an_error_that_nobody_caught_is_seen(case: Case) -> None:
-    assert case.broken(unheard=["Task exception was never retrieved"]) == {"I12"}
+    assert case.broken(unhandled=["Task exception was never retrieved"]) == {"I12"}
 
 
 def test_a_repeat_that_was_taken_for_another_message_is_seen(case: Case) -> None:
-    case.call("append", "failed", id="w-1").error = "MessageConflict: message id 'w-1' is stored"
+    case.op("append", "failed", id="w-1").error = "MessageConflict: message id 'w-1' is stored"
     assert case.broken() == {"I12"}
 
 
@@ -697,12 +691,12 @@ def test_a_repeat_that_was_taken_for_another_message_is_seen(case: Case) -> None
     ("kind", "error"), [("create", "SessionExists: s"), ("append", "StoreCorrupt: s"), ("get", "StoreDenied: s")]
 )
 def test_an_error_without_a_ground_is_seen(case: Case, kind: str, error: str) -> None:
-    case.call(kind, "failed").error = error
+    case.op(kind, "failed").error = error
     assert case.broken() == {"I12"}
 
 
 def test_an_answer_to_somebody_else_is_seen(case: Case) -> None:
-    case.call("history", count=2, seq=2).strange = "with the text of another session"
+    case.op("history", count=2, seq=2).mismatch = "with the text of another session"
     assert case.broken() == {"I13"}
 
 
@@ -714,16 +708,16 @@ def test_a_text_in_another_session_is_seen(case: Case) -> None:
 def test_a_text_in_a_log_or_an_error_is_seen(case: Case) -> None:
     with pytest.raises(StoreUnavailable), case.recorder.calling("append", "s", "w", id="w-9"):
         raise StoreUnavailable(f"could not store {MARK}")
-    assert MARK not in case.recorder.calls[-1].error
+    assert MARK not in case.recorder.history[-1].error
     assert case.broken(leaks=case.recorder.leaks) == {"I14"}
 
 
 def test_what_is_logged_is_heard() -> None:
     recorder = Recorder()
-    with listen(recorder):
+    with watch_logs(recorder):
         logging.getLogger("chat_session").debug("stored %s", MARK)
         logging.getLogger("asyncio").error("Task exception was never retrieved")
-    assert (len(recorder.leaks), len(recorder.unheard)) == (1, 1)
+    assert (len(recorder.leaks), len(recorder.unhandled)) == (1, 1)
 
 
 async def test_a_worker_that_has_ended_by_itself_cannot_be_killed(tmp_path: Path) -> None:
@@ -736,51 +730,53 @@ async def test_a_worker_that_has_ended_by_itself_cannot_be_killed(tmp_path: Path
         assert await workers.wait("one") == 0
         with pytest.raises(RuntimeError, match="ended by itself"):
             await workers.kill("one")
-    assert [call.outcome for call in recorder.calls] == ["ok"]
+    assert [op.outcome for op in recorder.history] == ["ok"]
 
 
 def test_the_longest_outage_is_from_the_first_try_to_the_first_answer() -> None:
     recorder = Recorder()
     times = [(0, 1, ""), (1, 3, "StoreUnavailable: away"), (3, 5, "StoreUnavailable: away"), (5, 6, ""), (6, 7, "")]
     for begun, ended, error in times:
-        call = recorder.begin("append", "s", "w")
-        call.begun, call.ended, call.error = begun, ended, error
-        call.outcome = "unknown" if error else "ok"
+        op = recorder.begin("append", "s", "w")
+        op.begun, op.ended, op.error = begun, ended, error
+        op.outcome = "unknown" if error else "ok"
     assert recorder.longest_outage() == 5
 
 
 def test_a_history_is_kept_as_json_lines(case: Case, tmp_path: Path) -> None:
-    case.recorder.write(tmp_path / "history.jsonl", seed=7, proof="R1")
+    case.recorder.write(tmp_path / "history.jsonl", seed=7, fault_test="R1")
     header, calls = read_history(tmp_path / "history.jsonl")
-    assert header == {"seed": 7, "proof": "R1"}
-    assert calls == case.recorder.calls
+    assert header == {"seed": 7, "fault_test": "R1"}
+    assert calls == case.recorder.history
 
 
-async def test_a_proof_that_fails_keeps_its_history_and_its_seed(tmp_path: Path) -> None:
+async def test_a_fault_test_that_fails_keeps_its_history_and_its_seed(tmp_path: Path) -> None:
     async def lose(trial: Trial) -> None:
-        store = await trial.open_store()
-        caller = trial.caller("w", trial.open_manager(store))
+        backend = await trial.open_backend()
+        caller = trial.caller("w", trial.open_manager(backend))
         await caller.create("s", "u")
-        call = await caller.append("s")
-        call.id = "another"  # as if the store had kept another message than it said
-        await trial.judge(store)
+        op = await caller.append("s")
+        op.id = "another"  # as if the store had kept a different message
+        await trial.judge(backend)
 
-    outcome = await run_proof(Proof("R0", "a broken promise", lose, ("sqlite",)), "sqlite", 5, tmp_path, short=True)
+    outcome = await run_fault_test(
+        FaultTest("R0", "a broken promise", lose, ("sqlite",)), "sqlite", 5, tmp_path, short=True
+    )
     assert {violation.split()[0] for violation in outcome.violations} == {"I1", "I2"}
     header, calls = read_history(Path(outcome.history))
     assert (header["seed"], header["store"]) == (5, "sqlite")
-    assert [call.kind for call in calls][:2] == ["create", "append"]
+    assert [op.kind for op in calls][:2] == ["create", "append"]
 
 
-async def test_a_proof_that_hangs_or_breaks_is_a_violation(tmp_path: Path) -> None:
+async def test_a_fault_test_that_hangs_or_breaks_is_a_violation(tmp_path: Path) -> None:
     async def hang(trial: Trial) -> None:
-        await trial.caller("w", trial.open_manager(await trial.open_store())).create("s", "u")
+        await trial.caller("w", trial.open_manager(await trial.open_backend())).create("s", "u")
         await asyncio.Event().wait()
 
     async def fall(trial: Trial) -> None:
         raise ZeroDivisionError
 
     for run, word in ((hang, "not done within"), (fall, "ZeroDivisionError")):
-        proof = Proof("R0", "a broken proof", run, ("sqlite",), short_limit=0.3)
-        outcome = await run_proof(proof, "sqlite", 5, tmp_path, short=True)
+        fault_test = FaultTest("R0", "a broken fault test", run, ("sqlite",), short_limit=0.3)
+        outcome = await run_fault_test(fault_test, "sqlite", 5, tmp_path, short=True)
         assert word in outcome.violations[0]

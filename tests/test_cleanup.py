@@ -6,7 +6,8 @@ import pytest
 
 from chat_session import Hooks, NoEventLoop, SessionCleanup, SessionManager, StoreUnavailable
 from chat_session.clock import to_iso
-from places import RedisPlace, eventually
+from chat_session.testing import until
+from testkit.backends import ServerBackend
 
 
 class Runs(Hooks):
@@ -22,7 +23,7 @@ class Runs(Hooks):
         return len(self.outcomes) >= count
 
 
-async def test_it_cleans_at_every_interval_until_it_is_stopped(place, open_manager) -> None:
+async def test_it_cleans_at_every_interval_until_it_is_stopped(backend, open_manager) -> None:
     runs = Runs()
     manager: SessionManager = open_manager(hooks=[runs])
     for i in range(3):
@@ -37,7 +38,7 @@ async def test_it_cleans_at_every_interval_until_it_is_stopped(place, open_manag
     async def all_removed() -> bool:
         return sum(runs.removed) == 3
 
-    await eventually(all_removed)
+    await until(all_removed)
     await cleanup.stop()
     assert not cleanup.get_status().is_running
     assert "chat-session cleanup" not in {task.get_name() for task in asyncio.all_tasks()}
@@ -60,13 +61,13 @@ async def test_starting_twice_makes_one_loop_and_stopping_before_the_start_is_no
     assert not cleanup.get_status().is_running
 
 
-async def test_a_failing_run_is_logged_and_the_next_one_still_comes(redis_place: RedisPlace, caplog) -> None:
+async def test_a_failing_run_is_logged_and_the_next_one_still_comes(redis_backend: ServerBackend, caplog) -> None:
     runs = Runs()
-    async with redis_place.open(hooks=[runs], redis_max_retries=0) as manager:
-        with redis_place.server.client() as client:
+    async with redis_backend.open(hooks=[runs], redis_max_retries=0) as manager:
+        with redis_backend.server.client() as client:
             client.set("sessions:due:0", "not a sorted set")
             async with SessionCleanup(manager, interval=0.02):
-                await eventually(lambda: runs.are(2))
+                await until(lambda: runs.are(2))
                 assert set(runs.outcomes) == {"error"}
                 assert "store_corrupt" in caplog.text
                 client.delete("sessions:due:0")
@@ -74,14 +75,14 @@ async def test_a_failing_run_is_logged_and_the_next_one_still_comes(redis_place:
                 async def recovered() -> bool:
                     return "ok" in runs.outcomes
 
-                await eventually(recovered)
+                await until(recovered)
 
 
-async def test_stop_waits_for_the_run_in_progress(redis_place: RedisPlace) -> None:
+async def test_stop_waits_for_the_run_in_progress(redis_backend: ServerBackend) -> None:
     runs = Runs()
-    async with redis_place.open(hooks=[runs]) as manager:
+    async with redis_backend.open(hooks=[runs]) as manager:
         await manager.is_session_active("connected")
-        with redis_place.server.client() as client:
+        with redis_backend.server.client() as client:
             cleanup = SessionCleanup(manager, interval=0.01)
             client.execute_command("CLIENT", "PAUSE", 300, "ALL")
             cleanup.start()

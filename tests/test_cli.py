@@ -25,7 +25,7 @@ from chat_session.cli.opening import describe_store
 from chat_session.cli.output import OUT, visible, warnings_shown
 from chat_session.cli.runner import run
 from chat_session.settings import Settings
-from ran import Ran
+from testkit.command_result import CommandResult
 
 PROMPT = 3  # seconds, where many tests share a processor; alone a command ends half a second after Ctrl-C
 COMMANDS = (
@@ -44,11 +44,11 @@ def wide_output(monkeypatch):
 def cli(capfd, tmp_path):
     """Run one command line in this process, on a store of its own where no --url is given."""
 
-    def run_one(*arguments: str) -> Ran:
+    def run_one(*arguments: str) -> CommandResult:
         named = "--url" in arguments or arguments[0].startswith("-")
         code = main([*arguments, *([] if named else ["--url", f"sqlite:///{tmp_path}/chat.db"])])
         captured = capfd.readouterr()
-        return Ran(code, captured.out, captured.err)
+        return CommandResult(code, captured.out, captured.err)
 
     return run_one
 
@@ -385,7 +385,7 @@ def test_nothing_is_deleted_when_one_of_the_ids_is_no_id(cli):
     assert cli("show", "s1").code == 0
 
 
-def names(listed: Ran) -> list[str]:
+def names(listed: CommandResult) -> list[str]:
     return [session["sessionId"] for session in listed.json["sessions"]]
 
 

@@ -11,7 +11,7 @@ import redis
 
 from chat_session import SessionManager
 from chat_session.cli import main
-from ran import Ran
+from testkit.command_result import CommandResult
 
 SESSIONS = 100
 
@@ -73,15 +73,15 @@ def damaged(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Damaged]
     if request.param == "sqlite":
         yield damage_file(tmp_path / "damaged.db")
         return
-    place = request.getfixturevalue("redis_place")
-    yield damage_server(place.url)
-    place.clear()
+    backend = request.getfixturevalue("redis_backend")
+    yield damage_server(backend.url)
+    backend.clear()
 
 
 @pytest.fixture
-def run(capfd) -> Callable[..., Ran]:
-    def run(*arguments: str) -> Ran:
-        return Ran(main([*arguments, "--json"]), *capfd.readouterr())
+def run(capfd) -> Callable[..., CommandResult]:
+    def run(*arguments: str) -> CommandResult:
+        return CommandResult(main([*arguments, "--json"]), *capfd.readouterr())
 
     return run
 

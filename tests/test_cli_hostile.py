@@ -16,7 +16,7 @@ import pytest
 
 from chat_session.cli import bounds, main
 from chat_session.cli.bounds import MAX_LINE_BYTES, MAX_LINE_PARTS, LineTooLarge, weigh_line
-from ran import Ran
+from testkit.command_result import CommandResult
 
 MIB = 1024 * 1024
 HEAD = b'{"conversation":"s%d","user":"u","messages":['
@@ -35,12 +35,12 @@ MEASURED = """if True:
 """
 
 
-def measure(file: Path, store: str) -> tuple[Ran, float]:
+def measure(file: Path, store: str) -> tuple[CommandResult, float]:
     """What an import of the file says, and how much memory it took at most, in MiB."""
     command = [sys.executable, "-c", MEASURED, "import", str(file), "--trim", "--json", "--url", store]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     *answer, kib = done.stdout.splitlines()
-    return Ran(done.returncode, "\n".join(answer), done.stderr), int(kib) / 1024
+    return CommandResult(done.returncode, "\n".join(answer), done.stderr), int(kib) / 1024
 
 
 def large_message(text: bytes) -> bytes:
@@ -69,7 +69,7 @@ LINES: dict[str, tuple[Callable[[], bytes], str | None]] = {
 @pytest.mark.parametrize("name", LINES)
 @pytest.mark.parametrize("kind", ["redis", "sqlite"])
 def test_an_import_takes_less_than_200_mib_whatever_is_in_the_file(request, tmp_path, kind, name):
-    store = f"sqlite:///{tmp_path}/chat.db" if kind == "sqlite" else request.getfixturevalue("redis_place").url
+    store = f"sqlite:///{tmp_path}/chat.db" if kind == "sqlite" else request.getfixturevalue("redis_backend").url
     make_line, refusal = LINES[name]
     line = make_line()
     file = tmp_path / "in.jsonl.gz"

@@ -9,7 +9,7 @@ import sqlite3
 import subprocess
 import sys
 import time
-from collections.abc import Awaitable, Callable, Iterator
+from collections.abc import Awaitable, Callable
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -17,21 +17,21 @@ from typing import Any
 import pytest
 import redis
 
-import ran
 from chat_session import Session, SessionManager
 from chat_session.cli import main
 from chat_session.cli.comparing import read_whole
 from chat_session.cli.migrating import Migration
 from chat_session.message import MAX_LIMIT
 from chat_session.storage.redis.keys import Keys
-from odd_sessions import build_odd_sessions
-from places import RedisPlace
+from testkit.backends import ServerBackend, StartBackend
+from testkit.command_result import CommandResult
+from testkit.edge_case_sessions import build_edge_case_sessions
 
 JANUARY = datetime(2026, 1, 31, 8, 0, 0, 123_000, tzinfo=UTC)
 Question = Callable[[SessionManager], Awaitable[Any]]
 
 
-class Ran(ran.Ran):
+class MigrationResult(CommandResult):
     @property
     def differences(self) -> dict[str, str]:
         return {each["sessionId"]: each["reason"] for each in self.json["differences"]}
@@ -73,10 +73,10 @@ class Side:
 
 
 @pytest.fixture
-def migrate(capfd) -> Callable[..., Ran]:
-    def run(source: Side, target: Side, *, shown: bool = False) -> Ran:
+def migrate(capfd) -> Callable[..., MigrationResult]:
+    def run(source: Side, target: Side, *, shown: bool = False) -> MigrationResult:
         code = main(["migrate", *source.words("from"), *target.words("to"), *(() if shown else ("--json",))])
-        return Ran(code, *capfd.readouterr())
+        return MigrationResult(code, *capfd.readouterr())
 
     return run
 
@@ -92,24 +92,21 @@ def other_file(tmp_path) -> Side:
 
 
 @pytest.fixture
-def databases(redis_place: RedisPlace) -> list[Side]:
+def databases(redis_backend: ServerBackend) -> list[Side]:
     """Databases of one server."""
-    return [Side(f"{redis_place.url}?db={n}") for n in range(3)]
+    return [Side(f"{redis_backend.url}?db={n}") for n in range(3)]
 
 
 @pytest.fixture
-def cluster(start) -> Iterator[Side]:
-    place = start("cluster")
-    place.clear()
-    yield Side(place.url)
-    place.clear()
+def cluster(start_empty: StartBackend) -> Side:
+    return Side(start_empty("cluster").url)
 
 
 IDS = ("odd", "empty", "trimmed", "worn")
 
 
 async def build_sessions(manager: SessionManager) -> None:
-    await build_odd_sessions(manager, "用户:1 {x}", {"code": "42", "nested": [{"a": 1.5}], "messages": ["x"]})
+    await build_edge_case_sessions(manager, "用户:1 {x}", {"code": "42", "nested": [{"a": 1.5}], "messages": ["x"]})
     worn = Session(
         session_id="worn",
         user_id="u",
@@ -173,20 +170,18 @@ def test_sessions_change_their_layout_into_another_database_or_under_another_pre
 
 
 @pytest.mark.parametrize("name", ["cluster", "sentinel", "tls"])
-def test_sessions_go_from_a_server_to_other_topologies_and_back(migrate, databases, start, monkeypatch, name):
+def test_sessions_go_from_a_server_to_other_topologies_and_back(migrate, databases, start_empty, monkeypatch, name):
     source, back, _ = databases
-    place = start(name)
-    for setting, value in place.settings.items():
+    backend = start_empty(name)
+    for setting, value in backend.settings.items():
         monkeypatch.setenv(setting.upper(), value)
-    place.clear()
-    there = Side(place.url)
+    there = Side(backend.url)
     source.ask(build_sessions)
     assert migrate(source, there).json["copied"] == 4
     assert_same(source, there)
     assert migrate(source, there).json["unchanged"] == 4
     assert migrate(there, Side(back.url, key_layout="plain")).code == 0
     assert_same(source, back)
-    place.clear()
 
 
 def test_a_session_goes_on_in_the_target_where_it_was(migrate, file, other_file):
@@ -531,14 +526,14 @@ async def test_a_session_that_never_rests_is_reported(tmp_path):
 # What is refused
 
 
-def test_one_store_under_two_names_is_refused_and_left_as_it_was(migrate, redis_place, tmp_path, databases, file):
+def test_one_store_under_two_names_is_refused_and_left_as_it_was(migrate, redis_backend, tmp_path, databases, file):
     server = databases[0]
     server.ask(build_sessions)
     file.ask(build_sessions)
     (tmp_path / "link.db").symlink_to(tmp_path / "chat.db")
     pairs = [
         (server, server),
-        (server, Side(redis_place.server.url)),
+        (server, Side(redis_backend.server.url)),
         (server, Side(server.url, key_layout="tagged")),  # the layouts share their index keys
         (Side(server.url, key_layout="tagged"), server),
         (Side(server.url, key_prefix="x:"), Side(server.url, key_prefix="x:", key_layout="tagged")),

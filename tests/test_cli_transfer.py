@@ -18,8 +18,8 @@ import pytest
 
 from chat_session import Message, SessionManager
 from chat_session.cli import main
-from odd_sessions import build_odd_sessions
-from ran import Ran
+from testkit.command_result import CommandResult
+from testkit.edge_case_sessions import build_edge_case_sessions
 
 EXAMPLES = Path(__file__).parents[1] / "examples"
 SHARED = Path(__file__).parents[2] / "shared" / "data" / "dialogues.jsonl.gz"
@@ -35,9 +35,9 @@ class Store:
         self.url = f"sqlite:///{path}"
         self._capfd = capfd
 
-    def run(self, *arguments: str) -> Ran:
+    def run(self, *arguments: str) -> CommandResult:
         code = main([*arguments, "--url", self.url])
-        return Ran(code, *self._capfd.readouterr())
+        return CommandResult(code, *self._capfd.readouterr())
 
     def start(self, *arguments: str, **options: Any) -> subprocess.Popen[bytes]:
         command = [sys.executable, "-m", "chat_session.cli", *arguments, "--url", self.url]
@@ -470,7 +470,7 @@ def test_the_ttl_is_for_sessions_that_bring_none(store, tmp_path):
 
 def build_sessions(store: Store) -> None:
     names = {name: [name] for name in ("conversation", "user", "messages", "session", "metadata")}
-    store.ask(lambda manager: build_odd_sessions(manager, "用户:1", names))
+    store.ask(lambda manager: build_edge_case_sessions(manager, "用户:1", names))
 
 
 def test_an_import_of_an_export_gives_the_same_sessions_messages_and_numbers(store, other, tmp_path):

@@ -22,7 +22,7 @@ from chat_session import ChatSessionError, SessionManager, Settings
 from chat_session.storage.redis import faults
 from chat_session.telemetry.hooks import Hooks
 from chat_session.telemetry.prometheus import PrometheusHooks
-from places import ACL
+from testkit.backends import ACL
 
 ROOT = Path(__file__).parent.parent
 EXAMPLES = ROOT / "examples"

@@ -12,7 +12,8 @@ from pathlib import Path
 import pytest
 
 from chat_session import blocking
-from pythons import RELEASES, find_pythons
+from testkit.backends import StartBackend
+from testkit.pythons import RELEASES, find_pythons
 
 PYTHONS = find_pythons()
 STORES = ("file", "memory", "redis")
@@ -70,10 +71,9 @@ def find_url(store: str, tmp_path: Path, request: pytest.FixtureRequest) -> str:
         return f"sqlite:///{tmp_path}/chat.db"
     if store == "memory":
         return "sqlite:///:memory:"
-    place = request.getfixturevalue("start")(store)
-    place.clear()
+    backend = request.getfixturevalue("start_empty")(store)
     # By its host's name: asking for its address takes a thread, which is gone before the exit's handlers run.
-    return place.url if store == "cluster" else f"redis://localhost:{place.server.port}"
+    return backend.url if store == "cluster" else f"redis://localhost:{backend.server.port}"
 
 
 def run(python: str, script: str, *args: str) -> subprocess.CompletedProcess[str]:
@@ -87,10 +87,8 @@ def test_a_script_that_does_not_close_the_manager_ends_with_its_exit_code(where:
 
 
 @pytest.mark.parametrize("end", ENDS)
-def test_on_a_cluster_too(start, end: str) -> None:
-    place = start("cluster")
-    place.clear()
-    check_end(sys.executable, place.url, end)
+def test_on_a_cluster_too(start_empty: StartBackend, end: str) -> None:
+    check_end(sys.executable, start_empty("cluster").url, end)
 
 
 def check_end(python: str, url: str, end: str) -> None:

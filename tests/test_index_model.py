@@ -2,7 +2,7 @@
 
 The code that runs is the package's own: ClusterIndex and RedisStore as they are, and the text of the scripts under
 Lua. Only the nodes are stood in for, by a dictionary: each command is one step, and a search tries all orders of
-the steps of several calls. A call that was answered the same way so far is in the same place, so states that were
+the steps of several calls. A call that was answered the same way so far is in the same backend, so states that were
 met before are not searched again.
 """
 

@@ -9,19 +9,19 @@ import base64
 import json
 import os
 import shutil
-import socket
 import subprocess
-import time
 from collections.abc import Iterator
 from datetime import UTC, datetime
 from hashlib import sha256
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import Any
 
 import pytest
 import redis
 
 from chat_session import AgentConflict, MessageConflict, SessionManager
+from testkit.backends import start_server
+from testkit.programs import MissingProgram, need_program
 
 PROGRAMS = Path(__file__).parent / "interop"
 ODD_TEXTS = [
@@ -56,28 +56,15 @@ class Node:
 
 
 @pytest.fixture(scope="module")
-def interop_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[int]:
-    """The port of a server of our own on 127.0.0.1; it ends with the tests, whatever becomes of them."""
-    program = shutil.which("redis-server", path="/usr/bin:/usr/local/bin:/opt/homebrew/bin")
-    program = program or shutil.which("redis-server") or _cannot_run("redis-server is not installed")
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = int(probe.getsockname()[1])
-    folder = tmp_path_factory.mktemp("interop")
-    place = ["--port", str(port), "--bind", "127.0.0.1", "--dir", str(folder), "--save", "", "--appendonly", "no"]
-    process = subprocess.Popen([program, *place], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-    try:
-        _wait_for(process, port)
-        yield port
-    finally:
-        process.terminate()
-        process.wait(10)
+def interop_server(server_folder: Path) -> Iterator[int]:
+    """The port of a server that only these tests use."""
+    with start_server("redis", server_folder / "interop") as server:
+        yield server.port
 
 
 @pytest.fixture(scope="module")
 def node(interop_server: int) -> Node:
-    program = shutil.which("node") or _cannot_run("node is not installed")
-    return Node(program, _install_modules(), interop_server)
+    return Node(need_program("node"), _install_modules(), interop_server)
 
 
 @pytest.fixture
@@ -371,22 +358,9 @@ def _parse_as_javascript(stored: str) -> Any:
         return stored
 
 
-def _wait_for(process: subprocess.Popen[bytes], port: int) -> None:
-    deadline = time.monotonic() + 10
-    with redis.Redis(port=port) as client:
-        while True:
-            try:
-                client.ping()
-                return
-            except redis.ConnectionError:
-                if process.poll() is not None or time.monotonic() > deadline:
-                    raise
-                time.sleep(0.02)  # a server tells nobody that it is ready
-
-
 def _install_modules() -> Path:
     """The node_modules folder with what package.json asks for, made once for each content of it."""
-    npm = shutil.which("npm") or _cannot_run("npm is not installed")
+    npm = need_program("npm")
     wanted = PROGRAMS / "package.json"
     root = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "chat-session-tests"
     folder = root / f"interop-{sha256(wanted.read_bytes()).hexdigest()[:16]}"
@@ -399,18 +373,12 @@ def _install_modules() -> Path:
             done = subprocess.run(command, cwd=making, capture_output=True, timeout=60, check=False)
         except subprocess.TimeoutExpired:
             shutil.rmtree(making)
-            _cannot_run("npm install took longer than a minute")
+            raise MissingProgram("npm install took longer than a minute") from None
         if done.returncode:
             shutil.rmtree(making)
-            _cannot_run("npm install failed: " + done.stderr.decode(errors="replace")[-300:])
+            raise MissingProgram("npm install failed: " + done.stderr.decode(errors="replace")[-300:])
         try:
             making.rename(folder)
         except OSError:  # another process was faster
             shutil.rmtree(making)
     return folder / "node_modules"
-
-
-def _cannot_run(reason: str) -> NoReturn:
-    if os.environ.get("CI") == "true":
-        pytest.fail(reason)
-    pytest.skip(reason)

@@ -23,7 +23,7 @@ from chat_session import (
     UsedAfterFork,
     WrongEventLoop,
 )
-from places import RedisPlace
+from testkit.backends import ServerBackend
 
 CLIENTS: dict[str, dict[str, Any]] = {
     "plain": {},
@@ -39,13 +39,13 @@ CLIENTS: dict[str, dict[str, Any]] = {
 
 
 @pytest.mark.parametrize("options", CLIENTS.values(), ids=CLIENTS)
-async def test_any_client_handed_in_works_and_stays_open(redis_place: RedisPlace, options: dict[str, Any]) -> None:
-    client = Redis(unix_socket_path=str(redis_place.server.socket), **options)
+async def test_any_client_handed_in_works_and_stays_open(redis_backend: ServerBackend, options: dict[str, Any]) -> None:
+    client = Redis(unix_socket_path=str(redis_backend.server.socket), **options)
     async with SessionManager(client) as manager:
         session = await manager.create_session("用户", {"a": [1, "x"]}, ttl=60)
         await manager.add_message(session.session_id, {"from": "user", "text": "😀"})
         await manager.add_message(session.session_id, {"from": "user", "text": "second"})
-        with redis_place.server.client() as raw:
+        with redis_backend.server.client() as raw:
             raw.lset(f"session:{session.session_id}:history", 1, b"\xff\xfe")
         assert [m.type for m in await manager.get_history(session.session_id)] == [None, "unreadable"]
         assert (await manager.get_session(session.session_id)).metadata == {"a": [1, "x"]}
@@ -57,8 +57,8 @@ async def test_any_client_handed_in_works_and_stays_open(redis_place: RedisPlace
     await client.aclose()
 
 
-async def test_what_a_server_says_between_replies_is_nobodys_answer(redis_place: RedisPlace) -> None:
-    client = Redis(unix_socket_path=str(redis_place.server.socket), protocol=3, max_connections=1)
+async def test_what_a_server_says_between_replies_is_nobodys_answer(redis_backend: ServerBackend) -> None:
+    client = Redis(unix_socket_path=str(redis_backend.server.socket), protocol=3, max_connections=1)
     assert await client.execute_command("CLIENT", "TRACKING", "ON", "BCAST")
     async with SessionManager(client) as manager:
         await manager.create_session("u", session_id="s", ttl=60)
@@ -70,8 +70,8 @@ async def test_what_a_server_says_between_replies_is_nobodys_answer(redis_place:
     await client.aclose()
 
 
-async def test_a_client_without_hiredis_works(redis_place: RedisPlace) -> None:
-    pool = ConnectionPool.from_url(redis_place.url, parser_class=_AsyncRESP2Parser, protocol=2)
+async def test_a_client_without_hiredis_works(redis_backend: ServerBackend) -> None:
+    pool = ConnectionPool.from_url(redis_backend.url, parser_class=_AsyncRESP2Parser, protocol=2)
     async with SessionManager(Redis(connection_pool=pool)) as manager:
         await asyncio.gather(*(manager.create_session("u", session_id=f"s{i}", ttl=60) for i in range(50)))
         results = await asyncio.gather(
@@ -82,8 +82,8 @@ async def test_a_client_without_hiredis_works(redis_place: RedisPlace) -> None:
     await pool.aclose()
 
 
-async def test_a_blocking_pool_of_one_connection_is_enough(redis_place: RedisPlace) -> None:
-    pool = BlockingConnectionPool.from_url(redis_place.url, max_connections=1)
+async def test_a_blocking_pool_of_one_connection_is_enough(redis_backend: ServerBackend) -> None:
+    pool = BlockingConnectionPool.from_url(redis_backend.url, max_connections=1)
     client = Redis(connection_pool=pool)
     async with SessionManager(client) as manager:
         await asyncio.gather(*(manager.create_session("u", ttl=60) for _ in range(30)))
@@ -100,14 +100,14 @@ def test_what_is_neither_client_nor_store_is_refused(wrong: Any) -> None:
     assert "from_url" in str(refused.value)
 
 
-async def test_a_store_can_be_handed_in(place, manager) -> None:
+async def test_a_store_can_be_handed_in(backend, manager) -> None:
     await manager.create_session("u", session_id="s")
     async with SessionManager(manager._store) as other:
         assert await other.is_session_active("s")
 
 
-async def test_close_lets_calls_in_flight_finish(place) -> None:
-    manager = place.open()
+async def test_close_lets_calls_in_flight_finish(backend) -> None:
+    manager = backend.open()
     session = await manager.create_session("u", ttl=60)
     message = {"from": "user", "text": "x"}
     calls = [asyncio.create_task(manager.add_message(session.session_id, message)) for _ in range(50)]
@@ -116,8 +116,8 @@ async def test_close_lets_calls_in_flight_finish(place) -> None:
     assert sorted(result.seq for result in await asyncio.gather(*calls)) == list(range(1, 51))
 
 
-async def test_a_closed_manager_says_so(place) -> None:
-    manager = place.open()
+async def test_a_closed_manager_says_so(backend) -> None:
+    manager = backend.open()
     await manager.create_session("u", session_id="s", ttl=60)
     await manager.close()
     await manager.close()
@@ -127,16 +127,16 @@ async def test_a_closed_manager_says_so(place) -> None:
         [s async for s in manager.scan_sessions()]
 
 
-async def test_closing_stops_the_cleanups(place) -> None:
-    manager = place.open()
+async def test_closing_stops_the_cleanups(backend) -> None:
+    manager = backend.open()
     cleanup = SessionCleanup(manager, interval=3600)
     cleanup.start()
     await manager.close()
     assert not cleanup.get_status().is_running
 
 
-def test_a_manager_of_another_loop_says_so(redis_place: RedisPlace) -> None:
-    manager = redis_place.open()
+def test_a_manager_of_another_loop_says_so(redis_backend: ServerBackend) -> None:
+    manager = redis_backend.open()
     first = asyncio.new_event_loop()
     first.run_until_complete(manager.is_session_active("s"))
 

@@ -11,10 +11,10 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, precondition, rule, run_state_machine_as_test
 
 from chat_session import AgentConflict, MessageConflict, SessionExists, SessionManager, SessionNotFound
-from places import eventually
+from chat_session.testing import until
 
 HISTORY = 5
-EXAMPLES = int(os.environ.get("MODEL_EXAMPLES", "12"))  # runs of 30 steps in each place
+EXAMPLES = int(os.environ.get("MODEL_EXAMPLES", "12"))  # runs of 30 steps on each backend
 IDS = st.sampled_from(["s1", "s2", "s3", "s4"])
 USERS = st.sampled_from(["u", "user:1", "{x}", "客服 😀"])
 MESSAGE_IDS = st.sampled_from(["a", "b", 'c"\\', "d", "e", "f", "g", "h"])
@@ -57,16 +57,15 @@ class Model:
 
 
 class Machine(RuleBasedStateMachine):
-    """``place`` and ``loop`` are set by the test."""
+    """``backend`` and ``loop`` are set by the test."""
 
-    place: Any
+    backend: Any
     loop: asyncio.AbstractEventLoop
 
     def __init__(self) -> None:
         super().__init__()
-        if hasattr(self.place, "clear"):
-            self.place.clear()
-        self.manager: SessionManager = self.place.open(max_message_history=HISTORY)
+        self.backend.clear()
+        self.manager: SessionManager = self.backend.open(max_message_history=HISTORY)
         self.sessions: dict[str, Model] = {}
         self.run(self.manager.cleanup_expired_sessions())
         for session in self.run(self._all()):
@@ -231,7 +230,7 @@ class Machine(RuleBasedStateMachine):
             async def none_left() -> bool:
                 return await self.manager.get_active_sessions_count() == 0
 
-            await eventually(none_left)
+            await until(none_left)
 
         self.run(die())
         self.died = True
@@ -280,9 +279,9 @@ class Machine(RuleBasedStateMachine):
         self.run(self.manager.close())
 
 
-def test_the_manager_answers_as_the_model_does(place: Any) -> None:
+def test_the_manager_answers_as_the_model_does(backend: Any) -> None:
     loop = asyncio.new_event_loop()
-    machine = type("MachineOnAPlace", (Machine,), {"place": place, "loop": loop})
+    machine = type("MachineOnABackend", (Machine,), {"backend": backend, "loop": loop})
     checks = (HealthCheck.too_slow, HealthCheck.filter_too_much)
     try:
         run_state_machine_as_test(

@@ -17,10 +17,10 @@ def switch(token: str) -> scripts.Call:
 
 
 @pytest.mark.parametrize("calls", [40, 256])
-async def test_switches_that_share_a_round_trip_and_are_repeated_together_count_once(redis_place, calls: int) -> None:
-    async with redis_place.open() as manager:
+async def test_switches_that_share_a_round_trip_and_are_repeated_together_count_once(redis_backend, calls: int) -> None:
+    async with redis_backend.open() as manager:
         await manager.create_session("u", session_id="s", ttl=600)
-        with redis_place.server.client() as client:
+        with redis_backend.server.client() as client:
             for _ in range(2):
                 batch = client.pipeline(transaction=False)
                 for i in range(calls):
@@ -29,10 +29,10 @@ async def test_switches_that_share_a_round_trip_and_are_repeated_together_count_
         assert (await manager.get_session("s")).agent_epoch == calls
 
 
-async def test_a_session_that_is_changed_too_often_says_so_and_nothing_is_written(redis_place) -> None:
-    async with redis_place.open(redis_max_retries=1, redis_retry_delay=1) as manager:
+async def test_a_session_that_is_changed_too_often_says_so_and_nothing_is_written(redis_backend) -> None:
+    async with redis_backend.open(redis_max_retries=1, redis_retry_delay=1) as manager:
         await manager.create_session("u", session_id="s", ttl=600)
-        with redis_place.server.client() as client:
+        with redis_backend.server.client() as client:
             for i in range(256):
                 client.execute_command(*switch(f"manager.{i}").by_text())
             before = client.hgetall("session:s:meta")
@@ -41,12 +41,12 @@ async def test_a_session_that_is_changed_too_often_says_so_and_nothing_is_writte
             assert client.hgetall("session:s:meta") == before
 
 
-async def test_a_manager_that_got_its_answers_may_switch_as_often_as_it_likes(redis_place) -> None:
-    async with redis_place.open() as manager:
+async def test_a_manager_that_got_its_answers_may_switch_as_often_as_it_likes(redis_backend) -> None:
+    async with redis_backend.open() as manager:
         await manager.create_session("u", session_id="s", ttl=600)
         for i in range(600):
             await manager.switch_agent("s", "human" if i % 2 else "ai")
-        with redis_place.server.client() as client:
+        with redis_backend.server.client() as client:
             assert client.hget("session:s:meta", "cs:done").count(b";") == 1
         assert (await manager.get_session("s")).agent_epoch == 600
 

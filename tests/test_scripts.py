@@ -8,6 +8,7 @@ import pytest
 
 from chat_session.storage.redis import scripts
 from chat_session.storage.redis.keys import IndexKeys, SessionKeys
+from testkit.backends import StartBackend
 
 FOLDER = files("chat_session.storage.redis") / "lua"
 NAMES = sorted(entry.name.removesuffix(".lua") for entry in FOLDER.iterdir() if entry.name.endswith(".lua"))
@@ -84,7 +85,7 @@ def test_every_script_has_its_caller_and_the_other_way_round() -> None:
     assert sorted(callers) == NAMES
 
 
-def test_all_scripts_compile_on_the_oldest_server(start) -> None:
+def test_all_scripts_compile_on_the_oldest_server(start: StartBackend) -> None:
     with start("redis62").server.client() as client:
         for name in NAMES:
             script = scripts.load(name)

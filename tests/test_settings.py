@@ -90,21 +90,21 @@ def test_the_setting_asks_for_tls_whatever_the_urls_scheme(scheme: str) -> None:
     assert "SSL" in lane._connections._pool.connection_class.__name__
 
 
-async def test_a_prefix_stands_before_every_key(redis_place) -> None:
-    async with redis_place.open(key_prefix="app1:") as first, redis_place.open() as second:
+async def test_a_prefix_stands_before_every_key(redis_backend) -> None:
+    async with redis_backend.open(key_prefix="app1:") as first, redis_backend.open() as second:
         await first.create_session("u", session_id="s", ttl=60)
         await first.add_message("s", {"from": "user", "text": "x"})
         assert await second.get_session("s") is None
         assert await second.get_active_sessions_count() == 0
-        with redis_place.server.client() as client:
+        with redis_backend.server.client() as client:
             assert all(key.startswith(b"app1:") for key in client.scan_iter())
         await first.delete_session("s")
 
 
-async def test_redis_host_port_and_password_make_a_connection(redis_place) -> None:
-    async with SessionManager(redis_host="127.0.0.1", redis_port=redis_place.server.port, redis_db=1) as manager:
+async def test_redis_host_port_and_password_make_a_connection(redis_backend) -> None:
+    async with SessionManager(redis_host="127.0.0.1", redis_port=redis_backend.server.port, redis_db=1) as manager:
         await manager.create_session("u", session_id="s", ttl=60)
-        with redis_place.server.client() as client:
+        with redis_backend.server.client() as client:
             client.select(1)
             assert client.exists("session:s:meta")
 
@@ -121,13 +121,13 @@ def test_a_store_timeout_that_outlives_the_memory_of_repeated_writes_is_refused_
         Settings.load(store_timeout=60)
 
 
-async def test_never_as_the_default_holds_for_a_session_that_another_program_wrote_without_a_ttl(redis_place) -> None:
-    with redis_place.server.client() as client:
+async def test_never_as_the_default_holds_for_a_session_that_another_program_wrote_without_a_ttl(redis_backend) -> None:
+    with redis_backend.server.client() as client:
         stamps = dict.fromkeys(("createdAt", "lastActiveAt"), "2026-01-31T08:00:00.000Z")
         client.hset("session:js:meta", mapping={"userId": "u", "sessionId": "js", "currentAgent": "ai", **stamps})
         client.set("session:js:agent", "ai")
         client.expire("session:js:meta", 60)
-    async with redis_place.open(default_session_ttl=None) as manager:
+    async with redis_backend.open(default_session_ttl=None) as manager:
         assert (await manager.get_session("js")).ttl is None
         await manager.add_message("js", {"from": "user", "text": "x"})
         assert await manager.get_session_ttl("js") == -1
@@ -135,12 +135,12 @@ async def test_never_as_the_default_holds_for_a_session_that_another_program_wro
 
 
 @pytest.fixture
-def protected(redis_place):
+def protected(redis_backend):
     """A server with a user "app" beside the default one, each with a password."""
-    with redis_place.server.client() as client:
+    with redis_backend.server.client() as client:
         client.execute_command("ACL", "SETUSER", "app", "on", ">app-password", "~*", "+@all")
         client.execute_command("ACL", "SETUSER", "default", ">default-password", "resetpass", ">default-password")
-        yield f"redis://{{}}127.0.0.1:{redis_place.server.port}/0"
+        yield f"redis://{{}}127.0.0.1:{redis_backend.server.port}/0"
         client.execute_command("ACL", "SETUSER", "default", "nopass")
         client.execute_command("ACL", "DELUSER", "app")
 

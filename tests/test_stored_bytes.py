@@ -101,14 +101,14 @@ def test_a_session_of_another_program_may_lack_our_fields() -> None:
     assert (decode_message(foreign, 3).seq, decode_message(foreign, 3).extra) == (3, {"more": 1})
 
 
-async def test_what_stands_in_redis(redis_place) -> None:
-    async with redis_place.open(max_message_history=2) as manager:
+async def test_what_stands_in_redis(redis_backend) -> None:
+    async with redis_backend.open(max_message_history=2) as manager:
         await manager.create_session("u", {"a": 1}, session_id="s", ttl=600)
         for i in range(3):
             message = {"id": f"m{i}", "from": "user", "text": str(i), "timestamp": "2026-01-31T08:00:00Z"}
             await manager.add_message("s", message)
         await manager.switch_agent("s", "human")
-        with redis_place.server.client() as client:
+        with redis_backend.server.client() as client:
             keys = {"session:s:meta", "session:s:agent", "session:s:history", "session:s:ids", "user:u:sessions"}
             assert {key.decode() for key in client.scan_iter()} == keys | {Keys().due("s").decode()}
             assert client.get("session:s:agent") == b"human"
@@ -134,10 +134,10 @@ async def test_what_stands_in_redis(redis_place) -> None:
             assert (listed, position) == (b"s", pytest.approx(created, abs=1000))
 
 
-async def test_the_remembered_calls_are_dropped_after_a_minute_and_only_then(redis_place) -> None:
-    async with redis_place.open() as manager:
+async def test_the_remembered_calls_are_dropped_after_a_minute_and_only_then(redis_backend) -> None:
+    async with redis_backend.open() as manager:
         await manager.create_session("u", session_id="s", ttl=600)
-        with redis_place.server.client() as client:
+        with redis_backend.server.client() as client:
             seconds, microseconds = client.time()
             now = seconds * 1000 + microseconds // 1000
             aged = [f"anothers.{i} {now - 60_001} {i} 0;" for i in range(59)]

@@ -9,7 +9,7 @@ from redis.asyncio import Redis
 
 from chat_session import Hooks, SessionManager, StoreUnavailable
 from chat_session.telemetry.prometheus import PrometheusHooks
-from places import RedisPlace
+from testkit.backends import ServerBackend
 
 
 class Failing(Hooks):
@@ -17,7 +17,7 @@ class Failing(Hooks):
         raise RuntimeError("a hook of somebody's")
 
 
-async def test_prometheus_counts_what_happens(place, open_manager) -> None:
+async def test_prometheus_counts_what_happens(backend, open_manager) -> None:
     registry = CollectorRegistry()
     manager = open_manager(hooks=[PrometheusHooks(registry)], max_message_history=10)
 
@@ -28,7 +28,7 @@ async def test_prometheus_counts_what_happens(place, open_manager) -> None:
     await manager.add_messages("s", [{"from": "user", "text": "a"}, {"from": "assistant", "text": "b", "id": "m"}])
     await manager.add_message("s", {"from": "assistant", "text": "b", "id": "m"})
     await manager.switch_agent("s", "human", note="note")
-    await place.spoil(manager, "s", 1, b"damaged")
+    await backend.corrupt(manager, "s", 1, b"damaged")
     await manager.get_history("s")
     assert await manager.get_active_sessions_count() == 1
     assert value("messages_total", sender="user") == 1
@@ -47,7 +47,7 @@ async def test_prometheus_counts_what_happens(place, open_manager) -> None:
     assert value("cleanup_runs_total", outcome="ok") == 1
 
 
-async def test_prometheus_tells_retries_and_whether_the_store_is_up(redis_place: RedisPlace) -> None:
+async def test_prometheus_tells_retries_and_whether_the_store_is_up(redis_backend: ServerBackend) -> None:
     registry = CollectorRegistry()
     hooks = PrometheusHooks(registry)
     async with SessionManager(redis_port=1, redis_max_retries=1, redis_retry_delay=1, hooks=[hooks]) as manager:
@@ -56,7 +56,7 @@ async def test_prometheus_tells_retries_and_whether_the_store_is_up(redis_place:
     labels = {"operation": "get_agent", "reason": "connection"}
     assert registry.get_sample_value("chat_session_retries_total", labels) == 1
     assert registry.get_sample_value("chat_session_store_up") == 0
-    async with redis_place.open(hooks=[hooks]) as manager:
+    async with redis_backend.open(hooks=[hooks]) as manager:
         await manager.is_session_active("s")
     assert registry.get_sample_value("chat_session_store_up") == 1
 
@@ -80,14 +80,14 @@ async def test_log_records_have_stable_fields(open_manager, caplog) -> None:
     assert (records["cleanup"].removed, records["cleanup"].outcome, records["cleanup"].levelname) == (0, "ok", "INFO")
 
 
-async def test_settings_that_break_a_promise_are_told_when_the_store_is_reached(redis_place: RedisPlace) -> None:
+async def test_settings_that_break_a_promise_are_told_when_the_store_is_reached(redis_backend: ServerBackend) -> None:
     told = asyncio.Queue[str]()
 
     class Listening(Hooks):
         def endangered(self, setting: str, text: str) -> None:
             told.put_nowait(setting)
 
-    async with redis_place.open(hooks=[Listening()]) as manager:
+    async with redis_backend.open(hooks=[Listening()]) as manager:
         await manager.is_session_active("s")
         assert await asyncio.wait_for(told.get(), 5) == "persistence"
 

@@ -27,7 +27,7 @@ class Floor(Peer):
         await self.client.aclose()
 
     async def write_template(self) -> None:
-        async with SessionManager.from_url(self.server.url(self.database), default_session_ttl=TTL) as manager:
+        async with SessionManager.from_url(self.server.unix_url(self.database), default_session_ttl=TTL) as manager:
             await manager.create_session("someone", session_id=TEMPLATE)
         await self._append(TEMPLATE, HISTORY)
 

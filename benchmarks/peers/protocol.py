@@ -7,7 +7,7 @@ import redis
 from redis.asyncio import ConnectionPool, Redis
 
 from benchmarks.messages import HISTORY
-from benchmarks.server import Server
+from testkit.servers import Server
 
 CONNECTIONS = 512  # more than any operation has tasks, so that nobody waits for a connection
 TEMPLATE = "template"  # the session that is filled through the peer's own interface, then copied
@@ -30,7 +30,7 @@ class Peer:
     def __init__(self, server: Server, database: int) -> None:
         self.server = server
         self.database = database
-        self.raw = server.raw(database)
+        self.raw = server.client(database)
 
     # Untimed
 
@@ -88,13 +88,13 @@ def user_name(number: int) -> str:
 
 def open_client(server: Server, database: int, **options: Any) -> Redis:
     """redis-py as it comes, with room for every task."""
-    pool = ConnectionPool.from_url(server.url(database), max_connections=CONNECTIONS, **options)
+    pool = ConnectionPool.from_url(server.unix_url(database), max_connections=CONNECTIONS, **options)
     return Redis.from_pool(pool)
 
 
 def open_blocking_client(server: Server, database: int, **options: Any) -> redis.Redis:
     return redis.Redis(
-        connection_pool=redis.ConnectionPool.from_url(server.url(database), max_connections=CONNECTIONS, **options)
+        connection_pool=redis.ConnectionPool.from_url(server.unix_url(database), max_connections=CONNECTIONS, **options)
     )
 
 
