@@ -63,7 +63,8 @@ def show_embedded(console: Console, cells: Cells) -> None:
     for store in next(iter(cells.values())):
         table.add_column(f"SQLite, {store}", justify="right")
     for operation, row in cells.items():
-        table.add_row(operation, *(f"{1 / cell.median:,.0f} ({cell.median * 1e6:,.0f})" for cell in row.values()))
+        medians = (cell.median for cell in row.values())
+        table.add_row(operation, *(f"{1 / median:,.0f} ({median * 1e6:,.0f})" if median else "-" for median in medians))
     console.print(table)
 
 

@@ -3,12 +3,13 @@
 import asyncio
 import itertools
 import statistics
+from collections.abc import Iterator
 from typing import Any
 
 from benchmarks.measure import Pace
 from benchmarks.messages import HISTORY, TTL, next_number, next_text
 from benchmarks.peers.protocol import user_name
-from chat_session import SessionManager
+from chat_session import Agent, SessionManager
 from testkit.servers import Server
 
 NAMES = tuple(f"s{i}" for i in range(100))
@@ -28,7 +29,7 @@ async def measure_server_time(server: Server, pace: Pace) -> dict[str, dict[str,
                 await manager.create_session("someone", session_id=name)
                 await manager.add_messages(name, [{"from": "user", "text": next_text()} for _ in range(HISTORY)])
             names = itertools.cycle(NAMES)
-            agents = itertools.cycle(("human", "ai"))
+            agents: Iterator[Agent] = itertools.cycle(("human", "ai"))
             operations = {
                 "append 1": lambda: manager.add_message(next(names), {"from": "user", "text": next_text()}),
                 "read the last 20": lambda: manager.get_history(next(names), 20),

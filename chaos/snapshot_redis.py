@@ -38,7 +38,7 @@ def _read_sessions(client: redis.Redis, keys: Keys, found: Sequence[bytes], snap
     ids = list(parts)
     for start in range(0, len(ids), BATCH):
         batch = ids[start : start + BATCH]
-        pipe = client.pipeline(transaction=False)
+        pipe: Any = client.pipeline(transaction=False)
         for session_id in batch:
             names = keys.session(session_id)
             pipe.hgetall(names.meta)

@@ -77,7 +77,8 @@ async def _serve(plan: dict[str, Any], recorder: Recorder) -> None:
 
 def _set_clock(offset: float) -> None:
     """Make the clock of this process wrong by ``offset`` seconds. The package reads the time in one place only."""
-    clock.time = SimpleNamespace(time_ns=lambda: time.time_ns() + int(offset * 1e9))  # type: ignore[assignment]
+    wrong = SimpleNamespace(time_ns=lambda: time.time_ns() + int(offset * 1e9))
+    vars(clock)["time"] = wrong  # in place of the module that it imports
     if abs(clock.now_ms() / 1000 - time.time() - offset) > 1:
         raise RuntimeError("the clock could not be set wrong")
 
@@ -86,12 +87,12 @@ def _set_synchronous(mode: str) -> None:
     """Open SQLite files with this mode of ``synchronous`` instead of the package's."""
     open_file = DatabaseFile.open
 
-    def open_with_mode(file: DatabaseFile, *facts: Any) -> sqlite3.Connection:
-        connection = open_file(file, *facts)
+    def open_with_mode(file: DatabaseFile, *facts: Any, **more: Any) -> sqlite3.Connection:
+        connection = open_file(file, *facts, **more)
         connection.execute(f"PRAGMA synchronous={mode}")
         return connection
 
-    DatabaseFile.open = open_with_mode  # type: ignore[method-assign]
+    DatabaseFile.open = open_with_mode  # type: ignore[assignment,method-assign]
 
 
 async def _write(caller: Caller, plan: dict[str, Any]) -> None:

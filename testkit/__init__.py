@@ -18,10 +18,12 @@ Programs and processes
 Stores under test
 
     backends             every store and topology by name, behind one interface
+    every_call           makes every call of the package, for tests with hostile data and answers
     edge_case_sessions   sessions with rare content, for tests that copy sessions
+    present              for values that may be None, but not in the test at hand
 
 Other programs
 
-    command_result       what a command of the terminal answered
+    command_line         starts a command of the package; what it answered
     pythons              the other releases of Python on this machine
 """

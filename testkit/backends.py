@@ -10,8 +10,6 @@ from contextlib import asynccontextmanager, contextmanager
 from pathlib import Path
 from typing import Any, Generic, Literal, TypeVar
 
-import redis
-
 from chat_session import SessionManager
 from chat_session.storage.redis.keys import Keys
 from testkit.cluster import ClusterTopology
@@ -85,8 +83,8 @@ class RedisBackend(Backend, Generic[ServersT]):
         self.keys = Keys("", self.layout)
 
     @contextmanager
-    def clients(self) -> Iterator[list[redis.Redis]]:
-        """A plain synchronous client of each server that takes writes."""
+    def clients(self) -> Iterator[list[Any]]:
+        """A plain synchronous client of each server that takes writes. redis-py has no types for many commands."""
         opened = [server.client() for server in self.server.primaries()]
         try:
             yield opened
@@ -165,13 +163,13 @@ class SqliteBackend(Backend):
             rows = [db.execute(f"SELECT * FROM {table} ORDER BY 1, 2").fetchall() for table in ("sessions", "messages")]
             return hashlib.sha256(repr(rows).encode()).hexdigest()
 
-        return str(await _writer_of(manager).run("digest", read))
+        return str(await store_of(manager)._writer.run("digest", read))
 
     async def corrupt(self, manager: SessionManager, session_id: str, seq: int, raw: bytes) -> None:
         def damage(db: sqlite3.Connection) -> None:
             db.execute("UPDATE messages SET element = ? WHERE session_id = ? AND seq = ?", (raw, session_id, seq))
 
-        await _writer_of(manager).run("corrupt", damage)
+        await store_of(manager)._writer.run("corrupt", damage)
 
 
 @contextmanager
@@ -228,10 +226,9 @@ async def start_backend_in_thread(name: str, folder: Path, *options: str) -> Asy
             await asyncio.to_thread(manager.__exit__, None, None, None)
 
 
-def _writer_of(manager: SessionManager) -> Any:
-    """The thread that writes for an embedded store: what is in memory can be reached through it alone."""
-    store: Any = manager._store
-    return store._writer
+def store_of(manager: SessionManager) -> Any:
+    """The store of a manager. The type is Any, because tests look at its private parts."""
+    return manager._store
 
 
 def _content(client: Any, key: bytes) -> bytes:

@@ -119,7 +119,8 @@ class _Upstream:
         self._reader = hiredis.Reader()
 
     def run(self, words: list[bytes]) -> Any:
-        self._socket.sendall(hiredis.pack_command(tuple(words)))
+        packed = hiredis.pack_command(tuple(words))  # type: ignore[arg-type]  # its stub allows one word only
+        self._socket.sendall(packed)
         while (reply := self._reader.gets()) is False:
             self._reader.feed(self._socket.recv(CHUNK))
         return reply

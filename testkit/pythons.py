@@ -1,6 +1,6 @@
-"""The other releases of Python on this machine, each with the package in an environment of its own.
+"""The other releases of Python on this machine. Each has an environment in which the package is installed.
 
-``python tests/pythons.py FOLDER`` makes the environments; a test asks ``find_pythons``.
+``python testkit/pythons.py FOLDER`` makes the environments, and ``find_pythons`` finds them.
 """
 
 import shutil
@@ -14,7 +14,7 @@ OWN = "{}.{}".format(*sys.version_info)
 
 
 def find_pythons() -> dict[str, Path]:
-    """An interpreter that has the package, by release; this one, and those that were made ready."""
+    """The interpreters that have the package, by release: this one, and those that were made ready."""
     others = {release: Path(sys.prefix, "pythons", release, "bin", "python") for release in RELEASES if release != OWN}
     return {OWN: Path(sys.executable)} | {release: python for release, python in others.items() if python.exists()}
 
@@ -29,7 +29,14 @@ def make_ready(folder: Path) -> None:
             continue
         environment = folder / release
         subprocess.run([python, "-m", "venv", "--clear", environment], check=True)
-        pip = [environment / "bin" / "python", "-m", "pip", "install", "--quiet", "--disable-pip-version-check"]
+        pip: list[str | Path] = [
+            environment / "bin" / "python",
+            "-m",
+            "pip",
+            "install",
+            "--quiet",
+            "--disable-pip-version-check",
+        ]
         subprocess.run([*pip, "--constraint", ROOT / "constraints.txt", "--editable", ROOT, "gunicorn"], check=True)
 
 

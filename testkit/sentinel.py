@@ -21,7 +21,7 @@ class SentinelNode(Node):
     def __init__(self, program: Path, folder: Path, port: int, settings: Sequence[str], tls: Tls | None) -> None:
         super().__init__(program, folder, port=port)
         listening = tls.options(port) if tls else ("--port", str(port))
-        words = [*listening, "--bind", HOST, "--unixsocket", self.socket, "--dir", folder]
+        words = [*listening, "--bind", HOST, "--unixsocket", str(self.socket), "--dir", str(folder)]
         own = [f"{word.removeprefix('--')} {value}" for word, value in zip(words[::2], words[1::2], strict=True)]
         self.settings = (*own, f"logfile {folder}/redis.log", *settings)
 

@@ -17,6 +17,7 @@ from chat_session import SessionManager, Settings, SettingsError, StoreDenied, b
 from chat_session.addresses import printable
 from chat_session.cli.app import _COMMANDS, run_command
 from chat_session.errors import ChatSessionError
+from testkit.backends import ServerBackend
 
 ODD = [
     "",
@@ -210,7 +211,7 @@ def test_a_host_that_is_a_url_is_refused_and_not_shown() -> None:
 @pytest.mark.parametrize("password", ["a℀b", "100%é", "a b+c", "％", "#?/@:%"])
 @pytest.mark.parametrize("place", ["login", "query"])
 async def test_a_password_of_any_characters_connects_when_it_is_encoded(
-    redis_backend, password: str, place: str
+    redis_backend: ServerBackend, password: str, place: str
 ) -> None:
     url = redis_backend.url
     encoded = quote(password, safe="")
@@ -238,7 +239,7 @@ def test_an_option_that_cannot_be_used_is_named_if_it_exists(options: str, words
 
 
 @pytest.mark.parametrize("form", ["redis://app:{}@127.0.0.1:{}", "redis://127.0.0.1:{1}?username=app&password={0}"])
-async def test_a_refused_password_is_not_shown(redis_backend, form: str) -> None:
+async def test_a_refused_password_is_not_shown(redis_backend: ServerBackend, form: str) -> None:
     with logged() as log:
         async with SessionManager.from_url(form.format(HEAD, redis_backend.server.port)) as manager:
             with pytest.raises(StoreDenied) as denied:

@@ -6,9 +6,9 @@ from typing import Any
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from test_any_replies import ask_everything
 
-from testkit.backends import StartBackend
+from testkit.backends import ServerBackend, StartBackend
+from testkit.every_call import make_every_call
 
 FIELDS = [b"userId", b"sessionId", b"createdAt", b"lastActiveAt", b"currentAgent", b"agentSwitchedAt", b"ttl"]
 FIELDS += [b"agentEpoch", b"messageCount", b"cs:created", b"cs:done", b"color", b"\xff"]
@@ -84,7 +84,7 @@ def test_any_bytes_in_any_key_give_a_result_or_an_error_of_the_package(
             with backend.server.client() as client:
                 for key, write in damage_done:
                     damage(client, backend.keys, key, write)
-        await ask_everything(backend.url, store_timeout=5.0)
+        await make_every_call(backend.url, store_timeout=5.0)
 
     try:
         asyncio.run(run())
@@ -94,7 +94,9 @@ def test_any_bytes_in_any_key_give_a_result_or_an_error_of_the_package(
 
 @pytest.mark.parametrize("number", NUMBERS, ids=lambda number: repr(number[:20]))
 @pytest.mark.parametrize("field", ["ttl", "agentEpoch", "messageCount"])
-async def test_scripts_and_python_agree_on_what_is_a_number(redis_backend: Any, field: str, number: bytes) -> None:
+async def test_scripts_and_python_agree_on_what_is_a_number(
+    redis_backend: ServerBackend, field: str, number: bytes
+) -> None:
     """Digits and nothing else: what one of them reads the other reads, too, and what one refuses both refuse."""
     async with redis_backend.open() as manager:
         await manager.create_session("u", session_id="s", ttl=600)

@@ -8,6 +8,7 @@ import socket
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any, BinaryIO
 
 import pytest
 
@@ -81,7 +82,7 @@ class Case:
         self.second = self.op("append", id="w-2", seq=2)
         self.messages = [VisibleMessage(1, "w-1", text_of("s", "w-1")), VisibleMessage(2, "w-2", text_of("s", "w-2"))]
         self.visible = VisibleSession("u", 2, 0, "ai", self.messages)
-        parts = dict.fromkeys(("meta", "agent", "history", "ids"), DEADLINE)
+        parts: dict[str, int | None] = dict.fromkeys(("meta", "agent", "history", "ids"), DEADLINE)
         self.stored = StoredSession(parts, "u", 3600, 2, 2, "ai", "ai", {"w-1": 1, "w-2": 2})
         self.snapshot = Snapshot({"s": self.visible}, {"u": {"s"}}, {"s"}, 1, {"s": self.stored}, now=1_000_000.0)
         self.snapshot.due["s", "u"] = DEADLINE
@@ -532,7 +533,7 @@ def test_a_session_that_is_still_counted_after_it_was_deleted_is_seen(case: Case
 
 
 async def test_a_connection_that_is_left_open_is_a_violation(tmp_path: Path) -> None:
-    left = []
+    left: list[socket.socket | BinaryIO] = []
 
     async def leak(trial: Trial) -> None:
         await trial.caller("w", trial.open_manager(await trial.open_backend())).create("s", "u")
@@ -725,7 +726,7 @@ async def test_a_worker_that_has_ended_by_itself_cannot_be_killed(tmp_path: Path
     async with SessionManager.from_url(f"sqlite:///{tmp_path}/chat.db") as manager:
         await manager.create_session("u", session_id="s")
     async with Workers(recorder) as workers:
-        plan = {"sessions": ["s"], "turns": 1, "settings": {}}
+        plan: dict[str, Any] = {"sessions": ["s"], "turns": 1, "settings": {}}
         await workers.start("one", f"sqlite:///{tmp_path}/chat.db", "write", 1, **plan)
         assert await workers.wait("one") == 0
         with pytest.raises(RuntimeError, match="ended by itself"):

@@ -2,18 +2,21 @@
 
 import asyncio
 import sqlite3
+from collections.abc import Iterable
+from pathlib import Path
 
 import pytest
 
 from chat_session import Inspector, SessionManager, StoreCorrupt
-from testkit.backends import ServerBackend, SqliteBackend, StartBackend
+from chat_session.storage.contract import Finding
+from testkit.backends import Backend, ServerBackend, SqliteBackend, StartBackend
 
 
-def levels(findings) -> dict[str, str]:
+def levels(findings: Iterable[Finding]) -> dict[str, str]:
     return {finding.subject: finding.level for finding in findings}
 
 
-async def test_a_healthy_store_has_no_errors(backend, manager) -> None:
+async def test_a_healthy_store_has_no_errors(backend: Backend, manager: SessionManager) -> None:
     for i in range(20):
         session = await manager.create_session(f"u{i % 3}", ttl=600)
         await manager.add_message(session.session_id, {"from": "user", "text": "x"})
@@ -104,7 +107,7 @@ async def test_a_user_without_rights_to_ask_is_told_so(redis_backend: ServerBack
             client.execute_command("ACL", "DELUSER", "app")
 
 
-async def test_messages_without_a_session_are_found_in_a_file(tmp_path) -> None:
+async def test_messages_without_a_session_are_found_in_a_file(tmp_path: Path) -> None:
     backend = SqliteBackend(tmp_path / "chat.db")
     async with backend.open() as manager:
         await manager.create_session("u", session_id="s", ttl=600)

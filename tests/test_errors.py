@@ -9,6 +9,7 @@ import pkgutil
 from collections.abc import Iterator
 from concurrent.futures import ProcessPoolExecutor
 from datetime import UTC, datetime
+from typing import Any
 
 import pytest
 
@@ -42,11 +43,11 @@ EXAMPLES = {"str": "text", "str | None": "text", "int": 7, "int | str": 7, "floa
 def make(kind: type[ChatSessionError]) -> ChatSessionError:
     """An error of this class with a value for every parameter, and facts added later as the manager does."""
     parameters = inspect.signature(kind).parameters.values()
-    values = {p.name: EXAMPLES[inspect.formatannotation(p.annotation)] for p in parameters}
+    values: dict[str, Any] = {p.name: EXAMPLES[inspect.formatannotation(p.annotation)] for p in parameters}
     positional = [values.pop(p.name) for p in parameters if p.kind is not p.KEYWORD_ONLY]
     error = kind(*positional, **values)
     error.session_id = "s1"
-    error.messages = MESSAGES
+    vars(error)["messages"] = MESSAGES
     error.add_note("seen in a test")
     return error
 

@@ -13,6 +13,8 @@ import pytest
 
 from chat_session import blocking
 from testkit.backends import StartBackend
+from testkit.command_line import PipedProcess
+from testkit.present import present
 from testkit.pythons import RELEASES, find_pythons
 
 PYTHONS = find_pythons()
@@ -101,7 +103,7 @@ def check_end(python: str, url: str, end: str) -> None:
     assert "Exception ignored" not in ran.stderr
     if not url.endswith(":memory:"):
         with blocking.SessionManager.from_url(url) as manager:
-            assert manager.get_session("s").user_id == "u", "what was acknowledged is there"
+            assert present(manager.get_session("s")).user_id == "u", "what was acknowledged is there"
 
 
 def test_a_script_that_closes_or_not_leaves_nothing_to_warn_of(url: str) -> None:
@@ -153,14 +155,16 @@ def ask(path: Path, process: subprocess.Popen[str]) -> bytes:
 
 
 @pytest.mark.parametrize("preload", [(), ("--preload",)], ids=["each worker imports", "preload"])
-def test_gunicorn_ends_at_once_and_by_itself(where: tuple[str, str], preload: tuple[str, ...], server_folder) -> None:
+def test_gunicorn_ends_at_once_and_by_itself(
+    where: tuple[str, str], preload: tuple[str, ...], server_folder: Path
+) -> None:
     python, url = where
     folder = server_folder / "gunicorn"
     folder.mkdir(exist_ok=True)
     folder.joinpath("exits.py").write_text(APP)
     path = folder / f"{time.monotonic_ns()}.sock"
     command = [python, "-m", "gunicorn", "--bind", f"unix:{path}", "--chdir", str(folder), *preload, "exits:app"]
-    process = subprocess.Popen(
+    process = PipedProcess(
         [*command, "--workers", "1", "--graceful-timeout", str(WITHIN), "--worker-tmp-dir", str(folder)],
         env={**os.environ, "URL": url},
         stderr=subprocess.PIPE,

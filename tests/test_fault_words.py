@@ -40,7 +40,8 @@ REPLIES = {
 
 @pytest.mark.parametrize(("reply", "reason"), REPLIES.items())
 def test_a_reply_is_told_for_what_it_is(reply: str, reason: str) -> None:
-    assert classify(DefaultParser.parse_error(reply)).reason == reason
+    error = DefaultParser.parse_error(reply)  # type: ignore[no-untyped-call]
+    assert classify(error).reason == reason
 
 
 def test_a_pause_grows_and_ends_with_a_failover() -> None:

@@ -7,6 +7,7 @@ import random
 import time
 from collections.abc import AsyncIterator, Callable
 from contextlib import suppress
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +16,7 @@ from redis.asyncio import Redis
 from redis.exceptions import ResponseError
 
 from chat_session import (
+    Agent,
     Hooks,
     SessionManager,
     SessionNotFound,
@@ -29,9 +31,10 @@ from chat_session.storage.redis.faults import Lost
 from chat_session.storage.redis.packed import Packed, pack_words
 from chat_session.storage.redis.scripts import load
 from chat_session.testing import until
-from testkit.backends import ServerBackend, start_server
+from testkit.backends import ServerBackend, start_server, store_of
 from testkit.fault_proxy import FaultProxy
 from testkit.ports import free_port
+from testkit.present import present
 from testkit.servers import DURABLE, Server
 
 TEXT = {"from": "user", "text": "the text of a message"}
@@ -74,10 +77,12 @@ async def create_sessions(manager: SessionManager, count: int) -> None:
     """When this returns, the manager has also looked at the server's settings, as it does after the first answer."""
     for i in range(count):
         await manager.create_session("u", session_id=f"s{i}", ttl=600)
-    await manager._store._link._greeting
+    await store_of(manager)._link._greeting
 
 
-async def test_a_server_that_is_away_is_unavailable_after_retries_within_the_deadline(connect) -> None:
+async def test_a_server_that_is_away_is_unavailable_after_retries_within_the_deadline(
+    connect: Callable[..., SessionManager],
+) -> None:
     heard = Heard()
     manager = connect(f"redis://127.0.0.1:{free_port()}", hooks=[heard], redis_max_retries=3)
     started = time.perf_counter()
@@ -93,7 +98,7 @@ async def test_a_server_that_is_away_is_unavailable_after_retries_within_the_dea
     assert error.__cause__ is not None
 
 
-async def test_retries_end_at_the_deadline_of_the_call(connect) -> None:
+async def test_retries_end_at_the_deadline_of_the_call(connect: Callable[..., SessionManager]) -> None:
     manager = connect(
         f"redis://127.0.0.1:{free_port()}", redis_max_retries=100, redis_retry_delay=200, store_timeout=0.7
     )
@@ -104,7 +109,9 @@ async def test_retries_end_at_the_deadline_of_the_call(connect) -> None:
     assert failed.value.session_id == "s"
 
 
-async def test_a_failed_append_carries_its_messages_to_be_sent_again(connect, redis_backend: ServerBackend) -> None:
+async def test_a_failed_append_carries_its_messages_to_be_sent_again(
+    connect: Callable[..., SessionManager], redis_backend: ServerBackend
+) -> None:
     await connect(redis_backend.url).create_session("u", session_id="s")
     async with FaultProxy(redis_backend.server.port) as proxy:
         manager = connect(f"redis://127.0.0.1:{proxy.port}", redis_max_retries=1, store_timeout=1.0)
@@ -122,7 +129,7 @@ async def test_a_failed_append_carries_its_messages_to_be_sent_again(connect, re
 
 @pytest.mark.parametrize("fault", ["swallow", "reset", "cut"])
 async def test_lost_answers_are_asked_for_again_and_nothing_happens_twice(
-    connect, redis_backend: ServerBackend, fault: str
+    connect: Callable[..., SessionManager], redis_backend: ServerBackend, fault: str
 ) -> None:
     seed = random.randrange(2**32)
     print(f"seed {seed}")
@@ -162,7 +169,9 @@ async def test_lost_answers_are_asked_for_again_and_nothing_happens_twice(
         assert await manager.get_active_sessions_count() == 11
 
 
-async def test_a_frozen_server_is_unavailable_and_the_manager_recovers_by_itself(connect, own_server: Server) -> None:
+async def test_a_frozen_server_is_unavailable_and_the_manager_recovers_by_itself(
+    connect: Callable[..., SessionManager], own_server: Server
+) -> None:
     heard = Heard()
     manager = connect(own_server.url, hooks=[heard], store_timeout=1.0)
     await manager.create_session("u", session_id="s", ttl=600)
@@ -176,22 +185,25 @@ async def test_a_frozen_server_is_unavailable_and_the_manager_recovers_by_itself
     assert heard.up == [True, False, True]
 
 
-async def test_a_killed_server_costs_retries_and_no_acknowledged_message(connect, server_folder: Path) -> None:
+async def test_a_killed_server_costs_retries_and_no_acknowledged_message(
+    connect: Callable[..., SessionManager], server_folder: Path
+) -> None:
     with start_server("redis", server_folder / "aof", *DURABLE) as server:
         manager = connect(server.url, store_timeout=10.0, redis_max_retries=50)
         await manager.create_session("u", session_id="s", ttl=600)
         acknowledged: list[int] = []
 
-        async def write(manager=manager, acknowledged=acknowledged) -> None:
+        async def write() -> None:
             for i in range(90):
-                acknowledged.append((await manager.add_message("s", {"id": f"m{i}", **TEXT})).seq)
+                result = await manager.add_message("s", {"id": f"m{i}", **TEXT})
+                acknowledged.append(result.seq)
 
-        async def has_written(count: int, acknowledged=acknowledged) -> bool:
+        async def has_written(count: int) -> bool:
             return len(acknowledged) >= count
 
         writing = asyncio.create_task(write())
         for count in (15, 40, 65):
-            await until(lambda count=count: has_written(count))
+            await until(partial(has_written, count))
             server.kill()
             server.start()
         await writing
@@ -199,7 +211,9 @@ async def test_a_killed_server_costs_retries_and_no_acknowledged_message(connect
         assert [m.id for m in await manager.get_history("s", 100)] == [f"m{i}" for i in range(90)]
 
 
-async def test_a_flushed_script_cache_is_no_error(connect, redis_backend: ServerBackend) -> None:
+async def test_a_flushed_script_cache_is_no_error(
+    connect: Callable[..., SessionManager], redis_backend: ServerBackend
+) -> None:
     manager = connect(redis_backend.url)
     await manager.create_session("u", session_id="s", ttl=600)
 
@@ -214,11 +228,11 @@ async def test_a_flushed_script_cache_is_no_error(connect, redis_backend: Server
                 await asyncio.sleep(0)
 
     await asyncio.gather(*(write(w) for w in range(5)), flush())
-    assert (await manager.get_session("s")).message_count == 100
+    assert present(await manager.get_session("s")).message_count == 100
 
 
 async def test_many_calls_of_a_script_the_server_forgot_bring_it_along_once(
-    connect, redis_backend: ServerBackend
+    connect: Callable[..., SessionManager], redis_backend: ServerBackend
 ) -> None:
     manager = connect(redis_backend.url)
     assert (await manager.cleanup_expired_sessions()).cleaned_count == 0  # so that its script is known
@@ -227,7 +241,7 @@ async def test_many_calls_of_a_script_the_server_forgot_bring_it_along_once(
     with redis_backend.server.client() as client:
 
         async def all_dead() -> bool:
-            return client.exists(*(f"session:s{i}:meta" for i in range(100))) == 0
+            return bool(client.exists(*(f"session:s{i}:meta" for i in range(100))) == 0)
 
         await until(all_dead)
         client.script_flush()
@@ -239,7 +253,7 @@ async def test_many_calls_of_a_script_the_server_forgot_bring_it_along_once(
 
 
 async def test_calls_of_one_session_keep_their_order_though_a_script_is_unknown(
-    connect, redis_backend: ServerBackend
+    connect: Callable[..., SessionManager], redis_backend: ServerBackend
 ) -> None:
     manager = connect(redis_backend.url)
     with redis_backend.server.client() as client:
@@ -256,7 +270,9 @@ async def test_calls_of_one_session_keep_their_order_though_a_script_is_unknown(
             assert (await manager.get_history(session))[0].text == "first"
 
 
-async def test_killed_connections_are_made_again(connect, redis_backend: ServerBackend) -> None:
+async def test_killed_connections_are_made_again(
+    connect: Callable[..., SessionManager], redis_backend: ServerBackend
+) -> None:
     manager = connect(redis_backend.url, redis_max_retries=20)
     await manager.create_session("u", session_id="s", ttl=600)
 
@@ -276,7 +292,9 @@ async def test_killed_connections_are_made_again(connect, redis_backend: ServerB
     assert len({m.id for m in history}) == 100
 
 
-async def test_whoever_is_cancelled_takes_nobody_elses_answer_along(connect, redis_backend: ServerBackend) -> None:
+async def test_whoever_is_cancelled_takes_nobody_elses_answer_along(
+    connect: Callable[..., SessionManager], redis_backend: ServerBackend
+) -> None:
     manager = connect(redis_backend.url, max_message_history=5000)
     for i in range(10):
         await manager.create_session("u", session_id=f"s{i}", ttl=600)
@@ -308,7 +326,9 @@ async def test_whoever_is_cancelled_takes_nobody_elses_answer_along(connect, red
     assert {f"{w}-{i}" for w in range(20) for i in range(50)} - unknown <= set(stored)
 
 
-async def test_calls_to_a_far_server_do_not_wait_for_each_other(connect, redis_backend: ServerBackend) -> None:
+async def test_calls_to_a_far_server_do_not_wait_for_each_other(
+    connect: Callable[..., SessionManager], redis_backend: ServerBackend
+) -> None:
     async with FaultProxy(redis_backend.server.port, delay=0.002) as proxy:
         proxy.fault = lambda: "delay"
         manager = connect(f"redis://127.0.0.1:{proxy.port}", store_timeout=59.0)
@@ -316,7 +336,7 @@ async def test_calls_to_a_far_server_do_not_wait_for_each_other(connect, redis_b
             await manager.create_session("u", session_id=f"s{i}", ttl=600)
         await manager.add_message("s9", TEXT)  # the server knows the script
         proxy.fault = lambda: "swallow"
-        calls = []
+        calls: list[asyncio.Task[Any]] = []
         with redis_backend.server.client() as client:
 
             async def have_arrived() -> bool:
@@ -331,7 +351,7 @@ async def test_calls_to_a_far_server_do_not_wait_for_each_other(connect, redis_b
 
 
 async def test_an_error_in_the_place_of_a_mark_gives_nobody_anothers_answer(
-    connect, redis_backend: ServerBackend
+    connect: Callable[..., SessionManager], redis_backend: ServerBackend
 ) -> None:
     async with FaultProxy(redis_backend.server.port, delay=0.002) as proxy:
         proxy.fault = lambda: "delay"
@@ -346,7 +366,7 @@ async def test_an_error_in_the_place_of_a_mark_gives_nobody_anothers_answer(
         await until(lambda: _has_happened(proxy, "swallow"))
         behind = (manager.get_session("s1"), manager.add_message("s2", TEXT))  # the second is answered by an error
         found, _ = await asyncio.gather(*behind)
-        assert [(await first).session_id, found.session_id] == ["s0", "s1"]
+        assert [present(await first).session_id, present(found).session_id] == ["s0", "s1"]
 
 
 async def _has_happened(proxy: FaultProxy, fault: str) -> bool:
@@ -354,7 +374,7 @@ async def _has_happened(proxy: FaultProxy, fault: str) -> bool:
 
 
 async def test_who_is_cancelled_first_leaves_the_connection_to_those_behind(
-    connect, redis_backend: ServerBackend
+    connect: Callable[..., SessionManager], redis_backend: ServerBackend
 ) -> None:
     heard = Heard()
     async with FaultProxy(redis_backend.server.port, delay=0.05) as proxy:
@@ -371,7 +391,9 @@ async def test_who_is_cancelled_first_leaves_the_connection_to_those_behind(
     assert heard.retries == []
 
 
-async def test_who_is_cancelled_leaves_those_behind_no_longer_wait(connect, redis_backend: ServerBackend) -> None:
+async def test_who_is_cancelled_leaves_those_behind_no_longer_wait(
+    connect: Callable[..., SessionManager], redis_backend: ServerBackend
+) -> None:
     async with FaultProxy(redis_backend.server.port) as proxy:
         manager = connect(f"redis://127.0.0.1:{proxy.port}", store_timeout=5.0)  # two seconds for a round trip
         await create_sessions(manager, 1)
@@ -386,7 +408,7 @@ async def test_who_is_cancelled_leaves_those_behind_no_longer_wait(connect, redi
 
 
 async def test_nobody_hears_of_a_fault_that_a_cancelled_caller_would_have_met(
-    connect, own_server: Server, caplog: pytest.LogCaptureFixture
+    connect: Callable[..., SessionManager], own_server: Server, caplog: pytest.LogCaptureFixture
 ) -> None:
     manager = connect(own_server.url, store_timeout=1.0)
     await create_sessions(manager, 1)
@@ -401,7 +423,7 @@ async def test_nobody_hears_of_a_fault_that_a_cancelled_caller_would_have_met(
 
 
 async def test_a_connection_that_could_not_take_all_does_not_break_the_next(
-    connect, redis_backend: ServerBackend
+    connect: Callable[..., SessionManager], redis_backend: ServerBackend
 ) -> None:
     heard = Heard()
     async with FaultProxy(redis_backend.server.port, delay=0.002) as proxy:
@@ -421,10 +443,12 @@ async def test_a_connection_that_could_not_take_all_does_not_break_the_next(
     assert heard.retries == ["timeout"] * 2
 
 
-async def test_the_moment_to_give_up_is_kept_by_every_call(connect, own_server: Server) -> None:
+async def test_the_moment_to_give_up_is_kept_by_every_call(
+    connect: Callable[..., SessionManager], own_server: Server
+) -> None:
     manager = connect(own_server.url, store_timeout=59.0)
     await create_sessions(manager, 1)
-    [lane] = manager._store._link._topology.lanes()
+    [lane] = store_of(manager)._link._topology.lanes()
     ask = Packed(pack_words((b"PING",)), writes=False)
     now = asyncio.get_running_loop().time
     with own_server.frozen():
@@ -437,7 +461,9 @@ async def test_the_moment_to_give_up_is_kept_by_every_call(connect, own_server: 
     await waiting
 
 
-async def test_a_call_that_gave_up_before_it_left_is_not_sent_afterwards(connect, redis_backend: ServerBackend) -> None:
+async def test_a_call_that_gave_up_before_it_left_is_not_sent_afterwards(
+    connect: Callable[..., SessionManager], redis_backend: ServerBackend
+) -> None:
     async with FaultProxy(redis_backend.server.port, delay=0.15) as proxy:
         other = connect(redis_backend.url)
         await other.create_session("u", session_id="s", ttl=600)
@@ -450,7 +476,9 @@ async def test_a_call_that_gave_up_before_it_left_is_not_sent_afterwards(connect
         assert failed.value.outcome_unknown or await other.get_history("s") == []
 
 
-async def test_many_reads_that_met_a_fault_go_together_again(connect, redis_backend: ServerBackend) -> None:
+async def test_many_reads_that_met_a_fault_go_together_again(
+    connect: Callable[..., SessionManager], redis_backend: ServerBackend
+) -> None:
     heard = Heard()
     async with FaultProxy(redis_backend.server.port) as proxy:
         manager = connect(f"redis://127.0.0.1:{proxy.port}", hooks=[heard])
@@ -462,20 +490,21 @@ async def test_many_reads_that_met_a_fault_go_together_again(connect, redis_back
 
 
 async def test_a_reply_lost_from_the_middle_of_many_gives_nobody_anothers(
-    connect, redis_backend: ServerBackend
+    connect: Callable[..., SessionManager], redis_backend: ServerBackend
 ) -> None:
-    dice = random.Random(1)
-    agents = {f"s{i}": dice.choice(("ai", "human")) for i in range(1000)}
+    rng = random.Random(1)
+    choices: tuple[Agent, ...] = ("ai", "human")
+    agents = {f"s{i}": rng.choice(choices) for i in range(1000)}
     async with FaultProxy(redis_backend.server.port) as proxy:
         manager = connect(f"redis://127.0.0.1:{proxy.port}", store_timeout=2.0, redis_max_retries=20)
         await asyncio.gather(*(manager.create_session("u", session_id=s, agent=a) for s, a in agents.items()))
         for lost in (1, 2, 3):  # a server answers a few hundred calls at a time, in one piece
-            pieces = itertools.count()
-            proxy.fault = lambda pieces=pieces, lost=lost: "swallow" if next(pieces) == lost else "pass"
+            faults = itertools.chain(["pass"] * lost, ["swallow"], itertools.repeat("pass"))
+            proxy.fault = partial(next, faults)
             assert await asyncio.gather(*map(manager.get_session_agent, agents)) == list(agents.values())
 
 
-async def test_a_wrong_password_is_denied_at_once(connect, own_server: Server) -> None:
+async def test_a_wrong_password_is_denied_at_once(connect: Callable[..., SessionManager], own_server: Server) -> None:
     with own_server.client() as client:
         client.config_set("requirepass", "correct")
     for url in ("redis://:wr0ng@127.0.0.1:{}", "redis://127.0.0.1:{}"):
@@ -490,7 +519,9 @@ async def test_a_wrong_password_is_denied_at_once(connect, own_server: Server) -
     await connect(f"redis://:correct@127.0.0.1:{own_server.port}").create_session("u", session_id="s")
 
 
-async def test_a_user_without_rights_is_denied_and_nothing_is_half_written(connect, own_server: Server) -> None:
+async def test_a_user_without_rights_is_denied_and_nothing_is_half_written(
+    connect: Callable[..., SessionManager], own_server: Server
+) -> None:
     with own_server.client() as client:
         client.execute_command("ACL", "SETUSER", "reader", "on", ">p", "~*", "+@all", "-@scripting")
         client.execute_command("ACL", "SETUSER", "blind", "on", ">p", "~session:*", "+@all")
@@ -501,7 +532,9 @@ async def test_a_user_without_rights_is_denied_and_nothing_is_half_written(conne
         assert client.dbsize() == 0
 
 
-async def test_a_user_who_may_not_begin_a_transaction_reads_all_the_same(connect, own_server: Server) -> None:
+async def test_a_user_who_may_not_begin_a_transaction_reads_all_the_same(
+    connect: Callable[..., SessionManager], own_server: Server
+) -> None:
     with own_server.client() as client:
         client.execute_command("ACL", "SETUSER", "scripting", "on", ">p", "~*", "+@all", "-multi")
     manager = connect(f"redis://scripting:p@127.0.0.1:{own_server.port}")
@@ -510,7 +543,9 @@ async def test_a_user_who_may_not_begin_a_transaction_reads_all_the_same(connect
     assert [message.seq for message in await manager.get_history("s", 2)] == [2, 3]
 
 
-async def test_a_server_out_of_memory_is_full_and_still_reads_and_deletes(connect, own_server: Server) -> None:
+async def test_a_server_out_of_memory_is_full_and_still_reads_and_deletes(
+    connect: Callable[..., SessionManager], own_server: Server
+) -> None:
     manager = connect(own_server.url)
     await manager.create_session("u", session_id="s", ttl=600)
     await manager.add_message("s", TEXT)
@@ -525,7 +560,9 @@ async def test_a_server_out_of_memory_is_full_and_still_reads_and_deletes(connec
     assert (await manager.delete_session("s")).success
 
 
-async def test_a_full_server_knows_what_was_done_before_and_lets_metadata_go(connect, own_server: Server) -> None:
+async def test_a_full_server_knows_what_was_done_before_and_lets_metadata_go(
+    connect: Callable[..., SessionManager], own_server: Server
+) -> None:
     manager = connect(own_server.url)
     await manager.create_session("u", {"mood": "calm"}, session_id="s", ttl=600)
     await manager.add_message("s", {"id": "m", **TEXT})
@@ -535,7 +572,7 @@ async def test_a_full_server_knows_what_was_done_before_and_lets_metadata_go(con
     assert (await manager.update_session("s", {"mood": None})).metadata == {}
 
 
-async def test_a_busy_server_is_waited_for(connect, own_server: Server) -> None:
+async def test_a_busy_server_is_waited_for(connect: Callable[..., SessionManager], own_server: Server) -> None:
     heard = Heard()
     manager = connect(own_server.url, hooks=[heard], store_timeout=20.0, redis_max_retries=100)
     await manager.create_session("u", session_id="s", ttl=600)
@@ -561,7 +598,7 @@ async def test_a_busy_server_is_waited_for(connect, own_server: Server) -> None:
     assert set(heard.retries) == {"busy"}
 
 
-async def test_a_server_that_cannot_save_is_full(connect, own_server: Server) -> None:
+async def test_a_server_that_cannot_save_is_full(connect: Callable[..., SessionManager], own_server: Server) -> None:
     manager = connect(own_server.url)
     await manager.create_session("u", session_id="s", ttl=600)
     with own_server.client() as client:
@@ -570,7 +607,7 @@ async def test_a_server_that_cannot_save_is_full(connect, own_server: Server) ->
         client.bgsave()
 
         async def has_failed() -> bool:
-            return client.info("persistence")["rdb_last_bgsave_status"] == "err"
+            return bool(client.info("persistence")["rdb_last_bgsave_status"] == "err")
 
         await until(has_failed)
         with pytest.raises(StoreFull) as failed:
@@ -580,7 +617,9 @@ async def test_a_server_that_cannot_save_is_full(connect, own_server: Server) ->
     assert await manager.get_history("s") == []
 
 
-async def test_a_server_that_reads_its_data_is_waited_for(connect, server_folder: Path) -> None:
+async def test_a_server_that_reads_its_data_is_waited_for(
+    connect: Callable[..., SessionManager], server_folder: Path
+) -> None:
     heard = Heard()
     with start_server("redis", server_folder / "loading") as server:
         manager = connect(server.url, hooks=[heard], store_timeout=20.0, redis_max_retries=100)
@@ -597,7 +636,9 @@ async def test_a_server_that_reads_its_data_is_waited_for(connect, server_folder
     assert "loading" in heard.retries
 
 
-async def test_a_replica_is_read_only(connect, own_server: Server, redis_backend: ServerBackend) -> None:
+async def test_a_replica_is_read_only(
+    connect: Callable[..., SessionManager], own_server: Server, redis_backend: ServerBackend
+) -> None:
     manager = connect(own_server.url, redis_max_retries=2)
     with own_server.client() as client:
         client.replicaof("127.0.0.1", redis_backend.server.port)
@@ -608,7 +649,7 @@ async def test_a_replica_is_read_only(connect, own_server: Server, redis_backend
     assert await manager.create_session("u")
 
 
-async def test_what_is_not_redis_is_incompatible(connect) -> None:
+async def test_what_is_not_redis_is_incompatible(connect: Callable[..., SessionManager]) -> None:
     async def answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         writer.write(b"HTTP/1.1 400 Bad Request\r\n\r\n")
         await writer.drain()
@@ -622,7 +663,9 @@ async def test_what_is_not_redis_is_incompatible(connect) -> None:
         assert "not Redis" in str(failed.value)
 
 
-async def test_tls_to_a_plain_port_says_so(connect, redis_backend: ServerBackend) -> None:
+async def test_tls_to_a_plain_port_says_so(
+    connect: Callable[..., SessionManager], redis_backend: ServerBackend
+) -> None:
     manager = connect(f"rediss://127.0.0.1:{redis_backend.server.port}", redis_max_retries=1, store_timeout=1.0)
     with pytest.raises((StoreIncompatible, StoreUnavailable)) as failed:  # a greeting with a line end is answered
         await manager.create_session("u")
@@ -630,7 +673,7 @@ async def test_tls_to_a_plain_port_says_so(connect, redis_backend: ServerBackend
 
 
 async def test_a_key_of_the_wrong_type_is_named_and_nothing_is_half_written(
-    connect, redis_backend: ServerBackend
+    connect: Callable[..., SessionManager], redis_backend: ServerBackend
 ) -> None:
     manager = connect(redis_backend.url)
     calls: dict[str, Callable[[], Any]] = {
@@ -658,7 +701,9 @@ async def test_a_key_of_the_wrong_type_is_named_and_nothing_is_half_written(
             client.flushall()
 
 
-async def test_a_number_that_is_none_is_named(connect, redis_backend: ServerBackend) -> None:
+async def test_a_number_that_is_none_is_named(
+    connect: Callable[..., SessionManager], redis_backend: ServerBackend
+) -> None:
     manager = connect(redis_backend.url)
     with redis_backend.server.client() as client:
         wrong = ("x", "1.5", "1e400", "-7", "")
@@ -675,7 +720,9 @@ async def test_a_number_that_is_none_is_named(connect, redis_backend: ServerBack
                 await manager.delete_session("s")
 
 
-async def test_a_torn_session_is_no_session_and_its_id_starts_empty(connect, redis_backend: ServerBackend) -> None:
+async def test_a_torn_session_is_no_session_and_its_id_starts_empty(
+    connect: Callable[..., SessionManager], redis_backend: ServerBackend
+) -> None:
     manager = connect(redis_backend.url)
     await manager.create_session("u", session_id="s", ttl=600)
     await manager.add_message("s", {"id": "old", **TEXT})

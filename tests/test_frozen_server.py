@@ -4,13 +4,13 @@ import asyncio
 import gc
 import tempfile
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from chat_session import SessionCleanup, StoreUnavailable
+from chat_session import SessionCleanup, SessionManager, StoreUnavailable
 from testkit.backends import ClusterBackend, RedisBackend, start_backend
 from testkit.descriptors import open_sockets
 from testkit.servers import Server
@@ -74,7 +74,7 @@ async def test_no_call_waits_longer_than_its_promise(freezable: RedisBackend[Any
                 await call
             return time.monotonic() - started
 
-        calls = [
+        calls: list[Callable[[SessionManager], Any]] = [
             lambda m: m.add_message("s", TEXT),
             lambda m: m.get_session("s"),
             lambda m: m.get_history("s", after=0),

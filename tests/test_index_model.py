@@ -7,8 +7,9 @@ met before are not searched again.
 """
 
 import itertools
-from collections.abc import Callable, Coroutine, Iterator
+from collections.abc import Callable, Coroutine, Generator
 from datetime import UTC, datetime
+from functools import partial
 from typing import Any
 
 import pytest
@@ -135,8 +136,9 @@ class Nodes:
                 return sum(score > float(rest[0][1:]) for score in scores.values())
             case b"ZRANGEBYSCORE":
                 low = rest[0]
-                lowest = (lambda s: s > float(low[1:])) if low.startswith(b"(") else (lambda s: s >= float(low))
-                found = [p for p in sorted(scores.items(), key=lambda p: (p[1], p[0])) if lowest(p[1])]
+                limit = float(low.lstrip(b"("))
+                found = sorted(scores.items(), key=lambda p: (p[1], p[0]))
+                found = [p for p in found if (p[1] > limit if low.startswith(b"(") else p[1] >= limit)]
                 found = [p for p in found if p[1] <= float(rest[1])][int(rest[4]) :][: int(rest[5])]
                 return [part for member, score in found for part in (member, _score(score))]
             case b"ZREVRANGEBYSCORE":
@@ -200,7 +202,7 @@ class _Step:
     def __init__(self, command: Any) -> None:
         self._command = command
 
-    def __await__(self) -> Iterator[Any]:
+    def __await__(self) -> Generator[Any, Any, Any]:
         return (yield self._command)
 
 
@@ -282,7 +284,7 @@ def search(first: tuple[str, ...], names: tuple[str, ...], *, crash: bool = Fals
     nodes = Nodes()
     for name in first:
         run_alone(nodes, OPERATIONS[name](store, FIRST))
-    begin = [Operation(lambda name=name: OPERATIONS[name](store, SECOND)) for name in names]
+    begin = [Operation(partial(OPERATIONS[name], store, SECOND)) for name in names]
     seen: set[Any] = set()
     open_states = [(nodes.save(), [operation.replies for operation in begin], False)]
     while open_states:

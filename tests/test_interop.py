@@ -10,7 +10,7 @@ import json
 import os
 import shutil
 import subprocess
-from collections.abc import Iterator
+from collections.abc import AsyncIterator, Iterator
 from datetime import UTC, datetime
 from hashlib import sha256
 from pathlib import Path
@@ -21,6 +21,7 @@ import redis
 
 from chat_session import AgentConflict, MessageConflict, SessionManager
 from testkit.backends import start_server
+from testkit.present import present
 from testkit.programs import MissingProgram, need_program
 
 PROGRAMS = Path(__file__).parent / "interop"
@@ -68,7 +69,7 @@ def node(interop_server: int) -> Node:
 
 
 @pytest.fixture
-async def manager(interop_server: int):
+async def manager(interop_server: int) -> AsyncIterator[SessionManager]:
     with redis.Redis(port=interop_server) as client:
         client.flushall()
     async with SessionManager.from_url(f"redis://127.0.0.1:{interop_server}/0", max_message_history=5) as manager:
@@ -78,14 +79,14 @@ async def manager(interop_server: int):
 # What this package wrote, read by ioredis
 
 
-async def test_a_session_is_read_field_by_field(manager, node):
+async def test_a_session_is_read_field_by_field(manager: SessionManager, node: Node) -> None:
     created = await manager.create_session("user:1 {ü} 🙂", {"name": "客服会话", "type": "support"}, session_id="s1")
     await manager.add_message(
         "s1",
         {"id": "msg-1", "from": "user", "text": "hi", "timestamp": "2026-01-31T09:00:00+01:00", "type": "text"},
     )
     await manager.switch_agent("s1", "human")
-    session = await manager.get_session("s1")
+    session = present(await manager.get_session("s1"))
     read = node("read_session", sessionId="s1")
     assert len(read["meta"].pop("cs:created")) == 8
     assert read["meta"].pop("cs:done").count(";") == 1
@@ -109,7 +110,7 @@ async def test_a_session_is_read_field_by_field(manager, node):
     assert read["types"] == ["hash", "string", "list", "hash"]
 
 
-async def test_all_keys_show_one_deadline(manager, node):
+async def test_all_keys_show_one_deadline(manager: SessionManager, node: Node) -> None:
     await manager.create_session("u", session_id="s1", ttl=90)
     await manager.add_message("s1", {"from": "user", "text": "hi"})
     read = node("read_session", sessionId="s1")
@@ -117,7 +118,7 @@ async def test_all_keys_show_one_deadline(manager, node):
     assert 85 <= read["ttl"] <= 90
 
 
-async def test_a_session_without_end_has_no_deadline_on_any_key(manager, node):
+async def test_a_session_without_end_has_no_deadline_on_any_key(manager: SessionManager, node: Node) -> None:
     await manager.create_session("u", session_id="s1", ttl=None)
     await manager.add_message("s1", {"from": "user", "text": "hi"})
     read = node("read_session", sessionId="s1")
@@ -125,7 +126,7 @@ async def test_a_session_without_end_has_no_deadline_on_any_key(manager, node):
     assert read["meta"]["ttl"] == "-1"
 
 
-async def test_metadata_of_each_json_type_reads_with_one_rule(manager, node):
+async def test_metadata_of_each_json_type_reads_with_one_rule(manager: SessionManager, node: Node) -> None:
     """JSON.parse, and the text itself where that refuses."""
     metadata = {
         "text": "plain",
@@ -149,11 +150,11 @@ async def test_metadata_of_each_json_type_reads_with_one_rule(manager, node):
         name: value for name, value in metadata.items() if name != "__proto__"
     }
     assert read["text"] == "plain"
-    assert (await manager.get_session("s1")).metadata == metadata
+    assert present(await manager.get_session("s1")).metadata == metadata
 
 
 @pytest.mark.parametrize("text", ODD_TEXTS)
-async def test_a_text_arrives_character_by_character(manager, node, text):
+async def test_a_text_arrives_character_by_character(manager: SessionManager, node: Node, text: str) -> None:
     await manager.create_session("u", session_id="s1")
     await manager.add_message("s1", {"from": "user", "text": text, "note": {"nested": [text]}})
     read = node("read_session", sessionId="s1")
@@ -162,7 +163,7 @@ async def test_a_text_arrives_character_by_character(manager, node, text):
     assert read["history"][0]["note"] == {"nested": [text]}
 
 
-async def test_the_list_is_bounded_and_in_order_for_the_other_reader(manager, node):
+async def test_the_list_is_bounded_and_in_order_for_the_other_reader(manager: SessionManager, node: Node) -> None:
     await manager.create_session("u", session_id="s1")
     await manager.add_messages("s1", [{"from": "user", "text": str(n)} for n in range(8)])
     read = node("read_session", sessionId="s1")
@@ -173,9 +174,9 @@ async def test_the_list_is_bounded_and_in_order_for_the_other_reader(manager, no
 # What the specification's module wrote, used here
 
 
-async def test_a_foreign_session_is_read(manager, node):
+async def test_a_foreign_session_is_read(manager: SessionManager, node: Node) -> None:
     wrote = _write(node, messages=[_message(1, text=ODD_TEXTS[1]), _message(2, text=ODD_TEXTS[2])])
-    session = await manager.get_session("js")
+    session = present(await manager.get_session("js"))
     assert session.user_id == "user123"
     assert session.to_dict()["createdAt"] == wrote["createdAt"]
     assert session.current_agent == "ai"
@@ -193,7 +194,7 @@ async def test_a_foreign_session_is_read(manager, node):
     assert history[0].timestamp == datetime(2026, 1, 31, 8, 0, tzinfo=UTC)
 
 
-async def test_a_foreign_session_is_appended_to_and_takes_one_deadline(manager, node):
+async def test_a_foreign_session_is_appended_to_and_takes_one_deadline(manager: SessionManager, node: Node) -> None:
     _write(node, messages=[_message(n) for n in (1, 2, 3)])
     added = await manager.add_message("js", {"id": "py-1", "from": "assistant", "text": "yes"})
     assert added.seq == 4
@@ -209,13 +210,15 @@ async def test_a_foreign_session_is_appended_to_and_takes_one_deadline(manager, 
     assert 86_390 <= read["ttl"] <= 86_400  # it had no ttl of its own: the default of the settings
 
 
-async def test_an_id_that_only_another_program_wrote_is_not_known_as_a_duplicate(manager, node):
+async def test_an_id_that_only_another_program_wrote_is_not_known_as_a_duplicate(
+    manager: SessionManager, node: Node
+) -> None:
     _write(node, messages=[_message(1)])
     again = await manager.add_message("js", _message(1))
     assert (again.seq, again.duplicate) == (2, False)
 
 
-async def test_a_foreign_session_is_switched_and_the_other_side_sees_it(manager, node):
+async def test_a_foreign_session_is_switched_and_the_other_side_sees_it(manager: SessionManager, node: Node) -> None:
     _write(node, messages=[_message(1)])
     switched = await manager.switch_agent("js", "human", expect="ai", note="an operator took over")
     assert switched.epoch == 1
@@ -225,7 +228,7 @@ async def test_a_foreign_session_is_switched_and_the_other_side_sees_it(manager,
     assert read["history"][-1]["text"] == "an operator took over"
 
 
-async def test_a_foreign_session_is_updated_extended_and_given_another_ttl(manager, node):
+async def test_a_foreign_session_is_updated_extended_and_given_another_ttl(manager: SessionManager, node: Node) -> None:
     _write(node, messages=[_message(1)])
     updated = await manager.update_session("js", {"priority": None, "vip": True})
     assert updated.metadata == {"name": "客服会话", "type": "support", "vip": True}
@@ -237,14 +240,14 @@ async def test_a_foreign_session_is_updated_extended_and_given_another_ttl(manag
     assert len({left for left in read["left"] if left != -2}) == 1
 
 
-async def test_a_foreign_session_is_deleted_whole(manager, node):
+async def test_a_foreign_session_is_deleted_whole(manager: SessionManager, node: Node) -> None:
     _write(node, messages=[_message(1)])
     deleted = await manager.delete_session("js")
     assert (deleted.success, deleted.deleted_keys) == (True, 3)
     assert node("read_session", sessionId="js")["types"] == ["none"] * 4
 
 
-async def test_a_foreign_session_is_listed_and_counted_after_a_repair(manager, node):
+async def test_a_foreign_session_is_listed_and_counted_after_a_repair(manager: SessionManager, node: Node) -> None:
     _write(node, messages=[_message(1)])
     assert await manager.get_user_sessions("user123") == []
     assert await manager.get_active_sessions_count() == 0
@@ -253,14 +256,16 @@ async def test_a_foreign_session_is_listed_and_counted_after_a_repair(manager, n
     assert await manager.get_active_sessions_count() == 1
 
 
-async def test_a_foreign_session_without_a_deadline_never_expires_until_it_is_written(manager, node):
+async def test_a_foreign_session_without_a_deadline_never_expires_until_it_is_written(
+    manager: SessionManager, node: Node
+) -> None:
     _write(node, ttl=None, messages=[_message(1)])
     assert await manager.get_session_ttl("js") == -1
     await manager.extend_session("js")
     assert await manager.get_session_ttl("js") == 86_400
 
 
-async def test_damaged_and_foreign_elements_keep_their_places(manager, node):
+async def test_damaged_and_foreign_elements_keep_their_places(manager: SessionManager, node: Node) -> None:
     raw = [
         b"{broken",
         b"\xff\xfe",
@@ -280,14 +285,16 @@ async def test_damaged_and_foreign_elements_keep_their_places(manager, node):
     assert [m.seq for m in await manager.get_history("js")] == [3, 4, 5, 6, 7]
 
 
-async def test_a_sender_of_another_program_is_shown_as_unreadable_with_its_text(manager, node):
+async def test_a_sender_of_another_program_is_shown_as_unreadable_with_its_text(
+    manager: SessionManager, node: Node
+) -> None:
     _write(node, messages=[{**_message(1), "from": "bot"}])
     [message] = await manager.get_history("js")
     assert message.type == "unreadable"
     assert json.loads(message.extra["raw"])["from"] == "bot"
 
 
-async def test_a_text_with_half_a_surrogate_pair_does_not_hide_the_others(manager, node):
+async def test_a_text_with_half_a_surrogate_pair_does_not_hide_the_others(manager: SessionManager, node: Node) -> None:
     """JSON.stringify writes one as an escape, which no UTF-8 can hold."""
     _write(node, messages=[_message(1)], raw=[b'{"id":"half","from":"user","text":"\\ud83d"}'])
     history = await manager.get_history("js")
@@ -297,7 +304,7 @@ async def test_a_text_with_half_a_surrogate_pair_does_not_hide_the_others(manage
 # Both sides on one session
 
 
-async def test_a_push_that_keeps_the_count_continues_the_sequence(manager, node):
+async def test_a_push_that_keeps_the_count_continues_the_sequence(manager: SessionManager, node: Node) -> None:
     await manager.create_session("u", session_id="s1")
     await manager.add_messages("s1", [{"id": f"py-{n}", "from": "user", "text": str(n)} for n in range(1, 6)])
     node("append_message", sessionId="s1", message=_message(1), maxHistory=5)
@@ -311,7 +318,7 @@ async def test_a_push_that_keeps_the_count_continues_the_sequence(manager, node)
     assert len(set(read["left"])) == 1
 
 
-async def test_a_switch_that_raises_the_epoch_fences_a_late_reply(manager, node):
+async def test_a_switch_that_raises_the_epoch_fences_a_late_reply(manager: SessionManager, node: Node) -> None:
     session = await manager.create_session("u", session_id="s1")
     node("switch_agent", sessionId="s1", agent="human", epoch=True)
     with pytest.raises(AgentConflict) as caught:
@@ -319,7 +326,7 @@ async def test_a_switch_that_raises_the_epoch_fences_a_late_reply(manager, node)
     assert (caught.value.current_epoch, caught.value.current_agent) == (1, "human")
 
 
-async def test_a_switch_without_the_epoch_is_seen_but_fences_nothing(manager, node):
+async def test_a_switch_without_the_epoch_is_seen_but_fences_nothing(manager: SessionManager, node: Node) -> None:
     session = await manager.create_session("u", session_id="s1")
     node("switch_agent", sessionId="s1", agent="human", epoch=False)
     assert await manager.get_session_agent("s1") == "human"

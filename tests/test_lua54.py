@@ -43,7 +43,7 @@ def change_an_entry(client: Redis) -> list[Any]:
     seen = []
 
     def run(call: scripts.Call) -> Any:
-        reply = client.execute_command(*call.by_text())
+        reply = client.execute_command(*call.by_text())  # type: ignore[no-untyped-call]
         seen.extend([reply, client.zrange(DUE, 0, -1), client.zscore(DUE, MEMBER), client.zscore(USER, "s")])
         return reply
 

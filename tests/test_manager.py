@@ -3,6 +3,7 @@
 import asyncio
 import logging
 import os
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -23,7 +24,8 @@ from chat_session import (
     UsedAfterFork,
     WrongEventLoop,
 )
-from testkit.backends import ServerBackend
+from testkit.backends import Backend, ServerBackend
+from testkit.present import present
 
 CLIENTS: dict[str, dict[str, Any]] = {
     "plain": {},
@@ -48,7 +50,7 @@ async def test_any_client_handed_in_works_and_stays_open(redis_backend: ServerBa
         with redis_backend.server.client() as raw:
             raw.lset(f"session:{session.session_id}:history", 1, b"\xff\xfe")
         assert [m.type for m in await manager.get_history(session.session_id)] == [None, "unreadable"]
-        assert (await manager.get_session(session.session_id)).metadata == {"a": [1, "x"]}
+        assert present(await manager.get_session(session.session_id)).metadata == {"a": [1, "x"]}
         assert [s.session_id for s in await manager.get_user_sessions("用户")] == [session.session_id]
         assert await manager.get_active_sessions_count() == 1
         assert [s.session_id async for s in manager.scan_sessions()] == [session.session_id]
@@ -59,7 +61,7 @@ async def test_any_client_handed_in_works_and_stays_open(redis_backend: ServerBa
 
 async def test_what_a_server_says_between_replies_is_nobodys_answer(redis_backend: ServerBackend) -> None:
     client = Redis(unix_socket_path=str(redis_backend.server.socket), protocol=3, max_connections=1)
-    assert await client.execute_command("CLIENT", "TRACKING", "ON", "BCAST")
+    assert await client.execute_command("CLIENT", "TRACKING", "ON", "BCAST")  # type: ignore[no-untyped-call]
     async with SessionManager(client) as manager:
         await manager.create_session("u", session_id="s", ttl=60)
         await manager.add_message("s", {"from": "user", "text": "the server knows the script"})
@@ -100,13 +102,13 @@ def test_what_is_neither_client_nor_store_is_refused(wrong: Any) -> None:
     assert "from_url" in str(refused.value)
 
 
-async def test_a_store_can_be_handed_in(backend, manager) -> None:
+async def test_a_store_can_be_handed_in(backend: Backend, manager: SessionManager) -> None:
     await manager.create_session("u", session_id="s")
     async with SessionManager(manager._store) as other:
         assert await other.is_session_active("s")
 
 
-async def test_close_lets_calls_in_flight_finish(backend) -> None:
+async def test_close_lets_calls_in_flight_finish(backend: Backend) -> None:
     manager = backend.open()
     session = await manager.create_session("u", ttl=60)
     message = {"from": "user", "text": "x"}
@@ -116,7 +118,7 @@ async def test_close_lets_calls_in_flight_finish(backend) -> None:
     assert sorted(result.seq for result in await asyncio.gather(*calls)) == list(range(1, 51))
 
 
-async def test_a_closed_manager_says_so(backend) -> None:
+async def test_a_closed_manager_says_so(backend: Backend) -> None:
     manager = backend.open()
     await manager.create_session("u", session_id="s", ttl=60)
     await manager.close()
@@ -127,7 +129,7 @@ async def test_a_closed_manager_says_so(backend) -> None:
         [s async for s in manager.scan_sessions()]
 
 
-async def test_closing_stops_the_cleanups(backend) -> None:
+async def test_closing_stops_the_cleanups(backend: Backend) -> None:
     manager = backend.open()
     cleanup = SessionCleanup(manager, interval=3600)
     cleanup.start()
@@ -150,7 +152,7 @@ def test_a_manager_of_another_loop_says_so(redis_backend: ServerBackend) -> None
 
 
 @pytest.mark.filterwarnings("ignore:.*multi-threaded.*fork:DeprecationWarning")
-async def test_a_manager_used_after_a_fork_says_so(manager) -> None:
+async def test_a_manager_used_after_a_fork_says_so(manager: SessionManager) -> None:
     await manager.is_session_active("s")
     reading, writing = os.pipe()
     child = os.fork()
@@ -168,14 +170,16 @@ async def test_a_manager_used_after_a_fork_says_so(manager) -> None:
     os.close(writing)
 
 
-async def test_no_log_holds_a_messages_text(manager, caplog: pytest.LogCaptureFixture) -> None:
+async def test_no_log_holds_a_messages_text(manager: SessionManager, caplog: pytest.LogCaptureFixture) -> None:
     caplog.set_level(logging.DEBUG)
     session = await manager.create_session("u", {"secret": "metadata"})
     await manager.add_message(session.session_id, {"from": "user", "text": "the text of a message"})
     await manager.get_history(session.session_id)
     await manager.switch_agent(session.session_id, "human", note="the text of a note")
     records = [record for record in caplog.records if record.name == "chat_session"]
-    assert {"create_session", "append_messages", "get_history", "switch_agent"} <= {r.action for r in records}
+    assert {"create_session", "append_messages", "get_history", "switch_agent"} <= {
+        vars(record)["action"] for record in records
+    }
     for record in records:
         shown = repr(record.__dict__) + record.getMessage()
         assert "the text" not in shown
@@ -213,7 +217,7 @@ def test_a_url_that_names_no_store_is_a_settings_error(url: str) -> None:
     assert refused.value.variable == "CHAT_SESSION_URL"
 
 
-async def test_a_sqlite_file_that_cannot_be_is_said_so(tmp_path) -> None:
+async def test_a_sqlite_file_that_cannot_be_is_said_so(tmp_path: Path) -> None:
     (tmp_path / "text.db").write_text("this is not a database, it is a text of some length\n" * 50)
     for name, error in (("none/x.db", StoreDenied), ("text.db", StoreIncompatible)):
         async with SessionManager.from_url(f"sqlite:///{tmp_path}/{name}") as manager:

@@ -155,7 +155,8 @@ class Machine(RuleBasedStateMachine):
 
         async def together() -> list[Any]:
             made = (calls[kind](session_id) for session_id, kind in plan.items())
-            return await asyncio.gather(*made, return_exceptions=True)
+            answers: list[Any] = await asyncio.gather(*made, return_exceptions=True)
+            return answers
 
         for (session_id, kind), answer in zip(plan.items(), self.run(together()), strict=True):
             model = self.sessions.get(session_id)

@@ -37,7 +37,8 @@ def split(text: str) -> list[str]:
 @pytest.mark.parametrize("name", NAMES)
 def test_a_scripts_header_names_what_its_caller_passes(name: str) -> None:
     signature = inspect.signature(getattr(scripts, name), eval_str=True)
-    keys, args = [], []
+    keys: list[str] = []
+    args: list[str] = []
     for parameter in signature.parameters.values():
         if parameter.kind is parameter.KEYWORD_ONLY:
             args.append(parameter.name)

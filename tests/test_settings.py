@@ -7,6 +7,8 @@ import pytest
 
 from chat_session import SessionManager, Settings, SettingsError
 from chat_session.cli.app import run_command
+from testkit.backends import ServerBackend, store_of
+from testkit.present import present
 
 
 def test_the_specifications_variables_are_read(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -86,11 +88,11 @@ def test_a_store_named_twice_in_one_call_is_refused_but_in_the_environment_the_u
 @pytest.mark.parametrize("scheme", ["redis", "redis+cluster", "redis+sentinel"])
 def test_the_setting_asks_for_tls_whatever_the_urls_scheme(scheme: str) -> None:
     plain = SessionManager.from_url(f"{scheme}://localhost:1/{'chat' if 'sentinel' in scheme else ''}", redis_tls=True)
-    [lane] = plain._store._link._topology.lanes() or plain._store._link._topology._nodes.values()
+    [lane] = store_of(plain)._link._topology.lanes() or store_of(plain)._link._topology._nodes.values()
     assert "SSL" in lane._connections._pool.connection_class.__name__
 
 
-async def test_a_prefix_stands_before_every_key(redis_backend) -> None:
+async def test_a_prefix_stands_before_every_key(redis_backend: ServerBackend) -> None:
     async with redis_backend.open(key_prefix="app1:") as first, redis_backend.open() as second:
         await first.create_session("u", session_id="s", ttl=60)
         await first.add_message("s", {"from": "user", "text": "x"})
@@ -101,7 +103,7 @@ async def test_a_prefix_stands_before_every_key(redis_backend) -> None:
         await first.delete_session("s")
 
 
-async def test_redis_host_port_and_password_make_a_connection(redis_backend) -> None:
+async def test_redis_host_port_and_password_make_a_connection(redis_backend: ServerBackend) -> None:
     async with SessionManager(redis_host="127.0.0.1", redis_port=redis_backend.server.port, redis_db=1) as manager:
         await manager.create_session("u", session_id="s", ttl=60)
         with redis_backend.server.client() as client:
@@ -121,21 +123,23 @@ def test_a_store_timeout_that_outlives_the_memory_of_repeated_writes_is_refused_
         Settings.load(store_timeout=60)
 
 
-async def test_never_as_the_default_holds_for_a_session_that_another_program_wrote_without_a_ttl(redis_backend) -> None:
+async def test_never_as_the_default_holds_for_a_session_that_another_program_wrote_without_a_ttl(
+    redis_backend: ServerBackend,
+) -> None:
     with redis_backend.server.client() as client:
         stamps = dict.fromkeys(("createdAt", "lastActiveAt"), "2026-01-31T08:00:00.000Z")
         client.hset("session:js:meta", mapping={"userId": "u", "sessionId": "js", "currentAgent": "ai", **stamps})
         client.set("session:js:agent", "ai")
         client.expire("session:js:meta", 60)
     async with redis_backend.open(default_session_ttl=None) as manager:
-        assert (await manager.get_session("js")).ttl is None
+        assert present(await manager.get_session("js")).ttl is None
         await manager.add_message("js", {"from": "user", "text": "x"})
         assert await manager.get_session_ttl("js") == -1
         await manager.delete_session("js")
 
 
 @pytest.fixture
-def protected(redis_backend):
+def protected(redis_backend: ServerBackend) -> Any:
     """A server with a user "app" beside the default one, each with a password."""
     with redis_backend.server.client() as client:
         client.execute_command("ACL", "SETUSER", "app", "on", ">app-password", "~*", "+@all")
@@ -165,7 +169,7 @@ async def test_the_environments_password_completes_a_url_that_has_none(
     for manager in (SessionManager(redis_max_retries=0), SessionManager.from_url(protected.format(login))):
         async with manager:
             assert await manager.get_session("s") is None
-            [lane] = manager._store._link._topology.lanes()
+            [lane] = store_of(manager)._link._topology.lanes()
             assert (lane._connections._pool.connection_kwargs.get("username") or "default") == user
 
 
@@ -184,7 +188,7 @@ def test_the_environments_password_completes_urls_of_several_servers(
 ) -> None:
     monkeypatch.setenv("REDIS_PASSWORD", "secret")
     manager = SessionManager.from_url(f"{scheme}://localhost:1/{'chat' if 'sentinel' in scheme else ''}")
-    [lane] = manager._store._link._topology.lanes() or manager._store._link._topology._nodes.values()
+    [lane] = store_of(manager)._link._topology.lanes() or store_of(manager)._link._topology._nodes.values()
     assert lane._connections._pool.connection_kwargs["password"] == "secret"
 
 

@@ -15,6 +15,8 @@ from chat_session.message import check_message
 from chat_session.storage.codec import decode_message, encode_message
 from chat_session.storage.redis.codec import decode_meta, encode_meta
 from chat_session.storage.redis.keys import BUCKETS, Keys, due_member, parse_due_member
+from testkit.backends import ServerBackend
+from testkit.present import present
 
 MOMENT = from_iso("2026-01-31T08:00:00.123Z")
 
@@ -101,7 +103,7 @@ def test_a_session_of_another_program_may_lack_our_fields() -> None:
     assert (decode_message(foreign, 3).seq, decode_message(foreign, 3).extra) == (3, {"more": 1})
 
 
-async def test_what_stands_in_redis(redis_backend) -> None:
+async def test_what_stands_in_redis(redis_backend: ServerBackend) -> None:
     async with redis_backend.open(max_message_history=2) as manager:
         await manager.create_session("u", {"a": 1}, session_id="s", ttl=600)
         for i in range(3):
@@ -129,12 +131,12 @@ async def test_what_stands_in_redis(redis_backend) -> None:
             [(member, due)] = client.zrange(Keys().due("s"), 0, -1, withscores=True)
             assert member == b"s/u"
             assert due <= deadlines.pop()
-            created = (await manager.get_session("s")).created_at.timestamp() * 1_000_000
+            created = present(await manager.get_session("s")).created_at.timestamp() * 1_000_000
             [(listed, position)] = client.zrange("user:u:sessions", 0, -1, withscores=True)
             assert (listed, position) == (b"s", pytest.approx(created, abs=1000))
 
 
-async def test_the_remembered_calls_are_dropped_after_a_minute_and_only_then(redis_backend) -> None:
+async def test_the_remembered_calls_are_dropped_after_a_minute_and_only_then(redis_backend: ServerBackend) -> None:
     async with redis_backend.open() as manager:
         await manager.create_session("u", session_id="s", ttl=600)
         with redis_backend.server.client() as client:

@@ -2,6 +2,8 @@
 
 import asyncio
 import logging
+from collections.abc import Callable
+from typing import Any
 
 import pytest
 from prometheus_client import CollectorRegistry
@@ -9,7 +11,7 @@ from redis.asyncio import Redis
 
 from chat_session import Hooks, SessionManager, StoreUnavailable
 from chat_session.telemetry.prometheus import PrometheusHooks
-from testkit.backends import ServerBackend
+from testkit.backends import Backend, ServerBackend
 
 
 class Failing(Hooks):
@@ -17,7 +19,7 @@ class Failing(Hooks):
         raise RuntimeError("a hook of somebody's")
 
 
-async def test_prometheus_counts_what_happens(backend, open_manager) -> None:
+async def test_prometheus_counts_what_happens(backend: Backend, open_manager: Callable[..., SessionManager]) -> None:
     registry = CollectorRegistry()
     manager = open_manager(hooks=[PrometheusHooks(registry)], max_message_history=10)
 
@@ -61,19 +63,23 @@ async def test_prometheus_tells_retries_and_whether_the_store_is_up(redis_backen
     assert registry.get_sample_value("chat_session_store_up") == 1
 
 
-async def test_a_failing_hook_is_logged_and_hurts_nobody(open_manager, caplog) -> None:
+async def test_a_failing_hook_is_logged_and_hurts_nobody(
+    open_manager: Callable[..., SessionManager], caplog: pytest.LogCaptureFixture
+) -> None:
     manager = open_manager(hooks=[Failing()])
     await manager.create_session("u", session_id="s", ttl=60)
     assert await manager.is_session_active("s")
-    assert [r.action for r in caplog.records if r.action != "store_setting"] == ["hook_failed"] * 2
+    assert [a for r in caplog.records if (a := vars(r)["action"]) != "store_setting"] == ["hook_failed"] * 2
 
 
-async def test_log_records_have_stable_fields(open_manager, caplog) -> None:
+async def test_log_records_have_stable_fields(
+    open_manager: Callable[..., SessionManager], caplog: pytest.LogCaptureFixture
+) -> None:
     caplog.set_level(logging.DEBUG, logger="chat_session")
     manager = open_manager()
     await manager.create_session("u", session_id="s", ttl=60)
     await manager.cleanup_expired_sessions()
-    records = {record.action: record for record in caplog.records if record.name == "chat_session"}
+    records: dict[str, Any] = {vars(each)["action"]: each for each in caplog.records if each.name == "chat_session"}
     created = records["create_session"]
     assert (created.session_id, created.outcome, created.levelname) == ("s", "ok", "DEBUG")
     assert created.duration_ms > 0
@@ -96,14 +102,17 @@ async def test_settings_that_break_a_promise_are_told_when_the_store_is_reached(
     ("url", "shown"),
     [("redis://app:secret@127.0.0.1:1/0", "redis://app@127.0.0.1:1/0"), (None, "127.0.0.1:1")],
 )
-async def test_the_log_names_the_store_that_is_down(caplog, url: str | None, shown: str) -> None:
+async def test_the_log_names_the_store_that_is_down(
+    caplog: pytest.LogCaptureFixture, url: str | None, shown: str
+) -> None:
     client = Redis(host="127.0.0.1", port=1, password="secret")
-    manager = SessionManager(None if url else client, redis_max_retries=0, **({"chat_session_url": url} if url else {}))
+    named: dict[str, Any] = {"chat_session_url": url} if url else {}
+    manager = SessionManager(None if url else client, redis_max_retries=0, **named)
     async with manager:
         with pytest.raises(StoreUnavailable) as down:
             await manager.is_session_active("s")
     assert "127.0.0.1:1 " in str(down.value)
     [record] = [record for record in caplog.records if getattr(record, "action", "") == "store_down"]
     assert record.getMessage() == f"The store {shown} is down."
-    assert record.store == shown
+    assert vars(record)["store"] == shown
     await client.aclose()

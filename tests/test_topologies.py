@@ -16,7 +16,8 @@ from chat_session.storage.redis import batching, due
 from chat_session.storage.redis.keys import due_member
 from chat_session.telemetry.prometheus import PrometheusHooks
 from chat_session.testing import until_dead
-from testkit.backends import ACL, ClusterBackend, SentinelBackend, ServerBackend, StartBackend
+from testkit.backends import ACL, ClusterBackend, SentinelBackend, ServerBackend, StartBackend, store_of
+from testkit.present import present
 
 TEXT = {"from": "user", "text": "x"}
 
@@ -66,7 +67,7 @@ async def test_a_cluster_of_the_newest_valkey_works(start_empty: StartBackend) -
 async def test_a_client_made_by_sentinel_works_and_stays_open(
     sentinel: SentinelBackend, options: dict[str, Any]
 ) -> None:
-    asked = Sentinel(sentinel.server.sentinel_addresses)
+    asked = Sentinel(sentinel.server.sentinel_addresses)  # type: ignore[no-untyped-call]
     client = asked.master_for("chat", **options)
     async with SessionManager(client) as manager:
         await use(manager)
@@ -120,7 +121,7 @@ async def test_a_slot_that_moves_is_followed(cluster: ClusterBackend) -> None:
         writing = asyncio.create_task(write())
         await asyncio.to_thread(cluster.server.migrate_slot, slot, target)
         assert await writing == 201
-        assert (await manager.get_session("s1")).message_count == 201
+        assert present(await manager.get_session("s1")).message_count == 201
         await asyncio.to_thread(cluster.server.migrate_slot, slot, source)
         assert (await manager.add_message("s1", TEXT)).seq == 202
 
@@ -204,7 +205,7 @@ async def test_an_acknowledgement_may_mean_on_two_replicas_which_many_calls_wait
     with sentinel.server.client() as client:
 
         def waits() -> int:
-            return client.info("commandstats").get("cmdstat_wait", {}).get("calls", 0)
+            return int(client.info("commandstats").get("cmdstat_wait", {}).get("calls", 0))
 
         async with sentinel.open(redis_wait_replicas=2) as manager:
             before = waits()
@@ -227,7 +228,7 @@ async def test_too_few_replicas_are_no_acknowledgement_and_a_repeat_is_no_double
             assert failed.value.outcome_unknown
             assert failed.value.attempts == 2
             assert re.search("[0-2] of 3 replicas", str(failed.value))
-            [lane] = manager._store._link._topology.lanes()
+            [lane] = store_of(manager)._link._topology.lanes()
             assert not lane._warm  # the next call asks Sentinel anew
         again = await plain.add_messages("s", failed.value.messages)
         assert [(r.seq, r.duplicate) for r in again] == [(1, True)]
@@ -251,7 +252,7 @@ async def test_calls_made_at_once_share_round_trips_up_to_a_bound(
 
     async with redis_backend.open() as manager:
         await asyncio.gather(*(manager.create_session("u", session_id=f"s{i}", ttl=600) for i in range(200)))
-        await manager._store._link._greeting
+        await store_of(manager)._link._greeting
         monkeypatch.setattr(AbstractConnection, "send_packed_command", count)
         agents = await asyncio.gather(*(manager.get_session_agent(f"s{i}") for i in range(200)))
         assert agents == ["ai"] * 200
@@ -288,9 +289,9 @@ async def test_a_full_queue_makes_callers_wait_and_is_told(
         results = await asyncio.gather(*(manager.add_message("s", TEXT) for _ in range(200)))
         assert [result.seq for result in results] == list(range(1, 201))  # in their turn
         assert 0 < Crowds.waited < 200  # each is told of once, and let in in its turn
-        [server] = [lane.address for lane in manager._store._link._topology.lanes()]
+        [server] = [lane.address for lane in store_of(manager)._link._topology.lanes()]
         assert registry.get_sample_value("chat_session_queue_full_total", {"server": server}) == Crowds.waited
-        assert len(next(iter(manager._store._link._topology.lanes()))._queue) == 0
+        assert len(next(iter(store_of(manager)._link._topology.lanes()))._queue) == 0
 
 
 async def test_the_doctor_looks_at_every_node_of_a_cluster(cluster: ClusterBackend) -> None:
@@ -347,7 +348,9 @@ async def test_on_a_cluster_a_users_entry_goes_though_lists_and_sweeps_race(clus
             look for user in ("u0", "u1", "u2") for look in (one.get_user_sessions(user), other.get_user_sessions(user))
         ]
         sweeps = [manager.cleanup_expired_sessions() for manager in (one, other, one, other)]
-        results = await asyncio.gather(*looks, *sweeps, other.get_active_sessions_count())
+        _, swept, _ = await asyncio.gather(
+            asyncio.gather(*looks), asyncio.gather(*sweeps), other.get_active_sessions_count()
+        )
         last = await one.cleanup_expired_sessions()
-        assert sum(result.cleaned_count for result in (*results[6:10], last)) == 60
+        assert sum(result.cleaned_count for result in (*swept, last)) == 60
         assert list(cluster.server.scan_keys()) == []

@@ -19,7 +19,7 @@ class Floor(Peer):
     remarks: ClassVar = {"read_20": "gives bytes, not messages", "read_100": "gives bytes, not messages"}
 
     async def open(self) -> None:
-        self.client = open_client(self.server, self.database)
+        self.client: Any = open_client(self.server, self.database)
         for name in ("append_messages", "get_history", "create_session"):
             await self.client.script_load(scripts.load(name).text)
 

@@ -174,7 +174,7 @@ def adopt_all(recorder: Recorder, notes: Iterable[dict[str, Any]]) -> None:
 async def _open_file(folder: Path) -> AsyncIterator[Backend]:
     backend = SqliteBackend(folder / "chat.db")
     yield backend
-    with closing(sqlite3.connect(backend.path)) as db:
+    with closing(sqlite3.connect(folder / "chat.db")) as db:
         [verdict] = db.execute("PRAGMA quick_check").fetchone()
     if verdict != "ok":
         raise sqlite3.DatabaseError(verdict)
