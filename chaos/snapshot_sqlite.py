@@ -10,7 +10,7 @@ NEVER = 2**63 - 1
 
 
 def read_rows(path: Path) -> Snapshot:
-    """Every row. The one row of a session stands for its meta key, its agent key and both its index entries."""
+    """Every row. The row of a session has what its meta, its agent and both its index entries have on a server."""
     snapshot = Snapshot()
     with sqlite3.connect(f"file:{path}?mode=ro", uri=True) as db:
         sessions = db.execute(

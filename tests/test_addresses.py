@@ -65,7 +65,7 @@ def urls_with_a_secret(draw: st.DrawFn) -> str:
     if not form and not query:
         form = ":{}@"
     if form == "{}@":
-        secret = secret.replace(":", "")  # what stands before a colon is a user, and is shown
+        secret = secret.replace(":", "")  # the part before a colon is a user name, which is shown
     if query == "?{}=1" and "{}" in form:
         query = ""
     return f"{scheme}://{form}{host}{path}{query}".replace("{}", secret)

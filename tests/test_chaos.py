@@ -4,6 +4,7 @@ import asyncio
 import logging
 import os
 import random
+import re
 import socket
 import subprocess
 import sys
@@ -653,6 +654,19 @@ def test_every_mutant_changes_a_text_that_is_in_the_source_once() -> None:
     assert find_stale(TABLE) == []
     assert len(TABLE) >= 30
     assert len({mutant.name for mutant in TABLE}) == len(TABLE)
+
+
+def test_every_mutant_names_tests_that_exist() -> None:
+    root = Path(__file__).parent
+    contract = [*(root.parent / "src" / "chat_session" / "testing").rglob("*.py")]
+    for mutant in TABLE:
+        if ".py" not in mutant.test:
+            name, store = mutant.test.split()
+            assert store in FAULT_TESTS[name].stores
+            continue
+        _, file, words = mutant.test.split(": ")
+        sources = [root / file, *(contract if file == "test_contract.py" else ())]
+        assert any(re.search(rf"def test_\w*{words}", source.read_text("utf-8")) for source in sources), mutant.test
 
 
 HOOKS = "telemetry/hooks.py", "            except Exception:", "sqlite: test_telemetry.py: a_failing_hook"

@@ -710,16 +710,16 @@ def test_a_lone_surrogate_can_be_shown() -> None:
 def test_the_type_of_a_message_and_the_raw_text_of_an_unreadable_one_are_shown(cli: RunCommand, tmp_path: Path) -> None:
     cli("create", "u", "--session-id", "s1")
     cli("say", "s1", "fine")
-    cli("say", "s1", "torn")
+    cli("say", "s1", "damaged")
     with sqlite3.connect(tmp_path / "chat.db") as db:
-        db.execute("UPDATE messages SET element = CAST('{torn' AS BLOB) WHERE seq = 2")
+        db.execute("UPDATE messages SET element = CAST('{damaged' AS BLOB) WHERE seq = 2")
     db.close()
     shown = cli("history", "s1")
-    assert "(unreadable) {torn" in shown.out
+    assert "(unreadable) {damaged" in shown.out
     assert shown.err == "warning: 1 messages in session s1 cannot be read.\n"
 
 
-def test_the_doctor_finds_and_mends_what_is_torn(cli: RunCommand, tmp_path: Path) -> None:
+def test_the_doctor_finds_and_repairs_what_is_inconsistent(cli: RunCommand, tmp_path: Path) -> None:
     cli("create", "u", "--session-id", "s1")
     cli("say", "s1", "text")
     assert cli("doctor").code == 0
@@ -730,11 +730,11 @@ def test_the_doctor_finds_and_mends_what_is_torn(cli: RunCommand, tmp_path: Path
     assert sick.code == 1
     assert "1 messages without a session" in sick.out
     assert "Removes them." in sick.out
-    mended = cli("doctor", "--repair", "--json")
-    assert mended.code == 0
-    assert mended.json["url"] == f"sqlite:///{tmp_path}/chat.db"
-    assert {"level", "subject", "text", "repair"} == mended.json["findings"][0].keys()
-    assert any("They were removed." in finding["text"] for finding in mended.json["findings"])
+    repaired = cli("doctor", "--repair", "--json")
+    assert repaired.code == 0
+    assert repaired.json["url"] == f"sqlite:///{tmp_path}/chat.db"
+    assert {"level", "subject", "text", "repair"} == repaired.json["findings"][0].keys()
+    assert any("They were removed." in finding["text"] for finding in repaired.json["findings"])
 
 
 @pytest.mark.parametrize(

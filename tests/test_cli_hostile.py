@@ -125,7 +125,7 @@ def small_limits(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.mark.usefixtures("small_limits")
-def test_what_stands_in_a_text_is_no_part_of_its_line() -> None:
+def test_the_content_of_a_text_is_no_part_of_its_line() -> None:
     assert weighs(b"[" + b"0," * 8 + b"0]")
     assert not weighs(b"[" + b"0," * 9 + b'"a"]')
     assert weighs(b'["' + b"[,{" * 50 + b'"]')

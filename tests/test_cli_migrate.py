@@ -1,4 +1,4 @@
-"""Migrate: what stands in one store stands in the other, nothing newer is overwritten, and differences are told."""
+"""Migrate: the target has what the source has, nothing newer is overwritten, and differences are reported."""
 
 import asyncio
 import json
@@ -222,7 +222,7 @@ def test_what_another_program_wrote_is_copied_as_far_as_it_can_be_read(
         for element in (b'{"id":"a","from":"user","text":"no timestamp"}', b'{"id":"b","from":"user","text":"x"}'):
             client.rpush("session:nodejs:history", element)
         client.hdel("session:nodejs:meta", "messageCount", "agentEpoch", "ttl")
-        client.rpush("session:damaged:history", b"{torn", b'{"id":"c","from":"user","text":"fine"}')
+        client.rpush("session:damaged:history", b"{damaged", b'{"id":"c","from":"user","text":"fine"}')
         client.rpush("session:large:history", b"\xff" * 30_000)
         client.rpush("session:twins:history", *[b'{"id":"d","from":"user","text":"twice"}'] * 2)
         client.hset("session:odd-user:meta", "userId", "u\n")
@@ -236,8 +236,8 @@ def test_what_another_program_wrote_is_copied_as_far_as_it_can_be_read(
     assert "user_id must be" in done.differences["odd-user"]
     session, history = file.read("nodejs")
     assert (session.message_count, session.ttl, [m.text for m in history]) == (2, 86_400, ["no timestamp", "x"])
-    torn, fine = file.read("damaged")[1]
-    assert (torn.type, torn.extra, fine.seq) == ("unreadable", {"raw": "{torn"}, 2)
+    damaged, fine = file.read("damaged")[1]
+    assert (damaged.type, damaged.extra, fine.seq) == ("unreadable", {"raw": "{damaged"}, 2)
     [large] = file.read("large")[1]
     assert (large.type, large.text) == ("unreadable", r"\xff" * 30_000)
     again = migrate(source, file)

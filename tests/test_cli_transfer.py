@@ -512,12 +512,12 @@ def test_an_import_of_an_export_into_its_own_store_changes_nothing(store: Store,
     file = str(tmp_path / "out.jsonl")
     store.run("export", file)
     with sqlite3.connect(store.path) as db:
-        db.execute("UPDATE messages SET element = CAST('{torn' AS BLOB) WHERE session_id = 'trimmed' AND seq = 200")
+        db.execute("UPDATE messages SET element = CAST('{damaged' AS BLOB) WHERE session_id = 'trimmed' AND seq = 200")
     db.close()
-    torn = str(tmp_path / "torn.jsonl")
-    store.run("export", torn)
+    damaged = str(tmp_path / "damaged.jsonl")
+    store.run("export", damaged)
     before = {session_id: store.history(session_id) for session_id in ("odd", "empty", "trimmed")}
-    done = store.run("import", torn, "--json")
+    done = store.run("import", damaged, "--json")
     assert (done.code, done.json["messagesStored"], done.json["duplicates"]) == (0, 0, 102)
     assert {session_id: store.history(session_id) for session_id in before} == before
 
@@ -548,12 +548,12 @@ def test_an_exported_session_killed_between_its_making_and_its_messages_is_compl
     assert other.history("trimmed") == store.history("trimmed")
 
 
-@pytest.mark.parametrize("raw", [b"{torn", b"\xff\xfe" * 20_000])
+@pytest.mark.parametrize("raw", [b"{damaged", b"\xff\xfe" * 20_000])
 def test_an_unreadable_message_is_exported_as_it_is_and_imported_without_loss(
     store: Store, other: Store, tmp_path: Path, raw: bytes
 ) -> None:
     store.run("create", "u", "--session-id", "s1")
-    store.run("say", "s1", "torn")
+    store.run("say", "s1", "damaged")
     store.run("say", "s1", "fine")
     with sqlite3.connect(store.path) as db:
         db.execute("UPDATE messages SET element = ? WHERE seq = 1", (raw,))
@@ -562,10 +562,10 @@ def test_an_unreadable_message_is_exported_as_it_is_and_imported_without_loss(
     assert store.run("export", file).code == 0
     assert other.run("import", file).code == 0
     assert other.run("import", file, "--json").json["duplicates"] == 2
-    torn, fine = other.history("s1")
-    assert (torn.type, torn.seq, fine.text) == ("unreadable", 1, "fine")
+    damaged, fine = other.history("s1")
+    assert (damaged.type, damaged.seq, fine.text) == ("unreadable", 1, "fine")
     text = raw.decode(errors="backslashreplace")
-    assert text == torn.extra.get("raw", torn.text)
+    assert text == damaged.extra.get("raw", damaged.text)
 
 
 def test_an_export_of_one_user_has_only_that_user_s_sessions(store: Store, capfd: pytest.CaptureFixture[str]) -> None:

@@ -1,4 +1,4 @@
-"""What the doctor finds in a store, and that --repair mends it."""
+"""What the doctor finds in a store, and that --repair repairs it."""
 
 import asyncio
 import sqlite3
@@ -45,16 +45,16 @@ async def test_settings_that_endanger_sessions_are_told(redis_backend: ServerBac
                 client.config_set("appendfsync", "everysec")
 
 
-async def test_what_is_torn_is_found_and_mended(redis_backend: ServerBackend) -> None:
+async def test_what_is_inconsistent_is_found_and_repaired(redis_backend: ServerBackend) -> None:
     async with redis_backend.open() as manager:
-        for name in ("whole", "torn", "unindexed", "endless", "vanished"):
+        for name in ("whole", "halved", "unindexed", "endless", "vanished"):
             await manager.create_session("u", session_id=name, ttl=600)
             await manager.add_message(name, {"from": "user", "text": "x"})
         with redis_backend.server.client() as client:
-            client.delete("session:torn:meta")
+            client.delete("session:halved:meta")
             for key in client.scan_iter("sessions:due:*"):
-                client.zrem(key, "unindexed/u", "torn/u")
-            client.zrem("user:u:sessions", "unindexed", "torn")
+                client.zrem(key, "unindexed/u", "halved/u")
+            client.zrem("user:u:sessions", "unindexed", "halved")
             for part in ("meta", "agent", "history", "ids"):
                 client.persist(f"session:endless:{part}")
                 client.delete(f"session:vanished:{part}")
@@ -62,17 +62,17 @@ async def test_what_is_torn_is_found_and_mended(redis_backend: ServerBackend) ->
             wrong = {"orphans": "error", "index": "error", "deadlines": "error", "index entries": "error"}
             assert {subject: found[subject] for subject in wrong} == wrong
             assert await manager.get_active_sessions_count() == 3
-            mended = await manager.diagnose(repair=True)
-            assert any("torn" in f.text and "repaired" in f.text for f in mended)
+            repaired = await manager.diagnose(repair=True)
+            assert any("halved" in f.text and "repaired" in f.text for f in repaired)
             assert "error" not in levels(await manager.diagnose()).values()
-            assert not list(client.scan_iter("session:torn:*"))
+            assert not list(client.scan_iter("session:halved:*"))
             assert 500 < client.ttl("session:endless:history") <= 600
         assert await manager.get_active_sessions_count() == 3
         sessions = await manager.get_user_sessions("u")
         assert {s.session_id for s in sessions} == {"whole", "unindexed", "endless"}
 
 
-async def test_a_hint_whose_twin_is_gone_is_removed_by_the_next_list(redis_backend: ServerBackend) -> None:
+async def test_an_index_entry_whose_twin_is_gone_is_removed_by_the_next_list(redis_backend: ServerBackend) -> None:
     async with redis_backend.open() as manager:
         await manager.create_session("u", session_id="s", ttl=600)
         with redis_backend.server.client() as client:

@@ -322,7 +322,7 @@ def _run(name: str) -> str:
 
 
 def _load(name: str) -> ModuleType:
-    """A fresh copy of the module: it reads the environment anew."""
+    """A fresh copy of the module: it reads the environment again."""
     spec = importlib.util.spec_from_file_location(name, EXAMPLES / f"{name}.py")
     assert spec is not None
     assert spec.loader is not None

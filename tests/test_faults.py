@@ -248,7 +248,7 @@ async def test_many_calls_of_a_script_the_server_forgot_bring_it_along_once(
         client.config_resetstat()
         assert (await manager.cleanup_expired_sessions()).cleaned_count == 100
         stats = client.info("commandstats")
-        assert stats["cmdstat_eval"]["calls"] == 2  # one for reading hints, one for settling them
+        assert stats["cmdstat_eval"]["calls"] == 2  # one reads index entries, one reconciles them
         assert stats["cmdstat_evalsha"]["calls"] < 2 * (100 + 16 + 16)
 
 
@@ -292,7 +292,7 @@ async def test_killed_connections_are_made_again(
     assert len({m.id for m in history}) == 100
 
 
-async def test_whoever_is_cancelled_takes_nobody_elses_answer_along(
+async def test_a_cancelled_caller_takes_no_other_callers_answer(
     connect: Callable[..., SessionManager], redis_backend: ServerBackend
 ) -> None:
     manager = connect(redis_backend.url, max_message_history=5000)
@@ -720,7 +720,7 @@ async def test_a_number_that_is_none_is_named(
                 await manager.delete_session("s")
 
 
-async def test_a_torn_session_is_no_session_and_its_id_starts_empty(
+async def test_a_session_without_its_record_is_no_session_and_its_id_starts_empty(
     connect: Callable[..., SessionManager], redis_backend: ServerBackend
 ) -> None:
     manager = connect(redis_backend.url)

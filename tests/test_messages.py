@@ -1,6 +1,6 @@
-"""Everything that the package says to people stands in ``messages.txt``, to be read from start to end.
+"""Everything that the package says to people is in ``messages.txt``, to be read from start to end.
 
-``CHAT_SESSION_WRITE_MESSAGES=1 pytest tests/test_messages.py`` writes that file anew.
+``CHAT_SESSION_WRITE_MESSAGES=1 pytest tests/test_messages.py`` writes that file again.
 """
 
 import ast
@@ -36,7 +36,7 @@ class Messages(ast.NodeVisitor):
         self._visit_scope(ast.parse(path.read_text(encoding="utf-8")))
 
     def all(self) -> list[str]:
-        """Each once. What is a part of an error stands there as a whole."""
+        """Each once. A part of an error is shown within the whole error."""
         others = [text for text in self._others if not any(text in error for error in self.errors)]
         return list(dict.fromkeys([*self.errors, *others]))
 
@@ -126,7 +126,7 @@ def test_the_messages_are_those_that_were_read() -> None:
     said = "\n".join(lines[1:]) + "\n"
     if os.environ.get("CHAT_SESSION_WRITE_MESSAGES"):
         GOLDEN.write_text(said, encoding="utf-8")
-    assert said == GOLDEN.read_text(encoding="utf-8"), "read what is new, then write messages.txt anew (see above)"
+    assert said == GOLDEN.read_text(encoding="utf-8"), "read what is new, then write messages.txt again (see above)"
 
 
 def test_an_error_is_one_or_two_sentences() -> None:

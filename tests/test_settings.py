@@ -92,7 +92,7 @@ def test_the_setting_asks_for_tls_whatever_the_urls_scheme(scheme: str) -> None:
     assert "SSL" in lane._connections._pool.connection_class.__name__
 
 
-async def test_a_prefix_stands_before_every_key(redis_backend: ServerBackend) -> None:
+async def test_every_key_begins_with_the_prefix(redis_backend: ServerBackend) -> None:
     async with redis_backend.open(key_prefix="app1:") as first, redis_backend.open() as second:
         await first.create_session("u", session_id="s", ttl=60)
         await first.add_message("s", {"from": "user", "text": "x"})

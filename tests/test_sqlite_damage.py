@@ -199,7 +199,7 @@ VALUES = st.one_of(
 
 @given(st.sampled_from([(table, name) for table, names in COLUMNS.items() for name in names]), VALUES, st.booleans())
 @settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
-async def test_whatever_stands_in_a_column_a_call_answers_or_fails_typed(
+async def test_whatever_is_in_a_column_a_call_answers_or_raises_a_typed_error(
     path: Path, column: tuple[str, str], value: Any, as_text: bool
 ) -> None:
     """Columns have types, which SQLite enforces: what it refuses cannot stand there."""

@@ -103,7 +103,7 @@ def test_a_session_of_another_program_may_lack_our_fields() -> None:
     assert (decode_message(foreign, 3).seq, decode_message(foreign, 3).extra) == (3, {"more": 1})
 
 
-async def test_what_stands_in_redis(redis_backend: ServerBackend) -> None:
+async def test_the_bytes_in_redis(redis_backend: ServerBackend) -> None:
     async with redis_backend.open(max_message_history=2) as manager:
         await manager.create_session("u", {"a": 1}, session_id="s", ttl=600)
         for i in range(3):

@@ -229,7 +229,7 @@ async def test_too_few_replicas_are_no_acknowledgement_and_a_repeat_is_no_double
             assert failed.value.attempts == 2
             assert re.search("[0-2] of 3 replicas", str(failed.value))
             [lane] = store_of(manager)._link._topology.lanes()
-            assert not lane._warm  # the next call asks Sentinel anew
+            assert not lane._warm  # the next call asks Sentinel again
         again = await plain.add_messages("s", failed.value.messages)
         assert [(r.seq, r.duplicate) for r in again] == [(1, True)]
 
