@@ -209,9 +209,9 @@ def test_a_host_that_is_a_url_is_refused_and_not_shown() -> None:
 
 
 @pytest.mark.parametrize("password", ["a℀b", "100%é", "a b+c", "％", "#?/@:%"])
-@pytest.mark.parametrize("place", ["login", "query"])
+@pytest.mark.parametrize("part", ["login", "query"])
 async def test_a_password_of_any_characters_connects_when_it_is_encoded(
-    redis_backend: ServerBackend, password: str, place: str
+    redis_backend: ServerBackend, password: str, part: str
 ) -> None:
     url = redis_backend.url
     encoded = quote(password, safe="")
@@ -220,7 +220,7 @@ async def test_a_password_of_any_characters_connects_when_it_is_encoded(
         try:
             url = (
                 url.replace("unix://", f"unix://odd:{encoded}@")
-                if place == "login"
+                if part == "login"
                 else f"{url}{'&' if '?' in url else '?'}username=odd&password={encoded}"
             )
             async with SessionManager.from_url(url) as manager:

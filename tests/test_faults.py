@@ -133,13 +133,13 @@ async def test_lost_answers_are_asked_for_again_and_nothing_happens_twice(
 ) -> None:
     seed = random.randrange(2**32)
     print(f"seed {seed}")
-    dice = random.Random(seed)
+    rng = random.Random(seed)
     async with FaultProxy(redis_backend.server.port) as proxy:
         manager = connect(
             f"redis://127.0.0.1:{proxy.port}", store_timeout=1.0 if fault == "swallow" else 20.0, redis_max_retries=50
         )
         await manager.create_session("u", session_id="s", ttl=600)
-        proxy.fault = lambda: fault if dice.random() < 0.1 else "pass"
+        proxy.fault = lambda: fault if rng.random() < 0.1 else "pass"
 
         async def write(writer: int) -> list[int]:
             seqs = []
@@ -298,14 +298,14 @@ async def test_a_cancelled_caller_takes_no_other_callers_answer(
     manager = connect(redis_backend.url, max_message_history=5000)
     for i in range(10):
         await manager.create_session("u", session_id=f"s{i}", ttl=600)
-    dice = random.Random(7)
+    rng = random.Random(7)
 
     async def write(writer: int) -> set[str]:
         unknown = set()
         for i in range(50):
             session_id, message_id = f"s{(writer + i) % 10}", f"{writer}-{i}"
             try:
-                async with asyncio.timeout(dice.uniform(0, 0.003)):
+                async with asyncio.timeout(rng.uniform(0, 0.003)):
                     result = await manager.add_message(
                         session_id, {"id": message_id, "from": "user", "text": session_id}
                     )
