@@ -42,7 +42,7 @@ def chosen_backends() -> list[str]:
 
 
 class Backend(ABC):
-    """A store under test. ``settings`` go to every manager on it.
+    """A store under test, as ``chat_session.testing`` asks for it. ``settings`` go to every manager on it.
 
     ``shared``: managers that are opened one after the other see the same sessions. This is not so in memory.
     """

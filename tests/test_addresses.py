@@ -1,4 +1,4 @@
-"""Where a store is: which URLs are read, and that none shows its password."""
+"""URLs of stores: which ones are accepted, and that no password is ever shown."""
 
 import asyncio
 import contextlib

@@ -1,4 +1,4 @@
-"""Any bytes in any of our keys: calls end with results or errors of the package, alike in scripts and Python."""
+"""Any bytes in any of our keys: each call ends with a result or an error of the package, in scripts as in Python."""
 
 import asyncio
 from typing import Any
@@ -39,7 +39,7 @@ FITTING = {"meta": HASH, "agent": STRING, "history": LIST, "ids": IDS, "user": S
 
 @st.composite
 def damages(draw: Any) -> list[tuple[str, Any]]:
-    """What is written into which key: mostly of the right type, sometimes of another."""
+    """What is written into which key: mostly a value of the right type, sometimes of a wrong one."""
     names = draw(st.lists(NAMES, min_size=1, max_size=3, unique=True))
     found = []
     for name in names:
@@ -97,7 +97,7 @@ def test_any_bytes_in_any_key_give_a_result_or_an_error_of_the_package(
 async def test_scripts_and_python_agree_on_what_is_a_number(
     redis_backend: ServerBackend, field: str, number: bytes
 ) -> None:
-    """Digits and nothing else: what one of them reads the other reads, too, and what one refuses both refuse."""
+    """A number is digits and nothing else. What one of them reads or refuses, the other reads or refuses, too."""
     async with redis_backend.open() as manager:
         await manager.create_session("u", session_id="s", ttl=600)
         with redis_backend.server.client() as client:
@@ -115,6 +115,6 @@ async def test_scripts_and_python_agree_on_what_is_a_number(
 async def outcome(call: Any) -> str:
     try:
         await call
-    except Exception as error:  # which it is, is compared
+    except Exception as error:  # its class is compared
         return type(error).__name__
     return "read"

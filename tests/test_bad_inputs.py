@@ -1,4 +1,4 @@
-"""Whatever is wrong is refused by name, at once, and nothing is stored: on every store."""
+"""A wrong argument is refused at once, by its name, and nothing is stored. This holds on every store."""
 
 import time
 from collections.abc import Awaitable, Callable, Iterator
@@ -162,7 +162,7 @@ BATCHES: list[Any] = [
 
 
 async def refuse(argument: str, call: Callable[[], Awaitable[Any]]) -> InvalidInput:
-    """The call is refused at once, by the argument's name, saying what is allowed and, shortened, what came."""
+    """The call is refused at once. The error names the argument, what is allowed and, shortened, what was given."""
     started = time.thread_time()
     with pytest.raises(InvalidInput) as refused:
         await call()
@@ -179,7 +179,7 @@ async def refuse(argument: str, call: Callable[[], Awaitable[Any]]) -> InvalidIn
 
 @pytest.fixture
 async def stored(manager: SessionManager, backend: Any) -> Any:
-    """A store with one session in it; afterwards it is as it was."""
+    """A store with one session in it. The test must not change it."""
     await manager.create_session("u", {"a": 1}, session_id="s", ttl=3000)
     await manager.add_message("s", {"id": "m", "from": "user", "text": "x"})
     before = await backend.digest(manager)
@@ -205,7 +205,7 @@ async def test_bad_session_ids_are_refused_by_every_call(stored: SessionManager)
             partial(stored.set_session_ttl, bad, 5),
             partial(stored.get_session_ttl, bad),
         ]
-        if bad is not None:  # to create_session that means: make one
+        if bad is not None:  # for create_session, None means a new id
             calls.append(partial(stored.create_session, "u", session_id=bad))
         for call in calls:
             await refuse("session_id", call)
@@ -338,7 +338,7 @@ async def test_a_message_with_the_names_of_other_programs_is_refused_with_ours(
 
 
 class Counted(list[Any]):
-    """A list that counts how many entries are looked at, of all such lists."""
+    """A list that counts how many entries are read, together with all other lists of this class."""
 
     seen = 0
 

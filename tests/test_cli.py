@@ -1,4 +1,4 @@
-"""The command line, but for import and export: what it prints, and with which exit code it ends."""
+"""The command line without import and export: what it prints, and its exit codes."""
 
 import asyncio
 import fcntl
@@ -36,13 +36,13 @@ COMMANDS = (
 
 @pytest.fixture(autouse=True)
 def wide_output(monkeypatch: pytest.MonkeyPatch) -> None:
-    """No text is folded, wherever the tests run."""
+    """The output is wide, so that no text is folded."""
     monkeypatch.setattr(OUT, "width", 160)
 
 
 @pytest.fixture
 def cli(capfd: pytest.CaptureFixture[str], tmp_path: Path) -> RunCommand:
-    """Run one command line in this process, on a store of its own where no --url is given."""
+    """Run one command line in this process. Without --url it works on a file of this test."""
 
     def run_one(*arguments: str) -> CommandResult:
         named = "--url" in arguments or arguments[0].startswith("-")
@@ -58,7 +58,7 @@ def start(*arguments: str, text: bool = True, **options: Any) -> PipedProcess[An
 
 
 def age_sessions(folder: Path) -> None:
-    """Let every session's deadline be long ago."""
+    """Set the deadline of every session to a moment long ago."""
     with sqlite3.connect(folder / "chat.db") as db:
         db.execute("UPDATE sessions SET deadline = 1")
     db.close()
@@ -509,7 +509,7 @@ def test_a_running_cleanup_shows_a_failed_run_and_goes_on(tmp_path: Path) -> Non
 
 @pytest.fixture
 def silent_server() -> Iterator[socket.socket]:
-    """It accepts connections and never says a word."""
+    """It accepts connections and never answers."""
     with socket.create_server(("127.0.0.1", 0)) as listener:
         listener.settimeout(20)
         yield listener

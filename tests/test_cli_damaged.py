@@ -1,4 +1,4 @@
-"""Sessions that cannot be read: the commands process all others, name these and say so by their exit code."""
+"""Sessions that cannot be read: each command processes all others, names these, and says so by its exit code."""
 
 import asyncio
 import json
@@ -17,7 +17,7 @@ SESSIONS = 100
 
 
 class Damaged:
-    """A store of 100 sessions. ``unlisted``: those whose own record is damaged; ``unread``: whose history is, too."""
+    """A store of 100 sessions. ``unlisted``: those with a damaged record. ``unread``: also those with a damaged history."""
 
     def __init__(self, url: str, unlisted: dict[str, str], unread: dict[str, str]) -> None:
         self.url = url
@@ -102,7 +102,7 @@ def test_an_export_has_all_other_sessions_and_names_the_damaged_ones(
 
 def test_an_export_of_one_user_names_that_user_s_damaged_sessions(run: RunCommand, damaged: Damaged) -> None:
     done = run("export", "--user", "u", "--url", damaged.url)
-    owned = [key for key, problem in damaged.unread.items() if problem != "user_id"]  # whose that is nobody knows
+    owned = [key for key, problem in damaged.unread.items() if problem != "user_id"]  # nobody knows to whom it belongs
     assert (done.code, len(done.out.splitlines())) == (1, SESSIONS - len(damaged.unread))
     assert damaged.named_in(done.err) == owned
 

@@ -40,14 +40,14 @@ Migrate = Callable[..., MigrationResult]
 
 
 class Side:
-    """A store of one of the two sides, and how a migration is told of it."""
+    """The store of one of the two sides, and the options that name it."""
 
     def __init__(self, url: str, **settings: Any) -> None:
         self.url = url
         self.settings = settings
 
     def ask(self, question: Question) -> Any:
-        """What ``question`` finds with a manager on this store."""
+        """The answer of ``question``, which is given a manager on this store."""
 
         async def answer() -> Any:
             async with SessionManager.from_url(self.url, **self.settings) as manager:
@@ -304,7 +304,7 @@ def test_a_session_that_lives_longer_in_the_source_than_its_copy_is_replaced(
     file.ask(build_sessions)
     migrate(file, other_file)
     seen = file.ask(lambda manager: manager.get_history("worn", 1))
-    assert file.ask(lambda manager: manager.add_message("worn", seen[0])).duplicate  # it moves the deadline alone
+    assert file.ask(lambda manager: manager.add_message("worn", seen[0])).duplicate  # it moves only the deadline
     assert migrate(file, other_file).json["replaced"] == 1
     assert other_file.left("worn") > 890
 
@@ -441,7 +441,7 @@ async def test_a_signal_in_the_middle_of_a_replacement_waits_for_its_end(
 
 
 async def copy_all(source: SessionManager, target: SessionManager) -> Migration:
-    """Bring all sessions over, as the command does, and stop before they are compared."""
+    """Copy all sessions, as the command does, and stop before they are compared."""
     migration = Migration(source, target)
     async for session in source.scan_sessions():
         await migration.copy(session)

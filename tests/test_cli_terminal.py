@@ -1,4 +1,4 @@
-"""What terminals are spared: stored control characters, and characters that they cannot show."""
+"""What is never written to a terminal: stored control characters, and characters that it cannot show."""
 
 import asyncio
 import json
@@ -22,7 +22,7 @@ TEXT = "你好 é 👋"
 
 @pytest.fixture
 def url(tmp_path: Path) -> str:
-    """A store of one session, ``s1`` of ``u``, in which strangers wrote whatever they wanted."""
+    """A store of one session, ``s1`` of ``u``, with hostile texts."""
     url = f"sqlite:///{tmp_path}/chat.db"
 
     async def fill() -> None:
@@ -36,7 +36,7 @@ def url(tmp_path: Path) -> str:
 
 
 def run(*arguments: str, encoding: str = "utf-8", on_terminal: bool = False) -> tuple[int, bytes, bytes]:
-    """Run a command in a process of its own; its exit code and what it wrote on both streams."""
+    """Run a command in a process of its own. Returns its exit code and what it wrote to both streams."""
     command = [sys.executable, "-m", "chat_session", *arguments]
     environment = {**os.environ, "PYTHONIOENCODING": encoding, "TERM": "dumb", "NO_COLOR": "1"}
     if not on_terminal:

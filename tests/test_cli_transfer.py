@@ -1,4 +1,4 @@
-"""Import and export: what goes out comes in again, nothing twice, and a bad line harms nobody else."""
+"""Import and export: what was exported can be imported, nothing is stored twice, and a bad line harms no other."""
 
 import asyncio
 import gzip
@@ -43,7 +43,7 @@ class Store:
         return start_command(*arguments, "--url", self.url, **({"stdin": subprocess.PIPE} | options))
 
     def count_messages(self, session_id: str) -> int:
-        """As the store's own file says; -1 while there is no such session."""
+        """Read from the file itself; -1 while there is no such session."""
         try:
             db = sqlite3.connect(f"file:{self.path}?mode=ro", uri=True)
         except sqlite3.OperationalError:
@@ -57,14 +57,14 @@ class Store:
         return row[0] if row else -1
 
     def wait_for_messages(self, session_id: str, count: int) -> None:
-        """Nothing but the file can tell."""
+        """Wait until the file itself has that many messages: the import does not report them."""
         deadline = time.monotonic() + 20
         while self.count_messages(session_id) < count:
             assert time.monotonic() < deadline
             time.sleep(0.002)
 
     def ask(self, question: Callable[[SessionManager], Awaitable[Any]]) -> Any:
-        """What ``question`` finds with a manager on this store."""
+        """The answer of ``question``, which is given a manager on this store."""
 
         async def answer() -> Any:
             async with SessionManager.from_url(self.url) as manager:

@@ -1,4 +1,4 @@
-"""How long close takes where a frozen server is not all there is: see test_frozen_server.py for that."""
+"""How long close takes. See test_frozen_server.py for servers that are frozen during calls."""
 
 import asyncio
 import time

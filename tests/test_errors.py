@@ -1,4 +1,4 @@
-"""Errors as values: they pass between processes and keep what they know."""
+"""Errors as values: they can be passed between processes, with all their facts."""
 
 import copy
 import importlib
@@ -21,7 +21,7 @@ MESSAGES = (Message(sender="user", text="hello", id="m1", timestamp=datetime(202
 
 
 class QuotaExceeded(ChatSessionError):
-    """As an application may derive it: other parameters than its parent, and a fact of its own."""
+    """A class that an application may derive: with other parameters than its parent, and with a fact of its own."""
 
     def __init__(self, user_id: str, *, limit: int) -> None:
         super().__init__(f"user {user_id!r} has {limit} sessions")

@@ -314,7 +314,7 @@ def test_a_pages_links_lead_somewhere(page: Path) -> None:
 
 
 def _run(name: str) -> str:
-    """What an example prints; it must end well and say nothing on stderr."""
+    """What an example prints. It must succeed and write nothing to standard error."""
     env = {**os.environ, "PYTHONWARNINGS": "error"}
     done = subprocess.run([sys.executable, EXAMPLES / name], capture_output=True, env=env, timeout=20, check=False)
     assert (done.returncode, done.stderr) == (0, b"")

@@ -1,4 +1,4 @@
-"""Scripts that forget to close a blocking manager, or are ended: the process exits, and as it should."""
+"""Scripts that do not close a blocking manager, or are killed: the process ends, with the right exit code."""
 
 import http.client
 import os

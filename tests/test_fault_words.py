@@ -1,4 +1,4 @@
-"""Every way in which a server words a fault is told for what it is."""
+"""Every error reply of a server is recognised as the fault that it means."""
 
 import pytest
 from redis.asyncio.connection import DefaultParser

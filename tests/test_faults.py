@@ -68,13 +68,13 @@ async def connect() -> AsyncIterator[Callable[..., SessionManager]]:
 
 
 def once(fault: str) -> Callable[[], str]:
-    """The next reply meets the fault, those after it pass."""
+    """The next reply gets the fault; those after it pass."""
     faults = iter((fault,))
     return lambda: next(faults, "pass")
 
 
 async def create_sessions(manager: SessionManager, count: int) -> None:
-    """When this returns, the manager has also looked at the server's settings, as it does after the first answer."""
+    """When this returns, the manager has also read the server's settings, which it does after the first answer."""
     for i in range(count):
         await manager.create_session("u", session_id=f"s{i}", ttl=600)
     await store_of(manager)._link._greeting
@@ -332,7 +332,7 @@ async def test_calls_to_a_far_server_do_not_wait_for_each_other(
     async with FaultProxy(redis_backend.server.port, delay=0.002) as proxy:
         proxy.fault = lambda: "delay"
         manager = connect(f"redis://127.0.0.1:{proxy.port}", store_timeout=59.0)
-        for i in range(10):  # after some of them it is known how far the server is
+        for i in range(10):  # after some calls the manager has measured the round trip
             await manager.create_session("u", session_id=f"s{i}", ttl=600)
         await manager.add_message("s9", TEXT)  # the server knows the script
         proxy.fault = lambda: "swallow"
@@ -342,7 +342,7 @@ async def test_calls_to_a_far_server_do_not_wait_for_each_other(
             async def have_arrived() -> bool:
                 return all(client.llen(f"session:s{i}:history") for i in range(len(calls)))
 
-            for i in range(5):  # no answer comes, and each of them arrives all the same
+            for i in range(5):  # no answer comes, but each call reaches the server
                 calls.append(asyncio.create_task(manager.add_message(f"s{i}", TEXT)))
                 await until(have_arrived)
         for call in calls:
@@ -358,7 +358,7 @@ async def test_an_error_in_the_place_of_a_mark_gives_nobody_anothers_answer(
         manager = connect(f"redis://127.0.0.1:{proxy.port}", store_timeout=2.0, redis_max_retries=20)
         for i in range(10):
             await manager.create_session("u", session_id=f"s{i}", ttl=600)
-        await manager.add_message("s3", TEXT)  # its script need not be sent along any more
+        await manager.add_message("s3", TEXT)  # the server knows its script
         with redis_backend.server.client() as client:
             client.script_flush()
         proxy.fault = once("swallow")
@@ -603,7 +603,7 @@ async def test_a_server_that_cannot_save_is_full(connect: Callable[..., SessionM
     await manager.create_session("u", session_id="s", ttl=600)
     with own_server.client() as client:
         client.config_set("save", "3600 1")
-        (own_server.folder / "dump.rdb").mkdir()  # where its file would go
+        (own_server.folder / "dump.rdb").mkdir()  # in the way of its file
         client.bgsave()
 
         async def has_failed() -> bool:
@@ -612,7 +612,7 @@ async def test_a_server_that_cannot_save_is_full(connect: Callable[..., SessionM
         await until(has_failed)
         with pytest.raises(StoreFull) as failed:
             await manager.add_message("s", TEXT)
-        client.config_set("save", "")  # else it would not end
+        client.config_set("save", "")  # otherwise the server would refuse to end
     assert "cannot save to disk" in str(failed.value)
     assert await manager.get_history("s") == []
 

@@ -1,4 +1,4 @@
-"""A server that is frozen holds nobody up for longer than promised."""
+"""A frozen server delays no caller for longer than promised."""
 
 import asyncio
 import gc
@@ -32,7 +32,7 @@ def freezable(request: pytest.FixtureRequest, server_folder: Path) -> Iterator[R
 
 
 def all_servers(backend: RedisBackend[Any]) -> Sequence[Server]:
-    """Replicas, too."""
+    """The servers of a backend, with replicas."""
     return backend.server.servers if isinstance(backend, ClusterBackend) else backend.server.primaries()
 
 
@@ -57,9 +57,9 @@ async def test_close_takes_five_seconds_at_most(freezable: RedisBackend[Any], ca
     await manager.close()
     assert time.monotonic() - started < 5.0
     outcomes = await asyncio.gather(*pending, return_exceptions=True)
-    assert time.monotonic() - started < 5.5  # nobody goes on waiting for a manager that is closed
+    assert time.monotonic() - started < 5.5  # no call goes on waiting after the manager is closed
     assert all(isinstance(outcome, StoreUnavailable) for outcome in outcomes)
-    await asyncio.sleep(0)  # a socket is closed by the loop's next turn
+    await asyncio.sleep(0)  # a socket is closed in the next iteration of the loop
     assert open_sockets() <= before
 
 

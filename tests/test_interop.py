@@ -127,7 +127,7 @@ async def test_a_session_without_end_has_no_deadline_on_any_key(manager: Session
 
 
 async def test_metadata_of_each_json_type_reads_with_one_rule(manager: SessionManager, node: Node) -> None:
-    """JSON.parse, and the text itself where that refuses."""
+    """The rule is JSON.parse, or the text itself where JSON.parse fails."""
     metadata = {
         "text": "plain",
         "empty": "",
@@ -295,7 +295,7 @@ async def test_a_sender_of_another_program_is_shown_as_unreadable_with_its_text(
 
 
 async def test_a_text_with_half_a_surrogate_pair_does_not_hide_the_others(manager: SessionManager, node: Node) -> None:
-    """JSON.stringify writes one as an escape, which no UTF-8 can hold."""
+    """JSON.stringify writes half a pair as an escape. UTF-8 has no form for it."""
     _write(node, messages=[_message(1)], raw=[b'{"id":"half","from":"user","text":"\\ud83d"}'])
     history = await manager.get_history("js")
     assert [m.id for m in history] == ["msg-1", "unreadable-2"]

@@ -39,7 +39,7 @@ def test_the_scripts_of_a_cluster_answer_and_store_the_same_as_under_lua_51(lua5
 
 
 def change_an_entry(client: Redis) -> list[Any]:
-    """All that writers and counts of a cluster do with an entry: the replies, and what is stored after each."""
+    """Everything that writers and counts of a cluster do with an entry. Returns all replies and stored values."""
     seen = []
 
     def run(call: scripts.Call) -> Any:
@@ -51,7 +51,7 @@ def change_an_entry(client: Redis) -> list[Any]:
         return run(scripts.finish_entry(DUE, member=MEMBER, begun=begun, verdict=verdict))
 
     _, alone = run(scripts.begin_entry(DUE, member=MEMBER))
-    finish(alone, "+inf")  # which Lua 5.4 does not read as a number
+    finish(alone, "+inf")  # Lua 5.4 does not read this as a number
     _, one = run(scripts.begin_entry(DUE, member=MEMBER))
     _, two = run(scripts.begin_entry(DUE, member=MEMBER))
     finish(one, "+inf")

@@ -1,4 +1,4 @@
-"""The manager itself: whose client it uses, how it ends, and where it may be used."""
+"""The manager itself: the clients that it accepts, how it is closed, and where it may be used."""
 
 import asyncio
 import logging

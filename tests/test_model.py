@@ -37,7 +37,7 @@ class Model:
     history: list[tuple[int, str, str]] = field(default_factory=list)  # seq, id, text
 
     def append(self, *batch: tuple[str, str]) -> list[tuple[int, bool]]:
-        """Of each id with its text its seq, and whether it was there before: which is decided before any is stored."""
+        """Append (id, text) pairs. Returns the seq of each, and whether it was stored before the call."""
         known = {message_id: seq for seq, message_id, _ in self.history}
         answers = []
         for message_id, text in batch:
@@ -143,7 +143,7 @@ class Machine(RuleBasedStateMachine):
 
     @rule(plan=st.dictionaries(IDS, st.sampled_from(["append", "switch", "extend", "delete", "look"]), min_size=2))
     def several_sessions_at_once(self, plan: dict[str, str]) -> None:
-        """Different calls on different sessions leave together, and each gets its own answer or error."""
+        """Different calls on different sessions are sent together, and each gets its own answer or error."""
         manager = self.manager
         calls = {
             "append": lambda session_id: manager.add_message(session_id, {"from": "user", "text": session_id}),
@@ -222,7 +222,7 @@ class Machine(RuleBasedStateMachine):
     @precondition(lambda self: self.sessions and not self.died)
     @rule()
     def let_all_die(self) -> None:
-        """A second of real time, so only once a run."""
+        """It takes a second of real time, so it happens only once in a run."""
 
         async def die() -> None:
             for session_id in self.sessions:

@@ -25,7 +25,7 @@ from chaos.powercut import (
 
 
 class Written:
-    """A disk, and short words for what a process does to it."""
+    """A disk, with short methods for what a process does to it."""
 
     def __init__(self, **files: bytes) -> None:
         self.disk = Disk(files)
@@ -38,7 +38,7 @@ class Written:
         self.do(SYNC_ENDS, name)
 
     def cuts(self, variant: str, tries: int = 50) -> set[tuple[tuple[str, bytes], ...]]:
-        """All that was left in so many power cuts."""
+        """The different contents that were left by ``tries`` power cuts."""
         return {tuple(sorted(self.disk.cut(variant, random.Random(i)).items())) for i in range(tries)}
 
 

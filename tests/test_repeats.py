@@ -1,4 +1,4 @@
-"""Calls that are repeated after a lost reply, all those of a round trip together."""
+"""Calls that are repeated after a lost reply. All calls of a round trip are repeated together."""
 
 from typing import Any
 

@@ -1,4 +1,4 @@
-"""What the doctor says of servers that do not tell everything: managed ones refuse CONFIG."""
+"""What the doctor says about servers that do not tell everything: managed servers refuse CONFIG."""
 
 import pytest
 

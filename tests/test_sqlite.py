@@ -79,7 +79,7 @@ async def test_several_processes_write_at_the_same_time(tmp_path: Path) -> None:
 
 @contextmanager
 def held(path: Path) -> Iterator[None]:
-    """Somebody else has begun to write."""
+    """Another connection has begun to write within the block."""
     with closing(sqlite3.connect(path, isolation_level=None)) as other:
         other.execute("BEGIN IMMEDIATE")
         yield

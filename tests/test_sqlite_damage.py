@@ -1,4 +1,4 @@
-"""Damaged rows: each call fails alone and typed, and no error keeps anything open."""
+"""Damaged rows: only the call that meets one fails, with a typed error, and no error leaves anything open."""
 
 import asyncio
 import sqlite3
@@ -202,7 +202,7 @@ VALUES = st.one_of(
 async def test_whatever_is_in_a_column_a_call_answers_or_raises_a_typed_error(
     path: Path, column: tuple[str, str], value: Any, as_text: bool
 ) -> None:
-    """Columns have types, which SQLite enforces: what it refuses cannot stand there."""
+    """SQLite enforces the types of columns, so values that it refuses cannot occur."""
     table, name = column
     async with connect(path) as manager:
         for session_id in ("bad", "good"):

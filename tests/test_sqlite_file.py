@@ -1,4 +1,4 @@
-"""Whose the file is, under which name, and whether it is still there."""
+"""The file of a store: who may read it, its name, and what happens if it is removed or replaced."""
 
 import asyncio
 import os

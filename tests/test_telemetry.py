@@ -1,4 +1,4 @@
-"""What the hooks, the log and the metrics tell."""
+"""What the hooks, the log and the metrics report."""
 
 import asyncio
 import logging

@@ -1,4 +1,4 @@
-"""What one server does not show: clients handed in, redirections, replicas, and a full queue."""
+"""What one server does not show: clients passed in, redirections, replicas, and a full queue."""
 
 import asyncio
 import re
@@ -130,7 +130,7 @@ async def test_a_slot_that_moves_is_followed(cluster: ClusterBackend) -> None:
 async def test_entries_that_are_marked_as_dead_are_removed_with_the_session(
     cluster: ClusterBackend, protocol: int
 ) -> None:
-    """Their score is 0, which RESP3 gives as a number: it is no missing entry."""
+    """Their score is 0, which RESP3 returns as a number. It must not be taken for a missing entry."""
     host, port = cluster.server.addresses[0]
     client = RedisCluster(host=host, port=port, protocol=protocol)
     async with SessionManager(client) as manager:
@@ -174,7 +174,9 @@ async def test_a_node_of_a_cluster_behind_a_plain_url_says_so(cluster: ClusterBa
     host, port = cluster.server.addresses[0]
     async with SessionManager.from_url(f"redis://{host}:{port}", redis_max_retries=1) as manager:
         with pytest.raises(StoreIncompatible) as failed:
-            await asyncio.gather(*(manager.get_session(f"s{i}") for i in range(20)))  # one of twenty lies elsewhere
+            await asyncio.gather(
+                *(manager.get_session(f"s{i}") for i in range(20))
+            )  # at least one of twenty is on another node
         assert "redis+cluster://" in str(failed.value)
 
 
@@ -212,7 +214,7 @@ async def test_an_acknowledgement_may_mean_on_two_replicas_which_many_calls_wait
             await use(manager)
             await manager.switch_agent("s0", "human")
             assert (await manager.delete_session("s0")).success
-            assert waits() - before == 42  # each write by itself, and no read
+            assert waits() - before == 42  # once for each write, and never for a read
             before = waits()
             await asyncio.gather(*(manager.add_message("s1", TEXT) for _ in range(100)))
             assert 0 < waits() - before <= 5
@@ -239,7 +241,7 @@ async def test_too_few_replicas_are_no_acknowledgement_and_a_repeat_is_no_double
 async def test_calls_made_at_once_share_round_trips_up_to_a_bound(
     redis_backend: ServerBackend, monkeypatch: pytest.MonkeyPatch, most: int, batches: int, far: bool
 ) -> None:
-    """What leaves is counted, not what comes back: of a server that is far, the replies to two batches may meet."""
+    """Sent batches are counted, not replies: the replies to two batches to a remote server may arrive together."""
     monkeypatch.setattr(batching, "MAX_BATCH", most)
     monkeypatch.setattr(batching, "FAR", 0.0 if far else float("inf"))
     send = AbstractConnection.send_packed_command
@@ -287,8 +289,8 @@ async def test_a_full_queue_makes_callers_wait_and_is_told(
     async with redis_backend.open(hooks=hooks, max_message_history=1000) as manager:
         await manager.create_session("u", session_id="s", ttl=600)
         results = await asyncio.gather(*(manager.add_message("s", TEXT) for _ in range(200)))
-        assert [result.seq for result in results] == list(range(1, 201))  # in their turn
-        assert 0 < Crowds.waited < 200  # each is told of once, and let in in its turn
+        assert [result.seq for result in results] == list(range(1, 201))  # in order
+        assert 0 < Crowds.waited < 200  # each is reported once, and is admitted in order
         [server] = [lane.address for lane in store_of(manager)._link._topology.lanes()]
         assert registry.get_sample_value("chat_session_queue_full_total", {"server": server}) == Crowds.waited
         assert len(next(iter(store_of(manager)._link._topology.lanes()))._queue) == 0

@@ -8,6 +8,7 @@
 To run the contract for a store of your own, write a class in a test file. It derives from ``StoreContract``, or from
 the contracts of the capabilities that your store has, and gives the tests three fixtures::
 
+    import pytest
     from chat_session.testing import StoreContract
 
     class TestMyStore(StoreContract):
