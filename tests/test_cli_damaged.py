@@ -17,7 +17,7 @@ SESSIONS = 100
 
 
 class Damaged:
-    """A store of 100 sessions. ``unlisted``: those with a damaged record. ``unread``: also those with a damaged history."""
+    """A store of 100 sessions. ``unlisted``: a damaged record. ``unread``: a damaged record or a damaged history."""
 
     def __init__(self, url: str, unlisted: dict[str, str], unread: dict[str, str]) -> None:
         self.url = url
