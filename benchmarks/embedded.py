@@ -1,4 +1,4 @@
-"""The embedded store by itself: an SQLite file and memory. No peer of ours is without a server."""
+"""The embedded store alone, in a file and in memory. None of the peers works without a server."""
 
 import tempfile
 from pathlib import Path

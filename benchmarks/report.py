@@ -18,7 +18,7 @@ Cells = Mapping[str, Mapping[str, Cell]]
 
 
 def open_console() -> Console:
-    """As wide as the tables are, also into a pipe."""
+    """A console that is as wide as the tables, also where the output goes into a pipe."""
     console = Console()
     return console if console.is_terminal else Console(width=WIDTH)
 
@@ -127,7 +127,7 @@ def _show_cell(cell: Cell, ours: Cell) -> str:
 
 
 def _list_notes(cells: Cells, peer: str) -> list[str]:
-    """Each remark once, with what it is about and, where histories grew, up to which length."""
+    """Each remark once, with the operations that it is about and, where histories grew, their longest length."""
     about: dict[str, list[str]] = {}
     longest: dict[str, int] = {}
     for operation, row in cells.items():

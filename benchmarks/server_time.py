@@ -50,7 +50,7 @@ async def measure_server_time(server: Server, pace: Pace) -> dict[str, dict[str,
 
 
 def _spent(stats: dict[str, Any]) -> int:
-    """Microseconds. A script's hold those of its commands; a transaction's do not."""
+    """The microseconds that were spent. The time of a script includes its commands; that of a transaction does not."""
     script = stats.get("cmdstat_evalsha")
     ours = [script] if script else [stats[name] for name in stats.keys() - {"cmdstat_info", "cmdstat_config|resetstat"}]
     return sum(stat["usec"] for stat in ours)

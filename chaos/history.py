@@ -95,7 +95,7 @@ class Recorder:
         return op
 
     @contextmanager
-    def calling(self, kind: str, session: str, writer: str, **facts: Any) -> Iterator[Operation]:
+    def operation(self, kind: str, session: str, writer: str, **facts: Any) -> Iterator[Operation]:
         """Record an operation and how it ends. Errors go on to the caller."""
         op = self.begin(kind, session, writer, **facts)
         try:

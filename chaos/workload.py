@@ -54,7 +54,7 @@ class Caller:
         metadata = {"of": session}
         facts: dict[str, Any] = {"user": user, "ttl": ttl, "agent": "ai", "metadata": metadata}
         try:
-            with self.recorder.calling("create", session, self.name, **facts) as op:
+            with self.recorder.operation("create", session, self.name, **facts) as op:
                 made = await self.manager.create_session(user, metadata, session_id=session, ttl=ttl)
                 if (made.session_id, made.user_id, made.metadata) != (session, user, metadata):
                     op.mismatch = f"with session {made.session_id} of {made.user_id}"
@@ -72,7 +72,7 @@ class Caller:
         message: Any = {"id": message_id, "from": "user", "text": text_of(session, message_id)}
         while True:
             try:
-                with self.recorder.calling("append", session, self.name, id=message_id, epoch=epoch) as op:
+                with self.recorder.operation("append", session, self.name, id=message_id, epoch=epoch) as op:
                     result = await self.manager.add_message(session, message, epoch=epoch)
                     op.seq = result.seq
                     if (result.message_id, result.message.text) != (message_id, text_of(session, message_id)):
@@ -97,7 +97,7 @@ class Caller:
         note_id = f"{self.name}-{self._sent}"
         note = {"id": note_id, "from": "system", "text": text_of(session, note_id)}
         try:
-            with self.recorder.calling("switch", session, self.name, id=note_id, agent=agent, expect=expect) as op:
+            with self.recorder.operation("switch", session, self.name, id=note_id, agent=agent, expect=expect) as op:
                 op.epoch = (await self.manager.switch_agent(session, agent, expect=expect, note=note)).epoch
         except REFUSALS:
             pass
@@ -111,7 +111,7 @@ class Caller:
     async def read(self, session: str, limit: int = 20) -> Operation:
         """Read the history. Each of its messages must belong to the session that was asked for."""
         try:
-            with self.recorder.calling("history", session, self.name, limit=limit) as op:
+            with self.recorder.operation("history", session, self.name, limit=limit) as op:
                 history = await self.manager.get_history(session, limit)
                 op.count, op.seq = len(history), history[-1].seq if history else 0
                 if any(later.seq != (earlier.seq or 0) + 1 for earlier, later in pairwise(history)):
@@ -126,7 +126,7 @@ class Caller:
     async def sweep(self) -> int:
         """How many deaths this sweep counted; -1 if it was not answered."""
         try:
-            with self.recorder.calling("sweep", "", self.name) as op:
+            with self.recorder.operation("sweep", "", self.name) as op:
                 op.count = (await self.manager.cleanup_expired_sessions()).cleaned_count
         except REFUSALS:
             return -1
@@ -134,12 +134,12 @@ class Caller:
 
     async def count(self) -> None:
         """Count the living sessions. A count reads the same index entries as a sweep."""
-        with suppress(*REFUSALS), self.recorder.calling("count", "", self.name) as op:
+        with suppress(*REFUSALS), self.recorder.operation("count", "", self.name) as op:
             op.count = await self.manager.get_active_sessions_count()
 
     async def list_user(self, user: str) -> None:
         """List the sessions of a user."""
-        with suppress(*REFUSALS), self.recorder.calling("list", "", self.name, user=user) as op:
+        with suppress(*REFUSALS), self.recorder.operation("list", "", self.name, user=user) as op:
             sessions = await self.manager.get_user_sessions(user)
             op.count = len({session.session_id for session in sessions})
             if len(sessions) != op.count or any(session.user_id != user for session in sessions):
@@ -147,7 +147,7 @@ class Caller:
 
     async def get(self, session: str) -> Session | None:
         """Read the session, and record what it shows. None if there is none, or after an error."""
-        with suppress(*REFUSALS), self.recorder.calling("get", session, self.name) as op:
+        with suppress(*REFUSALS), self.recorder.operation("get", session, self.name) as op:
             found = await self.manager.get_session(session)
             if found is not None:
                 op.count, op.user, op.seq = 1, found.user_id, found.message_count
@@ -157,12 +157,12 @@ class Caller:
         return None
 
     async def update(self, session: str, changes: dict[str, Any]) -> None:
-        with suppress(*REFUSALS), self.recorder.calling("update", session, self.name, metadata=changes):
+        with suppress(*REFUSALS), self.recorder.operation("update", session, self.name, metadata=changes):
             await self.manager.update_session(session, changes)
 
     async def set_ttl(self, session: str, ttl: int | None) -> bool:
         """Whether it was set."""
-        with suppress(*REFUSALS), self.recorder.calling("set_ttl", session, self.name, ttl=ttl):
+        with suppress(*REFUSALS), self.recorder.operation("set_ttl", session, self.name, ttl=ttl):
             await self.manager.set_session_ttl(session, ttl)
             return True
         return False
@@ -170,7 +170,7 @@ class Caller:
     async def do(self, kind: str, session: str) -> Any:
         """Extend or delete, by the name of the manager's method. None after an error."""
         try:
-            with self.recorder.calling(kind.removesuffix("_session"), session, self.name) as op:
+            with self.recorder.operation(kind.removesuffix("_session"), session, self.name) as op:
                 answer = await getattr(self.manager, kind)(session)
                 op.count = int(answer is not None)
         except REFUSALS:

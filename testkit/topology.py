@@ -94,13 +94,11 @@ class Topology(ABC):
 
 
 def follows(server: Node, primary: Node | None) -> bool:
-    """Whether a server is a replica, of the given primary if one is given, that finished its first sync."""
+    """Whether a server is a replica that has finished its first sync. With ``primary``: whether it is its replica."""
     state = server.replication()
-    return (state["role"], state.get("master_link_status"), state.get("master_sync_in_progress")) == (
-        "slave",
-        "up",
-        "0",
-    ) and (primary is None or int(state["master_port"]) == primary.port)
+    if state["role"] != "slave" or (primary is not None and int(state["master_port"]) != primary.port):
+        return False
+    return state["master_link_status"] == "up" and state["master_sync_in_progress"] == "0"
 
 
 def scheme(tls: Tls | None) -> str:

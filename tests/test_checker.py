@@ -463,7 +463,7 @@ def test_a_session_that_is_still_counted_after_it_was_deleted_is_seen(case: Case
 
 
 def test_an_untyped_error_is_seen(case: Case) -> None:
-    with pytest.raises(AttributeError), case.recorder.calling("history", "s", "w"):
+    with pytest.raises(AttributeError), case.recorder.operation("history", "s", "w"):
         raise AttributeError("'NoneType' object has no attribute 'read'")
     assert case.broken() == {"I12"}
 
@@ -496,7 +496,7 @@ def test_a_text_in_another_session_is_seen(case: Case) -> None:
 
 
 def test_a_text_in_a_log_or_an_error_is_seen(case: Case) -> None:
-    with pytest.raises(StoreUnavailable), case.recorder.calling("append", "s", "w", id="w-9"):
+    with pytest.raises(StoreUnavailable), case.recorder.operation("append", "s", "w", id="w-9"):
         raise StoreUnavailable(f"could not store {MARK}")
     assert MARK not in case.recorder.history[-1].error
     assert case.broken(leaks=case.recorder.leaks) == {"I14"}

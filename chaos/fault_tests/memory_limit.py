@@ -76,7 +76,7 @@ async def _works_while_full(
     }
     for name, op in calls.items():
         try:
-            with trial.recorder.calling("read", session, caller.name):
+            with trial.recorder.operation("read", session, caller.name):
                 await op
         except Exception as error:
             trial.break_rule(f"{name} failed while the store was full: {error!r}", session)

@@ -86,7 +86,7 @@ async def _talk(
         ttl = rng.randint(*lifetimes)
         lives_until = now() + ttl
         try:
-            with trial.recorder.calling("create", session, name):
+            with trial.recorder.operation("create", session, name):
                 await manager.create_session(f"u{rng.randrange(1000)}", session_id=session, ttl=ttl)
         except ChatSessionError:
             await _wait(trial, rng.uniform(0, pause))
@@ -109,7 +109,7 @@ async def _send(trial: Trial, manager: SessionManager, session: str, message_id:
     message: object = {"id": message_id, "from": "user", "text": text_of(session, message_id)}
     while trial.running():
         try:
-            with trial.recorder.calling("append", session, name, id=message_id):
+            with trial.recorder.operation("append", session, name, id=message_id):
                 await manager.add_message(session, message)  # type: ignore[arg-type]
             return True
         except StoreUnavailable as error:
