@@ -9,7 +9,7 @@ from chaos.history import Recorder
 from chaos.snapshot import Snapshot, VisibleMessage, VisibleSession
 from chaos.snapshot_redis import read_keys
 from chaos.snapshot_sqlite import read_rows
-from chat_session import SessionManager
+from chat_session import Inspector, SessionManager, StoreCorrupt
 from chat_session.storage.redis.keys import Keys
 from testkit.backends import Backend, RedisBackend, SqliteBackend
 
@@ -58,7 +58,10 @@ async def _read_through(manager: SessionManager, users: Iterable[str], snapshot:
     await _in_batches([read(session_id) for session_id in snapshot.stored])
     known = {stored.user for stored in snapshot.stored.values() if stored.user is not None}
     await _in_batches([list_user(user) for user in known | set(users)])
-    snapshot.scanned = {session.session_id async for session in manager.scan_sessions()}
+    async for found in Inspector(manager).scan_sessions():
+        if isinstance(found, StoreCorrupt):
+            raise found
+        snapshot.scanned.add(found.session_id)
     snapshot.counted = await manager.get_active_sessions_count()
 
 

@@ -20,8 +20,7 @@ class OperatorContract:
 
     async def test_every_living_session_is_scanned_once(self, manager: SessionManager) -> None:
         created = [await manager.create_session(f"u{i % 7}") for i in range(60)]
-        scanned = [session async for session in manager.scan_sessions()]
-        assert sorted(s.session_id for s in scanned) == sorted(s.session_id for s in created)
+        assert await _scan(manager) == sorted(session.session_id for session in created)
 
     async def test_a_scan_shows_no_dead_session_before_and_after_a_sweep(self, manager: SessionManager) -> None:
         await asyncio.gather(
@@ -31,8 +30,7 @@ class OperatorContract:
         for i in range(20):
             await until_dead(manager, f"dead{i}")
         for _ in range(2):
-            scanned = sorted([session.session_id async for session in manager.scan_sessions()])
-            assert scanned == sorted(f"live{i}" for i in range(40))
+            assert await _scan(manager) == sorted(f"live{i}" for i in range(40))
             await manager.cleanup_expired_sessions()
 
     async def test_all_sessions_come_in_pages_also_those_of_one_agent(self, manager: SessionManager) -> None:
@@ -127,3 +125,10 @@ class OperatorContract:
         before = await backend.digest(manager)
         await manager.diagnose(repair=True)
         assert await backend.digest(manager) == before
+
+
+async def _scan(manager: SessionManager) -> list[str]:
+    """The ids of all sessions, in order. Each must be readable."""
+    found = [session async for session in Inspector(manager).scan_sessions()]
+    assert all(isinstance(session, Session) for session in found)
+    return sorted(session.session_id or "" for session in found)
