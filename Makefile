@@ -56,7 +56,7 @@ $(READY): pyproject.toml constraints.txt
 
 # The other releases of Python on this machine: the tests of how a process exits run on each.
 $(PYTHONS)/.ready: $(READY)
-	$(BIN)/python tests/pythons.py $(PYTHONS)
+	$(BIN)/python testkit/pythons.py $(PYTHONS)
 	@touch $@
 
 # The peers need an older redis-py than the tests: an environment of their own.

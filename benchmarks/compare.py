@@ -13,7 +13,7 @@ from benchmarks.messages import next_number
 from benchmarks.operations import OPERATIONS, SESSIONS, Operation
 from benchmarks.peers import find_peers
 from benchmarks.peers.protocol import Peer, check, user_name
-from benchmarks.server import Server
+from testkit.servers import Server
 
 PER_USER = 5
 SLOW_ROUNDS = 3  # enough for a peer that does not finish within the window

@@ -1,4 +1,4 @@
-"""The embedded store by itself: an SQLite file and memory. No peer of ours is without a server."""
+"""The embedded store alone, in a file and in memory. None of the peers works without a server."""
 
 import tempfile
 from pathlib import Path
@@ -12,10 +12,10 @@ NAMES = tuple(f"s{i}" for i in range(64))
 
 
 async def measure_embedded(pace: Pace) -> dict[str, dict[str, Cell]]:
-    """Operation, place: the samples."""
+    """The samples, by operation and by store: a file or memory."""
     table: dict[str, dict[str, Cell]] = {}
     with tempfile.TemporaryDirectory(prefix="chat-session-bench-") as folder:
-        for place, url in (("file", f"sqlite:///{Path(folder, 'chat.db')}"), ("memory", "sqlite:///:memory:")):
+        for where, url in (("file", f"sqlite:///{Path(folder, 'chat.db')}"), ("memory", "sqlite:///:memory:")):
             async with SessionManager.from_url(url, max_message_history=HISTORY, default_session_ttl=TTL) as manager:
                 for name in NAMES:
                     await manager.create_session("someone", session_id=name)
@@ -33,7 +33,7 @@ async def measure_embedded(pace: Pace) -> dict[str, dict[str, Cell]]:
                     ("read the last 20, 1 task", read, 1),
                     ("read the last 20, 64 tasks", read, 64),
                 ):
-                    cell = table.setdefault(operation, {}).setdefault(place, Cell())
+                    cell = table.setdefault(operation, {}).setdefault(where, Cell())
                     for _ in range(pace.rounds):
                         await take_sample(Load(call, deal(NAMES, tasks)), pace, cell)
     return table

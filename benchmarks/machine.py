@@ -1,4 +1,4 @@
-"""Where and with what a run was made: what makes two result files comparable, or not."""
+"""The machine and the versions of a run. Two result files can be compared only where these are the same."""
 
 import os
 import platform
@@ -10,13 +10,13 @@ from datetime import UTC, datetime
 from importlib.metadata import PackageNotFoundError, version
 from typing import Any
 
-from benchmarks.server import Server
+from testkit.servers import Server
 
 OURS = ("chat-session", "redis", "hiredis", "msgspec")
 
 
 def describe(server: Server, packages: Iterable[str] = ()) -> dict[str, Any]:
-    with server.raw() as client:
+    with server.client() as client:
         info = client.info("server")
     name = info.get("server_name", "redis")
     return {
@@ -33,7 +33,7 @@ def describe(server: Server, packages: Iterable[str] = ()) -> dict[str, Any]:
 
 
 def longest_pause(seconds: float = 2.0) -> float:
-    """How long the machine itself stopped us in a busy loop, at most; in seconds.
+    """The longest time for which the machine stopped a busy loop, in seconds.
 
     Single slow commands mean something only where this is far below them.
     """

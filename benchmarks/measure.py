@@ -1,4 +1,4 @@
-"""Closed loops of tasks or threads for a fixed time, in alternating rounds; medians of them."""
+"""Measures closed loops of tasks or threads for a fixed time, and takes medians."""
 
 import asyncio
 import gc
@@ -73,7 +73,7 @@ async def take_sample(load: Load, pace: Pace, cell: Cell) -> bool:
 
 
 def settle_memory() -> None:
-    """Keep what exists out of the collector's way: the modules of the peers would slow every one of them down."""
+    """Exclude all existing objects from garbage collection: the modules of the peers would slow down every peer."""
     gc.collect()
     gc.freeze()
 
@@ -104,18 +104,18 @@ async def _run_tasks(load: Load, pace: Pace) -> tuple[int, float, bool]:
 
 
 def _run_threads(load: Load, pace: Pace) -> tuple[int, float, bool]:
-    """As tasks do, with a thread each; a thread cannot be cancelled, so the last call is waited for."""
+    """The same with threads. A thread cannot be cancelled, so the last call of each is waited for."""
     counts = [0] * len(load.targets)
     errors: list[Exception] = []
     start = threading.Barrier(len(load.targets) + 1)
 
-    def work(place: int, mine: Iterator[str]) -> None:
+    def work(number: int, mine: Iterator[str]) -> None:
         start.wait()
         deadline = time.perf_counter() + pace.window
         try:
             while True:
                 load.call(next(mine))
-                counts[place] += 1
+                counts[number] += 1
                 if time.perf_counter() >= deadline:
                     return
         except Exception as error:
@@ -134,7 +134,7 @@ def _run_threads(load: Load, pace: Pace) -> tuple[int, float, bool]:
 
 
 def deal(targets: Sequence[str], tasks: int) -> list[Iterator[str]]:
-    """Each task its own way round the targets, so that together they are spread over all of them."""
+    """An endless iterator over the targets for each task. They start at different targets, evenly spread."""
     size = len(targets)
     starts = [i * max(1, size // tasks) % size for i in range(tasks)]
     return [itertools.cycle([*targets[start:], *targets[:start]]) for start in starts]

@@ -19,7 +19,7 @@ class Operation(NamedTuple):
 
     @property
     def subject(self) -> str:
-        """Under what a peer's ``cannot`` and ``remarks`` name it."""
+        """The name that a peer uses for it in ``cannot`` and ``remarks``."""
         return "append" if self.method == "append_one" else self.method
 
 

@@ -30,14 +30,14 @@ def draw(folder: Path, result: Mapping[str, Any]) -> None:
     peers = list(result["peers"])[::-1]
     for panel, operation in zip(panels.flat, SHOWN, strict=True):
         row = result["table"][operation]
-        for place, peer in enumerate(peers):
+        for row_number, peer in enumerate(peers):
             cell = row[peer]
             if cell.median is None:
-                panel.text(1, place, f" {cell.missing}", va="center", color="0.5", fontsize=8)
+                panel.text(1, row_number, f" {cell.missing}", va="center", color="0.5", fontsize=8)
                 continue
             value = cell.median * 1e6
-            panel.barh(place, value, color="#c0392b" if peer == OURS else "0.75")
-            panel.text(value, place, f" {value:,.0f}", va="center", fontsize=8)
+            panel.barh(row_number, value, color="#c0392b" if peer == OURS else "0.75")
+            panel.text(value, row_number, f" {value:,.0f}", va="center", fontsize=8)
         among = f" among {result['listed_sessions']:,}" if operation.startswith("list") else ""
         panel.set_title(operation + among, fontsize=10)
         panel.set_yticks(range(len(peers)), peers, fontsize=8)

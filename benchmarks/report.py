@@ -18,7 +18,7 @@ Cells = Mapping[str, Mapping[str, Cell]]
 
 
 def open_console() -> Console:
-    """As wide as the tables are, also into a pipe."""
+    """A console that is as wide as the tables, also where the output goes into a pipe."""
     console = Console()
     return console if console.is_terminal else Console(width=WIDTH)
 
@@ -60,10 +60,11 @@ def show_comparison(console: Console, result: Mapping[str, Any]) -> None:
 def show_embedded(console: Console, cells: Cells) -> None:
     table = Table(title="Embedded store: operations per second (microseconds each)")
     table.add_column("")
-    for place in next(iter(cells.values())):
-        table.add_column(f"SQLite, {place}", justify="right")
+    for store in next(iter(cells.values())):
+        table.add_column(f"SQLite, {store}", justify="right")
     for operation, row in cells.items():
-        table.add_row(operation, *(f"{1 / cell.median:,.0f} ({cell.median * 1e6:,.0f})" for cell in row.values()))
+        medians = (cell.median for cell in row.values())
+        table.add_row(operation, *(f"{1 / median:,.0f} ({median * 1e6:,.0f})" if median else "-" for median in medians))
     console.print(table)
 
 
@@ -126,7 +127,7 @@ def _show_cell(cell: Cell, ours: Cell) -> str:
 
 
 def _list_notes(cells: Cells, peer: str) -> list[str]:
-    """Each remark once, with what it is about and, where histories grew, up to which length."""
+    """Each remark once, with the operations that it is about and, where histories grew, their longest length."""
     about: dict[str, list[str]] = {}
     longest: dict[str, int] = {}
     for operation, row in cells.items():

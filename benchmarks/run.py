@@ -9,10 +9,10 @@ from rich.console import Console
 
 from benchmarks import machine, plot, report
 from benchmarks.compare import compare
+from benchmarks.cores import start_server
 from benchmarks.embedded import measure_embedded
 from benchmarks.measure import FULL, QUICK
 from benchmarks.scale import measure_scale
-from benchmarks.server import start_server
 from benchmarks.server_time import measure_server_time
 
 logging.getLogger("chat_session").setLevel(logging.ERROR)  # it warns, rightly, of a server that saves nothing

@@ -11,9 +11,9 @@ import redis
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
 from benchmarks.messages import HISTORY, TTL, next_text
-from benchmarks.server import Server
 from chat_session import SessionManager
 from chat_session.storage.redis.scripts.loading import load
+from testkit.servers import Server
 
 FEW = 1000
 PER_USER = 5
@@ -34,13 +34,13 @@ SLOW = 1000  # microseconds from which the server's SLOWLOG keeps a command
 
 
 async def measure_scale(server: Server, sessions: int) -> dict[str, Any]:
-    """Raises RuntimeError if a count is not exact: then no time of it is worth anything."""
+    """Raises RuntimeError if a count is not exact, because then the times mean nothing."""
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
-    with server.raw() as raw, Progress(*columns, transient=True) as progress:
+    with server.client() as raw, Progress(*columns, transient=True) as progress:
         raw.config_set("slowlog-max-len", SLOWLOG)
         raw.config_set("slowlog-log-slower-than", SLOW)
         async with SessionManager.from_url(
-            server.url(), max_message_history=HISTORY, default_session_ttl=TTL, store_timeout=50
+            server.unix_url(), max_message_history=HISTORY, default_session_ttl=TTL, store_timeout=50
         ) as manager:
             run = _Run(manager, raw, progress)
             await manager.get_active_sessions_count()  # connects, and brings the scripts
@@ -118,7 +118,7 @@ class _Run:
         return times
 
     async def weigh_messages(self) -> tuple[float, int]:
-        """Bytes per message of full histories, all they bring along included; and of how many messages."""
+        """Bytes per message of full histories, with everything that is stored for them; and the number of messages."""
         names = [f"w{i}" for i in range(FEW)]
         await self._each("weighing", names, FEW, lambda name: self.manager.create_session("weighed", session_id=name))
         before = self.raw.info("memory")["used_memory"]
@@ -133,14 +133,14 @@ class _Run:
         return grown / (FEW * HISTORY), FEW * HISTORY
 
     async def let_die(self, dead: int) -> None:
-        """So many die, all over the indexes."""
+        """Let that many sessions die, evenly spread over the indexes."""
         step = self.created // dead
         names = [f"s{number:08d}" for number in range(0, dead * step, step)]
         await self._each("dying", names, dead, lambda name: self.manager.set_session_ttl(name, 1))
         await asyncio.sleep(1.1)
 
     async def sweep(self, dead: int) -> dict[str, Any]:
-        """Remove what they left."""
+        """Sweep what the dead sessions left."""
         started = time.perf_counter()
         result = await self.manager.cleanup_expired_sessions()
         elapsed = time.perf_counter() - started
@@ -172,7 +172,7 @@ async def _median(values: Iterable[Any], call: Callable[[Any], Any]) -> float:
 
 
 def _read_slowlog(raw: redis.Redis) -> dict[str, Any]:
-    """The commands that held the server for a millisecond or more, and forget them."""
+    """The commands that took the server a millisecond or more. The log of the server is emptied."""
     entries = [(entry["duration"] / 1000, _name(entry["command"])) for entry in raw.slowlog_get(SLOWLOG)]
     raw.slowlog_reset()
     longest, name = max(entries, default=(None, None))

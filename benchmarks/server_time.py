@@ -3,13 +3,14 @@
 import asyncio
 import itertools
 import statistics
+from collections.abc import Iterator
 from typing import Any
 
 from benchmarks.measure import Pace
 from benchmarks.messages import HISTORY, TTL, next_number, next_text
 from benchmarks.peers.protocol import user_name
-from benchmarks.server import Server
-from chat_session import SessionManager
+from chat_session import Agent, SessionManager
+from testkit.servers import Server
 
 NAMES = tuple(f"s{i}" for i in range(100))
 TASKS = 64
@@ -20,15 +21,15 @@ TARGETS = {"append 1": 20, "read the last 20": 15, "create": 20, "switch the age
 async def measure_server_time(server: Server, pace: Pace) -> dict[str, dict[str, Any]]:
     """Operation: microseconds per call, the median of rounds, and the target."""
     calls = 500 if pace.rounds < 5 else 3000
-    with server.raw() as raw:
+    with server.client() as raw:
         async with SessionManager.from_url(
-            server.url(), max_message_history=HISTORY, default_session_ttl=TTL
+            server.unix_url(), max_message_history=HISTORY, default_session_ttl=TTL
         ) as manager:
             for name in NAMES:
                 await manager.create_session("someone", session_id=name)
                 await manager.add_messages(name, [{"from": "user", "text": next_text()} for _ in range(HISTORY)])
             names = itertools.cycle(NAMES)
-            agents = itertools.cycle(("human", "ai"))
+            agents: Iterator[Agent] = itertools.cycle(("human", "ai"))
             operations = {
                 "append 1": lambda: manager.add_message(next(names), {"from": "user", "text": next_text()}),
                 "read the last 20": lambda: manager.get_history(next(names), 20),
@@ -49,7 +50,7 @@ async def measure_server_time(server: Server, pace: Pace) -> dict[str, dict[str,
 
 
 def _spent(stats: dict[str, Any]) -> int:
-    """Microseconds. A script's hold those of its commands; a transaction's do not."""
+    """The microseconds that were spent. The time of a script includes its commands; that of a transaction does not."""
     script = stats.get("cmdstat_evalsha")
     ours = [script] if script else [stats[name] for name in stats.keys() - {"cmdstat_info", "cmdstat_config|resetstat"}]
     return sum(stat["usec"] for stat in ours)

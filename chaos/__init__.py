@@ -1,12 +1,21 @@
-"""Proofs by fault: what the package promises, while servers are killed, frozen, flushed and filled.
+"""Fault tests: what the package promises, checked while servers are killed, frozen, flushed and filled.
 
-``python -m chaos --help``. Every proof records what its callers were told, then looks at the store.
+Start with ``python -m chaos --help``. The words are those of Jepsen, and the parts are
+
+    fault_tests      one module per kind of fault, and the table of all fault tests
+    trial            one run of one fault test
+    workload         what the callers do
+    nemesis          injects faults; testkit.fault_proxy does it to replies
+    history          every operation: when it began, when it ended, what its caller was told
+    snapshot         what is in the store at rest; observer takes it, snapshot_redis and snapshot_sqlite read it
+    checker          compares the history with the snapshot: invariants, realtime, and case, which they share
+    log_watch        logs must not show the text of a message, and exceptions must be handled
+    worker, workers  processes that can be killed in the middle of a call
+    powercut         what a power cut may leave of the files of a store
+    report           the table and the JSON file of the outcomes
+    mutants          faults planted into the package, each of which a test must find
 """
 
-import sys
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[1]
-for folder in (ROOT, ROOT / "tests"):  # servers and topologies are the tests'; worker processes import chaos
-    if str(folder) not in sys.path:
-        sys.path.append(str(folder))

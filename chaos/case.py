@@ -1,19 +1,19 @@
-"""What is judged: a history of calls, a look at the store, and what the proof allows."""
+"""What the checker judges: the history, the snapshot of the store, and what the fault test allows."""
 
 from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 
-from chaos.look import Look
-from chaos.recorder import Call
+from chaos.history import Operation
+from chaos.snapshot import Snapshot
 
-MORTAL = 600  # seconds: a session that is given less may die while a proof runs
+MORTAL = 600  # seconds: a session with a shorter ttl may die while a fault test runs
 
 
 @dataclass(frozen=True)
 class Violation:
-    """A promise that was broken: which, in which session, and how."""
+    """A promise that was broken: which one, in which session, and how."""
 
     invariant: str
     session: str
@@ -24,12 +24,15 @@ class Violation:
 
 
 @dataclass(frozen=True)
-class Terms:
-    """What a proof allows. ``lossy``: acknowledged writes may be gone with the server, and seqs given out again.
+class Allowances:
+    """What a fault test allows.
 
-    ``bound`` is how many messages a session keeps; ``deaths`` how many sessions outlived their ttl
-    and were swept; ``empty``: everything has expired and was swept. ``unconfirmed_reads``: a reader may be
-    shown what no replica has yet, and what is lost then. ``stale_reads``: a primary may be read that is none any more.
+    ``bound``: how many messages a session keeps.
+    ``lossy``: acknowledged writes may be lost with the server, and their seqs given to other messages.
+    ``deaths``: how many sessions outlived their ttl and were swept.
+    ``empty``: everything has expired and was swept.
+    ``unconfirmed_reads``: a reader may see what no replica has yet, and that may be lost afterwards.
+    ``stale_reads``: a reader may be answered by a primary that has been replaced.
     """
 
     bound: int = 10_000
@@ -41,53 +44,55 @@ class Terms:
 
 
 class Case:
-    """The history, arranged by session and by message."""
+    """The history, arranged by session and by message, with the snapshot."""
 
-    def __init__(self, calls: Sequence[Call], look: Look, terms: Terms) -> None:
-        self.calls = calls
-        self.look = look
-        self.terms = terms
-        self.lost: list[Call] = []
+    def __init__(self, operations: Sequence[Operation], snapshot: Snapshot, allowances: Allowances) -> None:
+        self.history = operations
+        self.snapshot = snapshot
+        self.allowances = allowances
+        self.lost: list[Operation] = []
         self.doubled = 0
 
     @cached_property
-    def messages(self) -> dict[tuple[str, str], list[Call]]:
-        """The calls that sent a message, by session and message id."""
-        sent: dict[tuple[str, str], list[Call]] = defaultdict(list)
-        for call in self.calls:
-            if call.id:
-                sent[call.session, call.id].append(call)
+    def messages(self) -> dict[tuple[str, str], list[Operation]]:
+        """The operations that sent a message, by session and message id."""
+        sent: dict[tuple[str, str], list[Operation]] = defaultdict(list)
+        for op in self.history:
+            if op.id:
+                sent[op.session, op.id].append(op)
         return sent
 
     @cached_property
-    def by_session(self) -> dict[str, dict[str, list[Call]]]:
-        sent: dict[str, dict[str, list[Call]]] = defaultdict(dict)
-        for (session, message_id), calls in self.messages.items():
-            sent[session][message_id] = calls
+    def by_session(self) -> dict[str, dict[str, list[Operation]]]:
+        sent: dict[str, dict[str, list[Operation]]] = defaultdict(dict)
+        for (session, message_id), operations in self.messages.items():
+            sent[session][message_id] = operations
         return sent
 
     @cached_property
-    def calls_of(self) -> dict[str, list[Call]]:
-        """The calls that were done or may have been, by session."""
-        calls: dict[str, list[Call]] = defaultdict(list)
-        for call in self.calls:
-            if call.session and call.outcome != "failed":
-                calls[call.session].append(call)
-        return calls
+    def operations_of(self) -> dict[str, list[Operation]]:
+        """The operations that were done, or may have been, by session."""
+        operations: dict[str, list[Operation]] = defaultdict(list)
+        for op in self.history:
+            if op.session and op.outcome != "failed":
+                operations[op.session].append(op)
+        return operations
 
     @cached_property
     def ended(self) -> set[str]:
-        """Sessions that somebody deleted, tried to, or made with a ttl that may be over."""
-        deleted = {call.session for call in self.calls if call.kind == "delete" and call.outcome != "failed"}
-        return deleted | {c.session for c in self.calls if c.kind == "create" and c.ttl is not None and c.ttl < MORTAL}
+        """Sessions that a caller deleted, or tried to delete, or whose ttl may have run out."""
+        deleted = {op.session for op in self.history if op.kind == "delete" and op.outcome != "failed"}
+        return deleted | {
+            c.session for c in self.history if c.kind == "create" and c.ttl is not None and c.ttl < MORTAL
+        }
 
     @cached_property
-    def created(self) -> dict[str, Call]:
-        """The calls that created a session, by the session."""
-        return {call.session: call for call in self.calls if call.kind == "create" and call.outcome == "ok"}
+    def created(self) -> dict[str, Operation]:
+        """The operations that created a session, by session."""
+        return {op.session: op for op in self.history if op.kind == "create" and op.outcome == "ok"}
 
 
-def fate_of(calls: Sequence[Call]) -> str:
-    """A message that was sent several times is stored if one call says so, and may be if one does not know."""
-    outcomes = {call.outcome for call in calls}
+def fate_of(operations: Sequence[Operation]) -> str:
+    """A message that was sent several times is stored if one operation says so, and may be if one does not know."""
+    outcomes = {op.outcome for op in operations}
     return next(outcome for outcome in ("ok", "unknown", "failed") if outcome in outcomes)

@@ -1,44 +1,49 @@
-"""One judge for every proof: the invariants I1 to I16 over a history and a look at the store."""
+"""The checker of all fault tests: it applies the invariants I1 to I16 to a history and a snapshot of the store."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 from chaos import invariants, realtime
-from chaos.case import Case, Terms, Violation
-from chaos.look import Look
-from chaos.recorder import Call
+from chaos.case import Allowances, Case, Violation
+from chaos.history import Operation
+from chaos.snapshot import Snapshot
 
 
 @dataclass
 class Verdict:
-    """What the checker found, and how much of it; and what it looked at."""
+    """What the checker found, and the snapshot that it looked at."""
 
-    look: Look
+    snapshot: Snapshot
     violations: list[Violation] = field(default_factory=list)
     acknowledged: int = 0
     unknown: int = 0
-    lost: list[Call] = field(default_factory=list)
+    lost: list[Operation] = field(default_factory=list)
     doubled: int = 0
-    torn: int = 0
+    inconsistent: int = 0
 
 
 def check(
-    calls: Sequence[Call],
-    look: Look,
-    terms: Terms | None = None,
+    operations: Sequence[Operation],
+    snapshot: Snapshot,
+    allowances: Allowances | None = None,
     *,
     leaks: Sequence[str] = (),
-    unheard: Sequence[str] = (),
+    unhandled: Sequence[str] = (),
 ) -> Verdict:
-    """Judge all of it. ``leaks`` are log lines that show a text, ``unheard`` errors that nobody caught."""
-    case = Case(calls, look, terms or Terms())
-    verdict = Verdict(look, acknowledged=sum(call.outcome == "ok" for call in calls))
-    verdict.unknown = sum(call.outcome == "unknown" for call in calls)
+    """Apply every invariant.
+
+    Two are applied here, because logs are their evidence. I14: no log and no error shows the text of a message;
+    ``leaks`` are those that do. I12: every error reaches a caller; ``unhandled`` are exceptions that did not.
+    """
+    case = Case(operations, snapshot, allowances or Allowances())
+    verdict = Verdict(snapshot, acknowledged=sum(op.outcome == "ok" for op in operations))
+    verdict.unknown = sum(op.outcome == "unknown" for op in operations)
     for rule in (*invariants.RULES, *realtime.RULES):
         verdict.violations += rule(case)
-    verdict.violations += [Violation("I14", "", f"a log or an error shows a text: {leak}") for leak in leaks]
-    verdict.violations += [Violation("I12", "", f"an error that nobody caught: {error}") for error in unheard]
+    for leak in leaks:
+        verdict.violations.append(Violation("I14", "", f"a log or an error shows the text of a message: {leak}"))
+    verdict.violations += [Violation("I12", "", f"an exception that nobody handled: {error}") for error in unhandled]
     verdict.lost = case.lost
     verdict.doubled = case.doubled
-    verdict.torn = len({v.session for v in verdict.violations if v.invariant in ("I5", "I6")})
+    verdict.inconsistent = len({v.session for v in verdict.violations if v.invariant in ("I5", "I6")})
     return verdict

@@ -1,315 +1,342 @@
-"""The invariants I1 to I13 as rules: each gives what breaks it."""
+"""The invariants I1 to I13. Each function checks one of them, or a part, and yields what breaks it."""
 
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterator
 from itertools import pairwise
 
 from chaos.case import Case, Violation, fate_of
-from chaos.look import Kept, Look, Seen
-from chaos.recorder import Call, text_of
+from chaos.history import Operation, text_of
+from chaos.snapshot import Snapshot, StoredSession, VisibleSession
 
-PARTS = frozenset(("meta", "agent"))  # a whole session has these, and two more once it has a message
-TOUCHED = 60_000  # milliseconds: an entry that a writer began is left to him so long
-_GROUNDLESS = ("StoreCorrupt", "StoreDenied", "StoreIncompatible", "InvalidInput")  # no fault here is one of these
+PARTS = frozenset(("meta", "agent"))  # a complete session has these keys, and two more once it has a message
+TOUCHED = 60_000  # milliseconds for which an index entry that a writer has begun is left to that writer
+_GROUNDLESS = (
+    "StoreCorrupt",
+    "StoreDenied",
+    "StoreIncompatible",
+    "InvalidInput",
+)  # no fault test has a fault that justifies these
 
 
 def _acknowledged_is_there_once(case: Case) -> Iterator[Violation]:
-    """I1. Also: a session whose creation was acknowledged is there, unless it was deleted or had its time."""
-    if case.terms.empty:
+    """I1: every acknowledged message is stored exactly once, and every acknowledged session exists.
+
+    A session may be missing only if it was deleted or if its ttl ran out.
+    """
+    if case.allowances.empty:
         return
-    for session in sorted(case.created.keys() - case.ended - case.look.sessions.keys()):
+    for session in sorted(case.created.keys() - case.ended - case.snapshot.visible.keys()):
         case.lost.append(case.created[session])
-        if not case.terms.lossy:
+        if not case.allowances.lossy:
             yield Violation("I1", session, "was created and is gone")
-    for (session, message_id), calls in case.messages.items():
-        if fate_of(calls) != "ok":
+    for (session, message_id), operations in case.messages.items():
+        if fate_of(operations) != "ok":
             continue
-        seen = case.look.sessions.get(session)
-        if seen is None and session in case.ended:
+        visible = case.snapshot.visible.get(session)
+        if visible is None and session in case.ended:
             continue
-        acknowledged = next(call for call in calls if call.outcome == "ok")
-        if not _is_kept(seen, message_id, acknowledged):
+        acknowledged = next(op for op in operations if op.outcome == "ok")
+        if not _is_kept(visible, message_id, acknowledged):
             case.lost.append(acknowledged)
-            if not case.terms.lossy:
+            if not case.allowances.lossy:
                 where = f"seq {acknowledged.seq}" if acknowledged.seq else acknowledged.kind
                 yield Violation("I1", session, f"{message_id} was acknowledged ({where}) and is not there")
 
 
-def _is_kept(seen: Seen | None, message_id: str, acknowledged: Call) -> bool:
-    if seen is None:
+def _is_kept(visible: VisibleSession | None, message_id: str, acknowledged: Operation) -> bool:
+    if visible is None:
         return False
-    oldest = seen.count - len(seen.messages) + 1
+    oldest = visible.count - len(visible.messages) + 1
     if acknowledged.seq is None:
-        return oldest > 1 or any(stored.id == message_id for stored in seen.messages)
+        return oldest > 1 or any(message.id == message_id for message in visible.messages)
     if acknowledged.seq < oldest:
-        return True  # trimmed in its turn
-    place = acknowledged.seq - oldest
-    return place < len(seen.messages) and seen.messages[place].id == message_id
+        return True  # it was trimmed, as the oldest messages are
+    position = acknowledged.seq - oldest
+    return position < len(visible.messages) and visible.messages[position].id == message_id
 
 
 def _counted_as_sent(case: Case) -> Iterator[Violation]:
-    """I1 and I2 of what was trimmed: as many were counted as were stored, each once."""
-    for session, seen in case.look.sessions.items():
-        if seen.count == len(seen.messages):
-            continue  # nothing was trimmed, and each has been looked at
+    """I1 and I2 for trimmed messages: the count has every acknowledged message once, and no failed one.
+
+    Trimmed messages can no longer be looked at, so their number is checked.
+    """
+    for session, visible in case.snapshot.visible.items():
+        if visible.count == len(visible.messages):
+            continue  # nothing was trimmed; the other rules look at each message
         fates = Counter(map(fate_of, case.by_session[session].values()))
-        least, most = 0 if case.terms.lossy else fates["ok"], fates["ok"] + fates["unknown"]
-        if not least <= seen.count <= most:
-            text = f"{seen.count} are counted; {fates['ok']} were acknowledged, {fates['unknown']} are unknown"
-            yield Violation("I1" if seen.count < least else "I2", session, text)
+        least, most = 0 if case.allowances.lossy else fates["ok"], fates["ok"] + fates["unknown"]
+        if not least <= visible.count <= most:
+            text = f"{visible.count} are counted; {fates['ok']} were acknowledged, {fates['unknown']} are unknown"
+            yield Violation("I1" if visible.count < least else "I2", session, text)
 
 
 def _unknown_at_most_once_failed_never(case: Case) -> Iterator[Violation]:
-    """I2, and the other half of I1."""
-    for session, seen in case.look.sessions.items():
-        for message_id, times in Counter(stored.id for stored in seen.messages).items():
-            calls = case.messages.get((session, message_id))
+    """I1 and I2: no message is stored twice, no message that failed is stored, and none that nobody sent."""
+    for session, visible in case.snapshot.visible.items():
+        for message_id, times in Counter(message.id for message in visible.messages).items():
+            operations = case.messages.get((session, message_id))
             if times > 1:
                 case.doubled += times - 1
-                which = "I1" if calls and fate_of(calls) == "ok" else "I2"
+                which = "I1" if operations and fate_of(operations) == "ok" else "I2"
                 yield Violation(which, session, f"{message_id} is there {times} times")
-            if calls and fate_of(calls) == "failed":
-                yield Violation("I2", session, f"{message_id} failed ({calls[-1].error[:80]}) and is there")
-            if not calls:
+            if operations and fate_of(operations) == "failed":
+                yield Violation("I2", session, f"{message_id} failed ({operations[-1].error[:80]}) and is there")
+            if not operations:
                 yield Violation("I2", session, f"{message_id} is there and was never sent")
 
 
 def _in_order_without_gaps(case: Case) -> Iterator[Violation]:
-    """I3."""
-    for session, seen in case.look.sessions.items():
-        seqs = [stored.seq for stored in seen.messages]
-        last = seen.count
+    """I3: the sequence numbers of a history have no gaps and end at the count, and each id is stored with its seq."""
+    for session, visible in case.snapshot.visible.items():
+        seqs = [message.seq for message in visible.messages]
+        last = visible.count
         if seqs != list(range(last - len(seqs) + 1, last + 1)):
             yield Violation("I3", session, f"seqs {seqs[:3]}…{seqs[-3:]} of {len(seqs)} do not lead up to {last}")
-        kept = case.look.kept.get(session)
-        for stored in seen.messages:
-            remembered = kept.ids.get(stored.id) if kept else None
-            if remembered is not None and remembered != stored.seq:
-                yield Violation("I3", session, f"{stored.id} stands at {stored.seq} and is remembered at {remembered}")
+        stored = case.snapshot.stored.get(session)
+        for message in visible.messages:
+            remembered = stored.ids.get(message.id) if stored else None
+            if remembered is not None and remembered != message.seq:
+                yield Violation(
+                    "I3", session, f"{message.id} is at seq {message.seq} and is remembered at {remembered}"
+                )
                 break
     yield from _each_writers_order(case)
-    if not case.terms.lossy:
+    if not case.allowances.lossy:
         yield from _each_seq_given_once(case)
 
 
 def _each_writers_order(case: Case) -> Iterator[Violation]:
+    """I3: the messages of one writer are stored in the order in which the writer sent them."""
     by_writer: dict[tuple[str, str], list[str]] = defaultdict(list)
-    for (session, message_id), calls in case.messages.items():
-        if not any(call.abandoned for call in calls) and calls[0].kind == "append":
-            by_writer[session, calls[0].writer].append(message_id)
-    places = {
-        session: {stored.id: stored.seq for stored in seen.messages} for session, seen in case.look.sessions.items()
+    for (session, message_id), operations in case.messages.items():
+        if not any(op.abandoned for op in operations) and operations[0].kind == "append":
+            by_writer[session, operations[0].writer].append(message_id)
+    seqs = {
+        session: {message.id: message.seq for message in visible.messages}
+        for session, visible in case.snapshot.visible.items()
     }
     for (session, writer), ids in by_writer.items():
-        stood = [(places[session][i], i) for i in ids if i in places.get(session, ())]
-        for (before, first), (after, second) in pairwise(stood):
+        found = [(seqs[session][i], i) for i in ids if i in seqs.get(session, ())]
+        for (before, first), (after, second) in pairwise(found):
             if before > after:
-                text = f"{writer} sent {first} before {second}, which stands before it ({before}, {after})"
+                text = f"{writer} sent {first} before {second}, and they are stored at {before} and {after}"
                 yield Violation("I3", session, text)
                 break
 
 
 def _each_seq_given_once(case: Case) -> Iterator[Violation]:
+    """I3: no sequence number was given to two messages."""
     given: dict[tuple[str, int], str] = {}
-    for call in case.calls:
-        if call.kind == "append" and call.outcome == "ok" and call.seq is not None:
-            first = given.setdefault((call.session, call.seq), call.id)
-            if first != call.id:
-                yield Violation("I3", call.session, f"seq {call.seq} was given to {first} and to {call.id}")
+    for op in case.history:
+        if op.kind == "append" and op.outcome == "ok" and op.seq is not None:
+            first = given.setdefault((op.session, op.seq), op.id)
+            if first != op.id:
+                yield Violation("I3", op.session, f"seq {op.seq} was given to {first} and to {op.id}")
 
 
 def _the_last_are_kept(case: Case) -> Iterator[Violation]:
-    """I4."""
-    for session, seen in case.look.sessions.items():
-        wanted = min(seen.count, case.terms.bound)
-        if len(seen.messages) != wanted:
-            text = f"{len(seen.messages)} messages kept of {seen.count}, not {wanted}"
+    """I4: a history has the newest messages, as many as the bound allows."""
+    for session, visible in case.snapshot.visible.items():
+        wanted = min(visible.count, case.allowances.bound)
+        if len(visible.messages) != wanted:
+            text = f"{len(visible.messages)} messages kept of {visible.count}, not {wanted}"
             yield Violation("I4", session, text)
 
 
 def _whole_or_absent(case: Case) -> Iterator[Violation]:
-    """I5."""
-    for session, kept in case.look.kept.items():
-        there = set(kept.deadlines)
-        if kept.user is None:
-            yield Violation("I5", session, f"without meta, and yet there: {', '.join(sorted(there))}")
+    """I5: a session is complete or absent. A session that nobody ended exists, and a deleted one does not return."""
+    for session, stored in case.snapshot.stored.items():
+        there = set(stored.deadlines)
+        if stored.user is None:
+            yield Violation("I5", session, f"it has no meta, but it has {', '.join(sorted(there))}")
             continue
-        wanted = PARTS | ({"history", "ids"} if kept.count else frozenset())
+        wanted = PARTS | ({"history", "ids"} if stored.count else frozenset())
         if there != wanted:
             text = f"has {', '.join(sorted(there))} and should have {', '.join(sorted(wanted))}"
             yield Violation("I5", session, text)
-        if kept.agent != kept.current_agent:
-            yield Violation("I5", session, f"the agent's key says {kept.agent}, meta says {kept.current_agent}")
-        yield from _ids_fit_messages(session, kept, case.look.sessions.get(session))
-    for call in case.calls:
-        wrongly_gone = call.error.startswith("SessionNotFound") and call.session not in case.ended
-        if wrongly_gone and call.session in case.created and not case.terms.lossy:
-            yield Violation("I5", call.session, f"{call.writer} was told that it does not exist, and nobody ended it")
-        back = call.kind == "delete" and call.outcome == "ok" and call.session in case.look.sessions
-        if back and not case.terms.lossy:
-            yield Violation("I5", call.session, "was deleted and is there")
+        if stored.agent != stored.current_agent:
+            yield Violation("I5", session, f"the agent's key says {stored.agent}, meta says {stored.current_agent}")
+        yield from _ids_fit_messages(session, stored, case.snapshot.visible.get(session))
+    for op in case.history:
+        wrongly_gone = op.error.startswith("SessionNotFound") and op.session not in case.ended
+        if wrongly_gone and op.session in case.created and not case.allowances.lossy:
+            yield Violation("I5", op.session, f"{op.writer} was told that it does not exist, but nobody ended it")
+        back = op.kind == "delete" and op.outcome == "ok" and op.session in case.snapshot.visible
+        if back and not case.allowances.lossy:
+            yield Violation("I5", op.session, "was deleted and exists")
 
 
 def _a_living_session_is_found(case: Case) -> Iterator[Violation]:
-    """I5, as readers see it: what is there is never told as nothing."""
-    if case.terms.lossy:
+    """I5: a reader never gets None for a session that exists, and never an empty list where messages are stored."""
+    if case.allowances.lossy:
         return
     written: dict[str, float] = {}
-    for call in case.calls:
-        if call.kind in ("append", "switch") and call.outcome == "ok" and call.ended is not None:
-            written[call.session] = min(call.ended, written.get(call.session, call.ended))
-    for call in case.calls:
-        if call.outcome != "ok" or call.count or call.session in case.ended or call.session not in case.created:
+    for op in case.history:
+        if op.kind in ("append", "switch") and op.outcome == "ok" and op.ended is not None:
+            written[op.session] = min(op.ended, written.get(op.session, op.ended))
+    for op in case.history:
+        if op.outcome != "ok" or op.count or op.session in case.ended or op.session not in case.created:
             continue
-        created = case.created[call.session].ended
-        if call.kind == "get" and created is not None and created < call.begun:
-            yield Violation("I5", call.session, f"{call.writer} was told None of it, and nobody ended it")
-        if call.kind == "history" and written.get(call.session, call.begun) < call.begun:
-            yield Violation("I5", call.session, f"{call.writer} was given no messages, and there were some")
+        created = case.created[op.session].ended
+        if op.kind == "get" and created is not None and created < op.begun:
+            yield Violation("I5", op.session, f"{op.writer} was answered None, but nobody ended it")
+        if op.kind == "history" and written.get(op.session, op.begun) < op.begun:
+            yield Violation("I5", op.session, f"{op.writer} was answered an empty list, but messages were stored")
 
 
-def _ids_fit_messages(session: str, kept: Kept, seen: Seen | None) -> Iterator[Violation]:
-    if seen is None:
-        yield Violation("I5", session, "its keys are there, and a caller does not find it")
+def _ids_fit_messages(session: str, stored: StoredSession, visible: VisibleSession | None) -> Iterator[Violation]:
+    """I5: a caller finds every stored session, with all its messages, and their ids are those that are remembered."""
+    if visible is None:
+        yield Violation("I5", session, "its keys exist, but a caller does not find it")
         return
-    if kept.length != len(seen.messages):
-        yield Violation("I5", session, f"{kept.length} elements, {len(seen.messages)} messages")
-    stored = {message.id for message in seen.messages}
-    if stored != set(kept.ids):
-        odd = sorted(stored ^ set(kept.ids))
+    if stored.length != len(visible.messages):
+        yield Violation("I5", session, f"{stored.length} elements, {len(visible.messages)} messages")
+    ids = {message.id for message in visible.messages}
+    if ids != set(stored.ids):
+        odd = sorted(ids ^ set(stored.ids))
         yield Violation("I5", session, f"{len(odd)} ids are remembered or stored, not both: {odd[:3]}")
 
 
 def _one_deadline(case: Case) -> Iterator[Violation]:
-    """I6."""
-    for session, kept in case.look.kept.items():
-        deadlines = set(kept.deadlines.values())
+    """I6: all keys of a session have the same deadline; they have none if and only if the session never expires."""
+    for session, stored in case.snapshot.stored.items():
+        deadlines = set(stored.deadlines.values())
         if len(deadlines) > 1:
-            yield Violation("I6", session, f"several deadlines: {kept.deadlines}")
-        elif None in deadlines and (kept.user is None or kept.ttl is not None):
-            yield Violation("I6", session, f"no deadline on {', '.join(sorted(kept.deadlines))}")
-        elif kept.ttl is None and kept.user is not None and None not in deadlines:
-            yield Violation("I6", session, "never expires, and has a deadline")
+            yield Violation("I6", session, f"several deadlines: {stored.deadlines}")
+        elif None in deadlines and (stored.user is None or stored.ttl is not None):
+            yield Violation("I6", session, f"no deadline on {', '.join(sorted(stored.deadlines))}")
+        elif stored.ttl is None and stored.user is not None and None not in deadlines:
+            yield Violation("I6", session, "never expires, but has a deadline")
 
 
 def _living_in_both_indexes(case: Case) -> Iterator[Violation]:
-    """I7. On a cluster, an entry that a writer has begun a moment ago waits for a change that may still come."""
-    look = case.look
-    living = {(session, kept.user) for session, kept in look.kept.items() if kept.user is not None}
-    begun = {entry for entry, score in look.due.items() if score % 1 != 0 and look.now - score < TOUCHED}
+    """I7: every living session is in both indexes, in the list of its user and in a scan. No dead session is.
+
+    No index entry is in a place where nobody looks for it. On a cluster an entry that a writer has begun may wait
+    a minute for the change of its session.
+    """
+    snapshot = case.snapshot
+    living = {(session, stored.user) for session, stored in snapshot.stored.items() if stored.user is not None}
+    begun = {entry for entry, score in snapshot.due.items() if score % 1 != 0 and snapshot.now - score < TOUCHED}
     for session, user in living:
-        yield from _due_entry_tells_the_truth(look, session, user or "")
-        if session not in look.scanned:
-            yield Violation("I7", session, "lives, and a scan does not show it")
+        yield from _due_entry_is_in_time(snapshot, session, user or "")
+        if session not in snapshot.scanned:
+            yield Violation("I7", session, "lives, but a scan does not show it")
         if (session, user) in begun and session not in case.created:
-            continue  # its creator was cut off; whoever counts or sweeps after the minute enters it
-        if session not in look.listed.get(user or "", ()):
-            yield Violation("I7", session, f"lives, and is not in the list of {user}")
-        if look.by_user.get((session, user or ""), 0) <= 0:
-            yield Violation("I7", session, "lives, and has no entry in the user index")
-    for index, entries in (("due", look.due), ("user", look.by_user)):
+            continue  # its creator was killed; the first count or sweep after the minute completes the indexes
+        if session not in snapshot.listed.get(user or "", ()):
+            yield Violation("I7", session, f"lives, but is not in the list of {user}")
+        if snapshot.by_user.get((session, user or ""), 0) <= 0:
+            yield Violation("I7", session, "lives, but has no entry in the user index")
+    for index, entries in (("due", snapshot.due), ("user", snapshot.by_user)):
         for session, user in entries.keys() - living - begun:
-            text = f"is dead and swept, and has an entry at {entries[session, user]:.1f} in the {index} index of {user}"
+            text = f"is dead and swept, but has an entry at {entries[session, user]:.1f} in the {index} index of {user}"
             yield Violation("I7", session, text)
-    for stray in look.strays:
+    for stray in snapshot.strays:
         yield Violation("I7", "", f"an index entry that nobody looks for: {stray}")
 
 
-def _due_entry_tells_the_truth(look: Look, session: str, user: str) -> Iterator[Violation]:
-    """An entry must not be later than the deadline."""
-    deadline = look.kept[session].deadlines.get("meta")
+def _due_entry_is_in_time(snapshot: Snapshot, session: str, user: str) -> Iterator[Violation]:
+    """I7: the entry in the due index is not later than the deadline, so that a dead session is always found."""
+    deadline = snapshot.stored[session].deadlines.get("meta")
     limit = float("inf") if deadline is None else deadline
-    score = look.due.get((session, user))
+    score = snapshot.due.get((session, user))
     if score is None:
-        yield Violation("I7", session, "lives, and has no entry in the due index")
+        yield Violation("I7", session, "lives, but has no entry in the due index")
     elif score <= 0:
-        yield Violation("I7", session, "lives, and its entry in the due index says that it is dead")
+        yield Violation("I7", session, "lives, but its entry in the due index says that it is dead")
     elif score > limit:
         yield Violation("I7", session, f"its entry is {score - limit:.0f} ms later than its deadline")
 
 
 def _count_is_exact(case: Case) -> Iterator[Violation]:
-    """I8."""
-    living = sum(kept.user is not None for kept in case.look.kept.values())
-    if case.look.counted != living:
-        yield Violation("I8", "", f"{case.look.counted} counted, {living} living")
+    """I8: the count of active sessions is exact when nothing else happens. realtime.py checks it during the run."""
+    living = sum(stored.user is not None for stored in case.snapshot.stored.values())
+    if case.snapshot.counted != living:
+        yield Violation("I8", "", f"{case.snapshot.counted} counted, {living} living")
 
 
 def _each_death_once(case: Case) -> Iterator[Violation]:
-    """I9."""
-    if case.terms.deaths is not None:
-        swept = sum(call.count for call in case.calls if call.kind == "sweep" and call.outcome == "ok")
-        if swept != case.terms.deaths:
-            yield Violation("I9", "", f"{swept} deaths were counted, {case.terms.deaths} happened")
+    """I9: all sweeps together count each death exactly once."""
+    if case.allowances.deaths is not None:
+        swept = sum(op.count for op in case.history if op.kind == "sweep" and op.outcome == "ok")
+        if swept != case.allowances.deaths:
+            yield Violation("I9", "", f"{swept} deaths were counted, {case.allowances.deaths} happened")
 
 
 def _nothing_left(case: Case) -> Iterator[Violation]:
-    """I10."""
-    if case.terms.empty:
-        left = [*case.look.kept, *case.look.due, *case.look.by_user]
+    """I10: nothing is left when all sessions have expired and a sweep has run."""
+    if case.allowances.empty:
+        left = [*case.snapshot.stored, *case.snapshot.due, *case.snapshot.by_user]
         if left:
-            yield Violation("I10", "", f"{len(left)} keys or hints are left of what has expired: {left[:3]}")
+            yield Violation("I10", "", f"{len(left)} keys or index entries are left of what has expired: {left[:3]}")
 
 
 def _no_stale_epoch(case: Case) -> Iterator[Violation]:
-    """I11. A switch's note stands where its epoch begins; a fenced message must stand within its own epoch."""
-    won: dict[tuple[str, int], Call] = {}
-    for call in case.calls:
-        if call.kind == "switch" and call.outcome == "ok" and call.epoch is not None:
-            first = won.setdefault((call.session, call.epoch), call)
-            if first is not call and not case.terms.lossy:
-                text = f"epoch {call.epoch} was given to {first.writer} and to {call.writer}"
-                yield Violation("I11", call.session, text)
+    """I11: each epoch is given to one switch, and a message that names an epoch is stored within that epoch.
+
+    The note of a switch is stored where its epoch begins.
+    """
+    won: dict[tuple[str, int], Operation] = {}
+    for op in case.history:
+        if op.kind == "switch" and op.outcome == "ok" and op.epoch is not None:
+            first = won.setdefault((op.session, op.epoch), op)
+            if first is not op and not case.allowances.lossy:
+                text = f"epoch {op.epoch} was given to {first.writer} and to {op.writer}"
+                yield Violation("I11", op.session, text)
     begins: dict[str, dict[int, int]] = defaultdict(dict)
-    notes = {(c.session, c.id): c for c in case.calls if c.kind == "switch" and c.id}
-    for session, seen in case.look.sessions.items():
-        for stored in seen.messages:
-            switch = notes.get((session, stored.id))
+    notes = {(c.session, c.id): c for c in case.history if c.kind == "switch" and c.id}
+    for session, visible in case.snapshot.visible.items():
+        for message in visible.messages:
+            switch = notes.get((session, message.id))
             epoch = None if switch is None else switch.epoch
             if switch is not None and epoch is None and switch.expect is not None:
-                epoch = switch.expect + 1  # its answer was lost; what it expected tells which it began
+                epoch = switch.expect + 1  # its answer was lost, but the epoch that it expected says which one it began
             if epoch is not None:
-                begins[session][epoch] = stored.seq
+                begins[session][epoch] = message.seq
     yield from _fenced_in_their_epoch(case, begins)
 
 
 def _fenced_in_their_epoch(case: Case, begins: dict[str, dict[int, int]]) -> Iterator[Violation]:
-    for session, seen in case.look.sessions.items():
+    """I11: a message that names an epoch is after the begin of that epoch and before the begin of the next one."""
+    for session, visible in case.snapshot.visible.items():
         if not begins[session]:
             continue
-        seqs = {stored.id: stored.seq for stored in seen.messages}
-        for message_id, calls in case.by_session[session].items():
-            epoch, seq = calls[0].epoch, seqs.get(message_id)
-            if calls[0].kind != "append" or epoch is None or seq is None:
+        seqs = {message.id: message.seq for message in visible.messages}
+        for message_id, operations in case.by_session[session].items():
+            epoch, seq = operations[0].epoch, seqs.get(message_id)
+            if operations[0].kind != "append" or epoch is None or seq is None:
                 continue
             later = [at for began, at in begins[session].items() if began > epoch]
             earlier = [at for began, at in begins[session].items() if began <= epoch]
             if any(at < seq for at in later) or any(at > seq for at in earlier):
-                yield Violation("I11", session, f"{message_id} of epoch {epoch} landed at {seq}, in another epoch")
+                yield Violation("I11", session, f"{message_id} of epoch {epoch} is stored at {seq}, in another epoch")
 
 
 def _only_typed_errors(case: Case) -> Iterator[Violation]:
-    """I12."""
-    for call in case.calls:
-        if call.error and not call.typed and call.error != "CancelledError":
-            yield Violation("I12", call.session, f"{call.kind} by {call.writer} raised {call.error}")
-        if call.error.startswith("MessageConflict"):
-            yield Violation("I12", call.session, f"{call.id} was sent with one content only, and refused as another")
-        if call.kind == "create" and call.error.startswith("SessionExists"):
-            yield Violation("I12", call.session, "nobody else created it, and it was refused as taken")
-        if call.error.startswith(_GROUNDLESS):
-            yield Violation("I12", call.session, f"{call.kind} by {call.writer} was told what is not so: {call.error}")
+    """I12: callers get typed errors only, and no error that nothing justifies."""
+    for op in case.history:
+        if op.error and not op.typed and op.error != "CancelledError":
+            yield Violation("I12", op.session, f"{op.kind} by {op.writer} raised {op.error}")
+        if op.error.startswith("MessageConflict"):
+            yield Violation("I12", op.session, f"{op.id} was sent with one content only, but refused as different")
+        if op.kind == "create" and op.error.startswith("SessionExists"):
+            yield Violation("I12", op.session, "nobody else created it, but it was refused as taken")
+        if op.error.startswith(_GROUNDLESS):
+            yield Violation(
+                "I12", op.session, f"{op.kind} by {op.writer} got an error that nothing justifies: {op.error}"
+            )
 
 
 def _the_answer_is_mine(case: Case) -> Iterator[Violation]:
-    """I13."""
-    for call in case.calls:
-        if call.strange:
-            yield Violation("I13", call.session, f"{call.kind} by {call.writer} was answered {call.strange}")
-    for session, seen in case.look.sessions.items():
-        for stored in seen.messages:
-            if stored.text != text_of(session, stored.id):
-                yield Violation("I13", session, f"{stored.id} has the text of another: {stored.text[:80]!r}")
+    """I13: every answer belongs to the call that asked, and every stored text to its message."""
+    for op in case.history:
+        if op.mismatch:
+            yield Violation("I13", op.session, f"{op.kind} by {op.writer} was answered {op.mismatch}")
+    for session, visible in case.snapshot.visible.items():
+        for message in visible.messages:
+            if message.text != text_of(session, message.id):
+                yield Violation("I13", session, f"{message.id} has the text of another message: {message.text[:80]!r}")
 
 
 RULES: tuple[Callable[[Case], Iterator[Violation]], ...] = (

@@ -1,14 +1,14 @@
-"""Faults planted on purpose: each is one small change of the package, and names the test that must find it.
+"""Faults planted on purpose. Each is one small change of the package, and names the test that must find it.
 
-A test is a fault test and its store ("R8 standalone"), or a file of tests with an expression that chooses some
-("test_contract.py: sqlite and trims", on the store that the name begins with where it has a prefix).
+A test is either a fault test and its store ("R8 standalone"), or a store, a file of tests and an expression that
+chooses some of them ("redis: test_cleanup.py: a_failing_run_is_logged").
 """
 
 from typing import NamedTuple
 
 
 class Mutant(NamedTuple):
-    """``old`` stands once in ``file``, and is replaced by ``new``."""
+    """``old`` is in ``file`` exactly once, and is replaced by ``new``."""
 
     name: str
     file: str
@@ -291,7 +291,7 @@ TABLE = (
         "R22 sqlite",
     ),
     Mutant(
-        "an entry stands in another bucket than its session's",
+        "an entry is in another bucket than its session's",
         f"{_REDIS}/keys.py",
         "crc32(session_id.encode()) % BUCKETS",
         "(crc32(session_id.encode()) + 1) % BUCKETS",
@@ -320,11 +320,10 @@ TABLE = (
         "R8 standalone",
     ),
     Mutant(
-        "whoever is cancelled takes the next answer along",
+        "a cancelled caller takes the next answer",
         f"{_REDIS}/net/pipeline.py",
         "        for pending in batch.commands:\n            reply = connection.take()\n",
-        "        for pending in filter(lambda each: not each.reply.cancelled(), batch.commands):\n"
-        "            reply = connection.take()\n",
+        "        for pending in [each for each in batch.commands if not each.reply.cancelled()]:\n            reply = connection.take()\n",
         "R11 standalone",
     ),
     Mutant(

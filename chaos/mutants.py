@@ -1,8 +1,8 @@
-"""``python -m chaos.mutants``: does every planted fault have a test that finds it?
+"""``python -m chaos.mutants``: does a test find every fault that is planted into the package?
 
-Each mutant of the table is applied to a copy of the package, and its test is run on that copy. First every test
-runs on an unchanged copy, where it must pass. It exits with 1 if a mutant survives, if a test fails without one,
-or if the text that a mutant replaces is no longer in the source.
+Each mutant of the table is applied to a copy of the package, and its test is run on that copy. Before that, every
+test is run on an unchanged copy, where it must pass. The exit code is 1 if a mutant survives, if a test fails on
+the unchanged copy, or if the text that a mutant replaces is no longer in the source.
 """
 
 import argparse
@@ -21,10 +21,11 @@ from typing import NamedTuple
 
 from chaos import ROOT
 from chaos.mutant_table import TABLE, Mutant
+from chaos.report import FILE
 
 SOURCE = ROOT / "src" / "chat_session"
 PAGE = ROOT / "docs" / "mutants.md"
-TRIES = 3  # of a fault test: its faults and its callers come by chance
+TRIES = 3  # of a fault test, whose faults and calls are random
 LONGEST = 240.0  # seconds of one try
 FAILED = 1  # the exit code of pytest and of a fault test that found something
 
@@ -83,7 +84,7 @@ def main(arguments: Sequence[str] | None = None, table: Sequence[Mutant] = TABLE
 
 
 def find_stale(table: Sequence[Mutant]) -> list[Mutant]:
-    """Mutants whose text does not stand in the source, or more than once."""
+    """Mutants whose text is not in the source exactly once."""
     return [mutant for mutant in table if (SOURCE / mutant.file).read_text("utf-8").count(mutant.old) != 1]
 
 
@@ -93,7 +94,7 @@ def try_unchanged(test: str) -> Result:
 
 
 def try_mutant(mutant: Mutant) -> Result:
-    """A fault test has a few tries."""
+    """Run the test of a mutant on a copy with that mutant. A fault test is tried up to three times."""
     with tempfile.TemporaryDirectory(prefix="mutant-") as folder:
         packages = copy_package(Path(folder))
         file = packages / "chat_session" / mutant.file
@@ -105,7 +106,7 @@ def try_mutant(mutant: Mutant) -> Result:
 
 
 def copy_package(folder: Path) -> Path:
-    """A folder for PYTHONPATH with a copy of the package; what is run finds it before the installed one."""
+    """Copy the package into a folder. With that folder on PYTHONPATH it is found before the installed package."""
     shutil.copytree(SOURCE, folder / "chat_session", ignore=shutil.ignore_patterns("__pycache__"))
     return folder
 
@@ -121,11 +122,11 @@ def run_test(test: str, packages: Path) -> Result:
         failed = re.findall(r"^FAILED \S+::(\w+)", output, re.MULTILINE)
         passed = re.findall(r"^(\d+ passed)", output, re.MULTILINE)
         return Result(code == FAILED and bool(failed), ", ".join(failed or passed))
-    proof, store = test.split()
+    fault_test, store = test.split()
     out = packages / "out"
-    code, output = _run(["chaos", proof, "--short", "--store", store, "--output", str(out)], environment)
+    code, output = _run(["chaos", fault_test, "--short", "--store", store, "--output", str(out)], environment)
     try:
-        [outcome] = json.loads((out / "proofs.json").read_text("utf-8"))
+        [outcome] = json.loads((out / FILE).read_text("utf-8"))
     except (OSError, ValueError):
         return Result(found=False, said="" if code is not None else "did not end")
     if outcome["skipped"]:

@@ -4,7 +4,7 @@
  * one record for each call that succeeded: open (created or emptied), write, truncate, sync, rename and unlink.
  * A sync has two records, one before it and one after it: only what was written before it began is safe after it.
  * The log is opened for appending and a record is one writev, so that several processes may share it, and their
- * records stand in the order in which the calls were seen to end.
+ * records are in the order in which the calls ended.
  *
  * Not seen: writes through stdio and through mmap. Stores use neither for what they must not lose.
  */
@@ -35,7 +35,7 @@ static int log_fd = -1;
 static char folder[PATH_MAX];
 static size_t folder_length;
 
-/* The function of the C library that one of ours stands before. */
+/* The function of the C library that one of ours replaces. */
 #define REAL(name) \
     static __typeof__(name) *real; \
     if (!real) real = (__typeof__(name) *)dlsym(RTLD_NEXT, #name)

@@ -1,8 +1,9 @@
 """What a power cut may leave of a folder: the log of ``powercut.c``, replayed up to a moment.
 
-What was synced before the cut is there. What was not is there, or not, or in part: sectors of one write may be
-lost one by one. A new, renamed or removed name is safe when its folder was synced, or the file itself: journaling
-file systems write the name along. Until then the first so many of these changes are there.
+What was synced before the cut is there. What was not synced may be there, may be missing, or may be there in part:
+each sector of a write may be lost separately. A new, renamed or removed name is safe when its folder was synced, or
+the file itself, because journaling file systems write the name together with the file. Of the changes of names that
+are not safe, the first ones up to any number may be there.
 """
 
 import os
@@ -21,11 +22,11 @@ SOURCE = Path(__file__).with_name("powercut.c")
 SECTOR = 512  # bytes that a disk writes as one
 HEAD = struct.Struct("=IIqq")
 CREATE, WRITE, TRUNCATE, SYNC_BEGINS, SYNC_ENDS, RENAME, UNLINK, NOTE = range(1, 9)
-VARIANTS = ("nothing", "torn", "scattered", "everything")  # what is there of that which was not synced
+VARIANTS = ("nothing", "partial", "scattered", "everything")  # how much is there of what was not synced
 
 
 class CannotRecord(Exception):
-    """This machine has no compiler, or no preloaded libraries as Linux has them."""
+    """This machine has no C compiler, or it is not Linux, whose preloaded libraries are needed."""
 
 
 def build_library(folder: Path) -> Path:
@@ -46,7 +47,7 @@ class Event(NamedTuple):
 
 
 def note(log: str, data: bytes) -> None:
-    """Put what a caller was told among the records of the files; others may be writing the same log."""
+    """Add what a caller was told to the records of the files. Other processes may write to the same log."""
     fd = os.open(log, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o600)
     try:
         os.write(fd, HEAD.pack(NOTE, 0, 0, len(data)) + data)
@@ -55,7 +56,7 @@ def note(log: str, data: bytes) -> None:
 
 
 def read_log(path: Path) -> Iterator[Event]:
-    """All records that are complete: the last may belong to a process that was killed."""
+    """All complete records. The last one may be incomplete, because its process was killed."""
     data = path.read_bytes()
     at = 0
     while at + HEAD.size <= len(data):
@@ -68,20 +69,20 @@ def read_log(path: Path) -> Iterator[Event]:
 
 @dataclass
 class _File:
-    """What is safe of it, and what was done since, by the number of the event."""
+    """The content that is safe, and the events since then with their numbers."""
 
     safe: bytearray = field(default_factory=bytearray)
     since: list[tuple[int, Event]] = field(default_factory=list)
 
 
 class Disk:
-    """The files of a folder, of which a part is only in the memory of the operating system."""
+    """The files of a folder. A part of their content is only in the memory of the operating system."""
 
     def __init__(self, files: Mapping[str, bytes] | None = None) -> None:
         """``files`` are on the disk already."""
         self._names = {name: _File(bytearray(data)) for name, data in (files or {}).items()}
         self._safe_names = dict(self._names)
-        self._since: list[tuple[int, str, _File | None]] = []  # names that were given or taken away
+        self._since: list[tuple[int, str, _File | None]] = []  # names that were added or removed
         self._syncs: dict[tuple[str, int], int] = {}
         self._numbers = count()
 
@@ -130,7 +131,7 @@ class Disk:
         self._since = left
 
     def cut(self, variant: str, rng: random.Random) -> dict[str, bytes]:
-        """The files that are there when the power is back."""
+        """The files that are there after the power cut."""
         names = dict(self._safe_names)
         kept = {"nothing": 0, "everything": len(self._since)}.get(variant, rng.randint(0, len(self._since)))
         for _, name, target in self._since[:kept]:
@@ -142,12 +143,12 @@ class Disk:
         events = [event for _, event in file.since]
         if variant == "nothing" or not events:
             return bytes(data)
-        whole = len(events) if variant != "torn" else rng.randrange(len(events))
+        whole = len(events) if variant != "partial" else rng.randrange(len(events))
         for event in events[:whole]:
             parts = [event] if variant != "scattered" else [e for e in _sectors(event) if rng.random() < 0.5]
             for part in parts:
                 _change(data, part)
-        if variant == "torn":  # the next one stops in its middle
+        if variant == "partial":  # the next write stops in the middle
             sectors = list(_sectors(events[whole]))
             for part in sectors[: rng.randrange(len(sectors))]:
                 _change(data, part)
@@ -171,7 +172,7 @@ def _change(data: bytearray, event: Event) -> None:
 
 
 def _sectors(event: Event) -> Iterator[Event]:
-    """A write as the sectors it consists of; anything else is one piece."""
+    """A write as the sectors that it consists of. Any other event is one piece."""
     if event.kind != WRITE:
         yield event
         return

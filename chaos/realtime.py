@@ -1,6 +1,6 @@
-"""Rules of real-time order: what was acknowledged before a call began, that call must know.
+"""The invariants that depend on real time: what was acknowledged before a call began must be visible to that call.
 
-Callers that overlap may come in either order, so each rule allows every order that the times leave open.
+Calls that overlap in time may have happened in either order. Each rule allows every order that the times permit.
 """
 
 from bisect import bisect_left, bisect_right
@@ -10,29 +10,32 @@ from math import inf
 from typing import Any
 
 from chaos.case import Case, Violation
-from chaos.recorder import Call
+from chaos.history import Operation
 
-SLIDES = frozenset(("create", "append", "switch", "extend", "set_ttl"))  # what moves a session's deadline
+SLIDES = frozenset(("create", "append", "switch", "extend", "set_ttl"))  # these move the deadline of a session
 CLOCKS = 0.05  # seconds by which the clocks of a recorder and of a server may have drifted apart
 FIRST_AGENT = "ai"
 
-Write = tuple[Call, Any]  # a call, and the value that it gave to one place
+Write = tuple[Operation, Any]  # an operation, and the value that it wrote
 
 
-def _ended(call: Call) -> float:
-    """When it was over; a call of unknown outcome may be done at any time after it began."""
-    return call.ended if call.outcome == "ok" and call.ended is not None else inf
+def _ended(op: Operation) -> float:
+    """When the operation was over. One of unknown outcome may be done at any time after it began."""
+    return op.ended if op.outcome == "ok" and op.ended is not None else inf
 
 
 def values_left(writes: Iterable[Write], begun: float = inf, ended: float = inf) -> list[Any]:
-    """What a place may hold for a reader of that time: what no acknowledged write has replaced before."""
-    seen = [(call, value) for call, value in writes if call.begun <= ended]
-    latest = max((call.begun for call, _ in seen if _ended(call) < begun), default=-inf)
-    return [value for call, value in seen if _ended(call) >= latest]
+    """The values that a reader may see between ``begun`` and ``ended``.
+
+    These are the values that no acknowledged write had replaced before the reader began.
+    """
+    known = [(op, value) for op, value in writes if op.begun <= ended]
+    latest = max((op.begun for op, _ in known if _ended(op) < begun), default=-inf)
+    return [value for op, value in known if _ended(op) >= latest]
 
 
 class _Highest:
-    """The highest number that anybody had been given by a moment."""
+    """The highest number that any caller had been given before a moment."""
 
     def __init__(self, given: Iterable[tuple[float, int]]) -> None:
         ordered = sorted(given)
@@ -44,86 +47,87 @@ class _Highest:
 
 
 def a_read_shows_what_was_acknowledged(case: Case) -> Iterator[Violation]:
-    """I15: of the messages acknowledged, or shown to anybody, before a read began, none is missing in it."""
-    if case.terms.lossy or case.terms.stale_reads:
+    """I15: a read shows every message that was acknowledged, or shown to any caller, before the read began."""
+    if case.allowances.lossy or case.allowances.stale_reads:
         return
-    for session, calls in case.calls_of.items():
+    for session, operations in case.operations_of.items():
         if session in case.ended:
             continue
-        messages = {call.id: call for call in reversed(calls) if call.id and call.outcome == "ok"}
+        messages = {op.id: op for op in reversed(operations) if op.id and op.outcome == "ok"}
         done = sorted(messages.values(), key=_ended)
-        written = _Highest((_ended(call), max(number, call.seq or 0)) for number, call in enumerate(done, 1))
-        reads = [call for call in calls if call.kind in ("history", "get") and call.outcome == "ok"]
+        written = _Highest((_ended(op), max(number, op.seq or 0)) for number, op in enumerate(done, 1))
+        reads = [op for op in operations if op.kind in ("history", "get") and op.outcome == "ok"]
         shown = _Highest((_ended(read), read.seq or 0) for read in reads)
         for read in reads:
             least = written.before(read.begun)
-            if not case.terms.unconfirmed_reads:
+            if not case.allowances.unconfirmed_reads:
                 least = max(least, shown.before(read.begun))
             if (read.seq or 0) < least:
                 text = f"{read.writer} was shown messages up to {read.seq or 0}; {least} were known before it asked"
                 yield Violation("I15", session, text)
-            wanted = min(read.limit, read.seq or 0, case.terms.bound)
+            wanted = min(read.limit, read.seq or 0, case.allowances.bound)
             if read.kind == "history" and read.limit and read.count != wanted:
                 text = f"{read.writer} asked for {read.limit} messages and was given {read.count} of {read.seq}"
                 yield Violation("I15", session, text)
 
 
 def each_switch_begins_one_epoch(case: Case) -> Iterator[Violation]:
-    """I11: the epochs are as many as the switches; the last of them says who the agent is."""
-    if case.terms.lossy:
+    """I11: each switch begins exactly one epoch, and the last switch decides who the agent is."""
+    if case.allowances.lossy:
         return
-    for session, seen in case.look.sessions.items():
+    for session, visible in case.snapshot.visible.items():
         if session not in case.created:
             continue
-        switches = [call for call in case.calls_of.get(session, ()) if call.kind == "switch"]
-        by_note = {call.id: call for call in switches if call.id}
-        landed = [by_note[stored.id] for stored in seen.messages if stored.id in by_note]
-        done = sum(call.outcome == "ok" or call in landed for call in switches)
-        trimmed = seen.count > len(seen.messages)
+        switches = [op for op in case.operations_of.get(session, ()) if op.kind == "switch"]
+        by_note = {op.id: op for op in switches if op.id}
+        noted = [by_note[message.id] for message in visible.messages if message.id in by_note]
+        done = sum(op.outcome == "ok" or op in noted for op in switches)
+        trimmed = visible.count > len(visible.messages)
         most = len(switches) if trimmed else done
-        if not done <= seen.epoch <= most:
-            yield Violation("I11", session, f"its epoch is {seen.epoch} after {done} to {most} switches")
-        ranked = landed if not trimmed and len(landed) == done else []
-        for epoch, call in enumerate(ranked, 1):
-            if call.epoch not in (None, epoch):
-                yield Violation("I11", session, f"the {epoch}. switch began epoch {call.epoch}")
+        if not done <= visible.epoch <= most:
+            yield Violation("I11", session, f"its epoch is {visible.epoch} after {done} to {most} switches")
+        ranked = noted if not trimmed and len(noted) == done else []
+        for epoch, op in enumerate(ranked, 1):
+            if op.epoch not in (None, epoch):
+                yield Violation("I11", session, f"the {epoch}. switch began epoch {op.epoch}")
                 break
-        agents = [FIRST_AGENT, *(call.agent for call in ranked)]
-        if len(ranked) == len(switches) and all(agents) and seen.agent != agents[-1]:
-            yield Violation("I11", session, f"{seen.agent} is its agent; the last switch was to {agents[-1]}")
+        agents = [FIRST_AGENT, *(op.agent for op in ranked)]
+        if len(ranked) == len(switches) and all(agents) and visible.agent != agents[-1]:
+            yield Violation("I11", session, f"{visible.agent} is its agent; the last switch was to {agents[-1]}")
 
 
 def a_session_is_shown_as_it_was_written(case: Case) -> Iterator[Violation]:
-    """I16: ttl, metadata and epoch, in every read and at the end."""
-    if case.terms.lossy:
+    """I16: every read, and the store at the end, shows the ttl and the metadata that were written last."""
+    if case.allowances.lossy:
         return
-    for session, calls in case.calls_of.items():
+    for session, operations in case.operations_of.items():
         if session not in case.created:
             continue
-        for read in calls:
-            if read.kind == "get" and read.outcome == "ok" and read.count and not case.terms.stale_reads:
+        for read in operations:
+            if read.kind == "get" and read.outcome == "ok" and read.count and not case.allowances.stale_reads:
                 where = f"{read.writer} was shown"
-                yield from _as_written(session, calls, read.metadata, read.ttl, where, read.begun, _ended(read))
-                yield from _in_its_epoch(session, calls, read)
-        seen, kept = case.look.sessions.get(session), case.look.kept.get(session)
-        if seen is not None and kept is not None:
-            yield from _as_written(session, calls, seen.metadata, kept.ttl, "it holds")
+                yield from _as_written(session, operations, read.metadata, read.ttl, where, read.begun, _ended(read))
+                yield from _in_its_epoch(session, operations, read)
+        visible, stored = case.snapshot.visible.get(session), case.snapshot.stored.get(session)
+        if visible is not None and stored is not None:
+            yield from _as_written(session, operations, visible.metadata, stored.ttl, "it has")
 
 
 def _as_written(
     session: str,
-    calls: Sequence[Call],
+    operations: Sequence[Operation],
     metadata: dict[str, Any],
     ttl: int | None,
     where: str,
     begun: float = inf,
     ended: float = inf,
 ) -> Iterator[Violation]:
-    ttls = values_left(((call, call.ttl) for call in calls if call.kind in ("create", "set_ttl")), begun, ended)
+    """I16: the ttl and each entry of the metadata have a value that was written last."""
+    ttls = values_left(((op, op.ttl) for op in operations if op.kind in ("create", "set_ttl")), begun, ended)
     if ttl not in ttls:
         yield Violation("I16", session, f"{where} a ttl of {ttl}; asked for was {_either(ttls)}")
-    writes = [call for call in calls if call.kind in ("create", "update")]
-    for name in sorted({name for call in writes for name in call.metadata} | metadata.keys()):
+    writes = [op for op in operations if op.kind in ("create", "update")]
+    for name in sorted({name for op in writes for name in op.metadata} | metadata.keys()):
         named = [(c, c.metadata.get(name)) for c in writes if c.kind == "create" or name in c.metadata]
         values = values_left(named, begun, ended)
         if metadata.get(name) not in values:
@@ -131,9 +135,10 @@ def _as_written(
             yield Violation("I16", session, text)
 
 
-def _in_its_epoch(session: str, calls: Sequence[Call], read: Call) -> Iterator[Violation]:
-    switches = [call for call in calls if call.kind == "switch" and call.begun <= _ended(read)]
-    least = max((call.epoch or 0 for call in switches if _ended(call) < read.begun), default=0)
+def _in_its_epoch(session: str, operations: Sequence[Operation], read: Operation) -> Iterator[Violation]:
+    """I11: a reader is shown an epoch that had begun, and none older than those acknowledged before the read."""
+    switches = [op for op in operations if op.kind == "switch" and op.begun <= _ended(read)]
+    least = max((op.epoch or 0 for op in switches if _ended(op) < read.begun), default=0)
     if not least <= (read.epoch or 0) <= len(switches):
         text = f"{read.writer} was shown epoch {read.epoch}; {least} to {len(switches)} had begun"
         yield Violation("I11", session, text)
@@ -144,65 +149,68 @@ def _either(values: Iterable[Any]) -> str:
 
 
 def a_deadline_is_ttl_after_the_last_activity(case: Case) -> Iterator[Violation]:
-    """I16."""
-    zero = case.look.zero
-    if zero is None or case.terms.lossy:
+    """I16: the deadline of a session is its ttl after the last activity."""
+    zero = case.snapshot.zero
+    if zero is None or case.allowances.lossy:
         return
-    for session, kept in case.look.kept.items():
-        deadline = kept.deadlines.get("meta")
-        slides = [call for call in case.calls_of.get(session, ()) if call.kind in SLIDES]
-        if deadline is None or kept.ttl is None or session not in case.created:
+    for session, stored in case.snapshot.stored.items():
+        deadline = stored.deadlines.get("meta")
+        slides = [op for op in case.operations_of.get(session, ()) if op.kind in SLIDES]
+        if deadline is None or stored.ttl is None or session not in case.created:
             continue
-        last = (deadline - zero) / 1000 - kept.ttl  # when it was set, by the recorder's clock
-        earliest = max(call.begun for call in slides if call.outcome == "ok")
+        last = (deadline - zero) / 1000 - stored.ttl  # the time of the last activity, by the recorder's clock
+        earliest = max(op.begun for op in slides if op.outcome == "ok")
         latest = max(map(_ended, slides))
         if not earliest - CLOCKS <= last <= latest + CLOCKS:
-            text = f"its deadline is {last - earliest:+.2f} s from {kept.ttl} s after its last activity"
+            text = f"its deadline is {last - earliest:+.2f} s from {stored.ttl} s after its last activity"
             yield Violation("I16", session, text)
 
 
 def counts_and_lists_are_exact(case: Case) -> Iterator[Violation]:
-    """I8, at every moment of a run: all that live for as long as the call takes are in it, and no dead."""
-    if case.terms.lossy or case.terms.stale_reads:
+    """I8: at every moment a count or a list has all sessions that live throughout the call, and no dead session."""
+    if case.allowances.lossy or case.allowances.stale_reads:
         return
-    users = {call.user for call in case.calls if call.kind == "list"}
-    lives = [(calls, _Life(calls)) for calls in case.calls_of.values() if any(c.kind == "create" for c in calls)]
+    users = {op.user for op in case.history if op.kind == "list"}
+    lives = [
+        (operations, _Life(operations))
+        for operations in case.operations_of.values()
+        if any(c.kind == "create" for c in operations)
+    ]
     of_user: dict[str, list[_Life]] = {user: [] for user in users}
-    for calls, life in lives:
-        user = next(call.user for call in calls if call.kind == "create")
+    for operations, life in lives:
+        user = next(op.user for op in operations if op.kind == "create")
         if user in of_user:
             of_user[user].append(life)
     everybody = _Population([life for _, life in lives])
     by_user = {user: _Population(members) for user, members in of_user.items()}
-    for call in case.calls:
-        if call.kind not in ("count", "list") or call.outcome != "ok":
+    for op in case.history:
+        if op.kind not in ("count", "list") or op.outcome != "ok":
             continue
-        least, most = (everybody if call.kind == "count" else by_user[call.user]).between(call.begun, _ended(call))
-        if not least <= call.count <= most:
-            what = "counted" if call.kind == "count" else f"in the list of {call.user}"
-            yield Violation("I8", "", f"{call.writer}: {call.count} {what}; {least} to {most} lived")
+        least, most = (everybody if op.kind == "count" else by_user[op.user]).between(op.begun, _ended(op))
+        if not least <= op.count <= most:
+            what = "counted" if op.kind == "count" else f"in the list of {op.user}"
+            yield Violation("I8", "", f"{op.writer}: {op.count} {what}; {least} to {most} lived")
 
 
 class _Life:
-    """From when until when a session surely lived, and may have lived."""
+    """From when until when a session certainly lived, and from when until when it may have lived."""
 
-    def __init__(self, calls: Sequence[Call]) -> None:
-        creations = [call for call in calls if call.kind == "create"]
-        deletes = [call for call in calls if call.kind == "delete"]
-        asked = [call for call in calls if call.kind in ("create", "set_ttl")]
-        ttls = [inf if call.ttl is None else call.ttl for call in asked]
+    def __init__(self, operations: Sequence[Operation]) -> None:
+        creations = [op for op in operations if op.kind == "create"]
+        deletes = [op for op in operations if op.kind == "delete"]
+        asked = [op for op in operations if op.kind in ("create", "set_ttl")]
+        ttls = [inf if op.ttl is None else op.ttl for op in asked]
         self.sure_from = min(map(_ended, creations))
         self.sure_until = min(
-            [call.begun for call in deletes]
-            + [call.begun + ttl - CLOCKS for call, ttl in zip(asked, ttls, strict=True)]
+            [op.begun for op in deletes] + [op.begun + ttl - CLOCKS for op, ttl in zip(asked, ttls, strict=True)]
         )
-        self.maybe_from = min(call.begun for call in creations)
-        last = max(_ended(call) for call in calls if call.kind in SLIDES)
-        self.maybe_until = min([_ended(call) for call in deletes] + [last + max(ttls) + CLOCKS])
+        self.maybe_from = min(op.begun for op in creations)
+        last = max(_ended(op) for op in operations if op.kind in SLIDES)
+        self.maybe_until = min([_ended(op) for op in deletes] + [last + max(ttls) + CLOCKS])
 
 
 class _Population:
-    """How many sessions lived."""
+    """How many sessions lived at a time."""
 
     def __init__(self, lives: Sequence[_Life]) -> None:
         def moments(of: Callable[[_Life], float]) -> list[float]:
@@ -214,7 +222,7 @@ class _Population:
         self._sure_from, self._sure_until = moments(lambda x: x.sure_from), moments(lambda x: x.sure_until)
 
     def between(self, begun: float, ended: float) -> tuple[int, int]:
-        """At least and at most, for one who counts from ``begun`` until ``ended``."""
+        """The lowest and the highest number that a call from ``begun`` until ``ended`` may count."""
         least = bisect_left(self._sure_from, begun) - bisect_right(self._sure_until, ended)
         most = bisect_right(self._maybe_from, ended) - bisect_left(self._maybe_until, begun)
         return max(least, 0), most

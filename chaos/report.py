@@ -1,4 +1,4 @@
-"""What a proof came to, as a table to read and as JSON to keep."""
+"""The outcomes of fault tests, as a table to read and as JSON to keep."""
 
 import json
 from collections.abc import Sequence
@@ -8,14 +8,15 @@ from pathlib import Path
 from rich.console import Console
 from rich.table import Table
 
-SHOWN = 12  # violations printed of each proof; all stand in the JSON
+FILE = "fault-tests.json"
+SHOWN = 12  # violations printed for each fault test; the JSON has all of them
 
 
 @dataclass
 class Outcome:
-    """One proof on one store, with one seed."""
+    """One fault test on one store, with one seed."""
 
-    proof: str
+    fault_test: str
     title: str
     store: str
     seed: int
@@ -28,7 +29,7 @@ class Outcome:
     failed: int = 0
     lost: int = 0
     doubled: int = 0
-    torn: int = 0
+    inconsistent: int = 0
     longest_outage: float | None = 0.0
     seconds: float = 0.0
     notes: list[str] = field(default_factory=list)
@@ -38,25 +39,25 @@ class Outcome:
 
 
 def print_table(outcomes: Sequence[Outcome], console: Console) -> None:
-    """One row for each proof, then what was broken."""
-    table = Table(title="Proofs by fault", show_lines=False)
-    for heading in ("proof", "store", "load", "settings", "faults", "notes"):
+    """One row for each fault test, then the promises that were broken."""
+    table = Table(title="Fault tests", show_lines=False)
+    for heading in ("fault test", "store", "load", "settings", "faults", "notes"):
         table.add_column(heading, overflow="fold")
-    for heading in ("acked", "unknown", "failed", "lost", "doubled", "torn", "outage s", "broken", "s", "seed"):
+    for heading in ("acked", "unknown", "failed", "lost", "doubled", "inconsistent", "outage s", "broken", "s", "seed"):
         table.add_column(heading, justify="right", no_wrap=True)
     for one in outcomes:
         if one.skipped:
-            table.add_row(one.proof, one.store, f"skipped: {one.skipped}")
+            table.add_row(one.fault_test, one.store, f"skipped: {one.skipped}")
             continue
         table.add_row(
-            f"{one.proof} {one.title}",
+            f"{one.fault_test} {one.title}",
             one.store,
             one.load,
             "\n".join(f"{name} {value}" for name, value in one.settings.items()),
             "\n".join(f"{count:,} {name}" for name, count in one.faults.items()),
             "\n".join(one.notes),
             *(f"{number:,}" for number in (one.acknowledged, one.unknown, one.failed)),
-            *(str(number) for number in (one.lost, one.doubled, one.torn)),
+            *(str(number) for number in (one.lost, one.doubled, one.inconsistent)),
             "" if one.longest_outage is None else f"{one.longest_outage:.2f}",
             f"[red]{len(one.violations)}[/red]" if one.violations else "0",
             f"{one.seconds:.1f}",
@@ -66,19 +67,19 @@ def print_table(outcomes: Sequence[Outcome], console: Console) -> None:
     for one in outcomes:
         for violation in one.violations[:SHOWN]:
             console.print(
-                f"{one.proof} on {one.store}: {violation[-1500:]}", style="red", markup=False, highlight=False
+                f"{one.fault_test} on {one.store}: {violation[-1500:]}", style="red", markup=False, highlight=False
             )
         if len(one.violations) > SHOWN:
-            console.print(f"{one.proof} on {one.store}: … and {len(one.violations) - SHOWN} more", style="red")
+            console.print(f"{one.fault_test} on {one.store}: … and {len(one.violations) - SHOWN} more", style="red")
         if one.history:
-            console.print(f"{one.proof} on {one.store}: the history is in {one.history}", soft_wrap=True)
+            console.print(f"{one.fault_test} on {one.store}: the history is in {one.history}", soft_wrap=True)
 
 
 def write_json(outcomes: Sequence[Outcome], folder: Path) -> Path:
-    """All of it, a list of objects; what the file holds of other proofs and stores stays."""
-    path = folder / "proofs.json"
+    """Keep the outcomes in a list of objects. What the file has of other fault tests and stores stays."""
+    path = folder / FILE
     known = json.loads(path.read_text("utf-8")) if path.exists() else []
-    reports = {(one["proof"], one["store"]): one for one in [*known, *map(asdict, outcomes)]}
-    ordered = sorted(reports.values(), key=lambda one: (int(one["proof"][1:]), one["store"]))
+    reports = {(one["fault_test"], one["store"]): one for one in [*known, *map(asdict, outcomes)]}
+    ordered = sorted(reports.values(), key=lambda one: (int(one["fault_test"][1:]), one["store"]))
     path.write_text(json.dumps(ordered, indent=2, ensure_ascii=False) + "\n", "utf-8")
     return path

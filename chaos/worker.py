@@ -1,8 +1,8 @@
-"""A process that forks workers on demand, so that one starts in milliseconds; ``workers.py`` speaks to it.
+"""A process that forks workers on demand, so that a worker starts in milliseconds. ``workers.py`` talks to it.
 
-It reads plans from standard input, a line of JSON each, and forks for each. The workers write every
-call, when it begins and when it has ended, to the standard output that all of them share: a line is
-shorter than what a pipe takes in one piece. That a worker is dead is told after all that it wrote.
+It reads plans from standard input, one line of JSON each, and forks a worker for each plan. The workers share its
+standard output. They write every operation there when it begins and when it has ended, in lines that are short
+enough for a pipe to take each in one piece. The line that reports a dead worker comes after all that it wrote.
 """
 
 import asyncio
@@ -18,19 +18,19 @@ from types import SimpleNamespace
 from typing import Any
 
 import chat_session.storage.redis
-import chat_session.storage.sqlite  # noqa: F401 - both stores are there before the first fork
-from chaos.eavesdrop import listen
-from chaos.load import Caller
+import chat_session.storage.sqlite  # noqa: F401 - both stores are imported before the first fork
+from chaos.history import Operation, Recorder
+from chaos.log_watch import watch_logs
 from chaos.powercut import note
-from chaos.recorder import Call, Recorder
+from chaos.workload import Caller
 from chat_session import SessionManager, clock
 from chat_session.storage.sqlite.file import DatabaseFile
 
-LOG = os.environ.get("POWERCUT_LOG")  # where what callers were told is noted, between the records of the files
+LOG = os.environ.get("POWERCUT_LOG")  # what callers were told is noted there, among the records of the files
 MOST = 4096  # bytes that a pipe takes in one piece
 
 
-def _tell(facts: dict[str, Any]) -> None:
+def _report(facts: dict[str, Any]) -> None:
     line = json.dumps(facts).encode() + b"\n"
     if len(line) > MOST:
         raise ValueError(f"a line of {len(line):,} bytes would mix with another's")
@@ -40,64 +40,65 @@ def _tell(facts: dict[str, Any]) -> None:
 async def _work(plan: dict[str, Any]) -> None:
     recorder: Recorder
 
-    def tell(call: Call) -> None:
-        call.error, call.strange = call.error[:400], call.strange[:200]
-        exported = recorder.export(call)
+    def watch(op: Operation) -> None:
+        op.error, op.mismatch = op.error[:400], op.mismatch[:200]
+        exported = recorder.export(op)
         if LOG:
             note(LOG, json.dumps(exported).encode())
-        _tell({"worker": plan["name"], "call": exported})
-        _tell_what_was_heard(plan["name"], recorder)
+        _report({"worker": plan["name"], "operation": exported})
+        _report_logs(plan["name"], recorder)
 
-    recorder = Recorder(tell)
+    recorder = Recorder(watch)
     recorder.keep = False
     if plan["clock"]:
         _set_clock(plan["clock"])
     if plan["synchronous"]:
-        _sync_otherwise(plan["synchronous"])
-    with listen(recorder):
+        _set_synchronous(plan["synchronous"])
+    with watch_logs(recorder):
         await _serve(plan, recorder)
-    _tell_what_was_heard(plan["name"], recorder)
+    _report_logs(plan["name"], recorder)
 
 
-def _tell_what_was_heard(name: str, recorder: Recorder) -> None:
-    for kind, heard in (("leak", recorder.leaks), ("unheard", recorder.unheard)):
-        while heard:
-            _tell({"worker": name, kind: heard.pop()[:400]})
+def _report_logs(name: str, recorder: Recorder) -> None:
+    for kind, found in (("leak", recorder.leaks), ("unhandled", recorder.unhandled)):
+        while found:
+            _report({"worker": name, kind: found.pop()[:400]})
 
 
 async def _serve(plan: dict[str, Any], recorder: Recorder) -> None:
     async with SessionManager.from_url(plan["url"], **plan["settings"]) as manager:
-        loads = []
+        workload = []
         for i in range(plan["callers"]):
-            dice = random.Random(f"{plan['seed']}/{i}")
-            caller = Caller(f"{plan['name']}.{i}", manager, recorder, dice)
-            loads.append(_LOADS[plan["load"]](caller, plan))
-        await asyncio.gather(*loads)
+            rng = random.Random(f"{plan['seed']}/{i}")
+            caller = Caller(f"{plan['name']}.{i}", manager, recorder, rng)
+            workload.append(_LOADS[plan["load"]](caller, plan))
+        await asyncio.gather(*workload)
 
 
 def _set_clock(offset: float) -> None:
-    """This process's idea of the time, which the package asks for in one place, is wrong by so many seconds."""
-    clock.time = SimpleNamespace(time_ns=lambda: time.time_ns() + int(offset * 1e9))  # type: ignore[assignment]
+    """Make the clock of this process wrong by ``offset`` seconds. The package reads the time in one place only."""
+    wrong = SimpleNamespace(time_ns=lambda: time.time_ns() + int(offset * 1e9))
+    vars(clock)["time"] = wrong  # in place of the module that it imports
     if abs(clock.now_ms() / 1000 - time.time() - offset) > 1:
         raise RuntimeError("the clock could not be set wrong")
 
 
-def _sync_otherwise(mode: str) -> None:
-    """Files are opened with this mode of ``synchronous``."""
+def _set_synchronous(mode: str) -> None:
+    """Open SQLite files with this mode of ``synchronous`` instead of the package's."""
     open_file = DatabaseFile.open
 
-    def open_otherwise(file: DatabaseFile, *facts: Any) -> sqlite3.Connection:
-        connection = open_file(file, *facts)
+    def open_with_mode(file: DatabaseFile, *facts: Any, **more: Any) -> sqlite3.Connection:
+        connection = open_file(file, *facts, **more)
         connection.execute(f"PRAGMA synchronous={mode}")
         return connection
 
-    DatabaseFile.open = open_otherwise  # type: ignore[method-assign]
+    DatabaseFile.open = open_with_mode  # type: ignore[assignment,method-assign]
 
 
 async def _write(caller: Caller, plan: dict[str, Any]) -> None:
-    """Append to the given sessions for ever, or so often as the plan says."""
+    """Append to the given sessions, as often as the plan says or without end."""
     for _ in _turns(plan):
-        await caller.append(caller.dice.choice(plan["sessions"]))
+        await caller.append(caller.rng.choice(plan["sessions"]))
 
 
 async def _create_and_write(caller: Caller, plan: dict[str, Any]) -> None:
@@ -105,17 +106,17 @@ async def _create_and_write(caller: Caller, plan: dict[str, Any]) -> None:
     for i in _turns(plan):
         session = f"{caller.name}.s{i}"
         if await caller.create(session, f"u{i % 3}"):
-            for _ in range(caller.dice.randrange(1, 5)):
+            for _ in range(caller.rng.randrange(1, 5)):
                 await caller.append(session)
 
 
-async def _mixture(caller: Caller, plan: dict[str, Any]) -> None:  # noqa: ARG001 - loads have one face
+async def _mixture(caller: Caller, plan: dict[str, Any]) -> None:  # noqa: ARG001 - all workloads have the same parameters
     await caller.do_a_mixture(f"u-{caller.name}", lambda: True)
 
 
 async def _mixture_and_sweep(caller: Caller, plan: dict[str, Any]) -> None:
     async def sweep() -> None:
-        sweeper = Caller(f"{caller.name}.sweeper", caller.manager, caller.recorder, caller.dice)
+        sweeper = Caller(f"{caller.name}.sweeper", caller.manager, caller.recorder, caller.rng)
         while True:
             await sweeper.sweep()
             await sweeper.count()
@@ -136,8 +137,8 @@ _LOADS = {
 }
 
 
-def _bury(*_: object) -> None:
-    """Tell of each worker that has died."""
+def _report_dead(*_: object) -> None:
+    """Report each worker that has died."""
     while _names:
         try:
             pid, status = os.waitpid(-1, os.WNOHANG)
@@ -147,23 +148,23 @@ def _bury(*_: object) -> None:
             return
         name = _names.pop(pid, None)
         if name is not None:
-            _tell({"worker": name, "dead": os.waitstatus_to_exitcode(status)})
+            _report({"worker": name, "dead": os.waitstatus_to_exitcode(status)})
 
 
 _names: dict[int, str] = {}
 
 
 def main() -> None:
-    """Fork until standard input ends; then end the workers, too."""
-    signal.signal(signal.SIGCHLD, _bury)
+    """Fork until standard input ends. Then kill the workers that are left."""
+    signal.signal(signal.SIGCHLD, _report_dead)
     for line in sys.stdin:
         plan = json.loads(line)
-        signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGCHLD})  # nobody dies before he has a name
+        signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGCHLD})  # no worker is reported as dead before it has a name
         pid = os.fork()
         if pid == 0:
             signal.signal(signal.SIGCHLD, signal.SIG_DFL)
             signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGCHLD})
-            _tell({"worker": plan["name"], "pid": os.getpid()})
+            _report({"worker": plan["name"], "pid": os.getpid()})
             code = 1
             try:
                 asyncio.run(_work(plan))

@@ -1,4 +1,4 @@
-"""Worker processes under load, to be killed in mid-call; what they tell goes into the recorder."""
+"""Worker processes, to be killed in the middle of a call. Their operations go into the recorder."""
 
 import asyncio
 import json
@@ -10,20 +10,20 @@ from collections.abc import Mapping, Sequence
 from typing import Any, Self
 
 from chaos import ROOT
-from chaos.recorder import Call, Recorder
+from chaos.history import Operation, Recorder
 
 
 class Workers:
     """``async with Workers(recorder)``: start workers by name, kill them, wait for their end."""
 
     def __init__(self, recorder: Recorder, environment: Mapping[str, str] | None = None) -> None:
-        """``environment`` is added to that of the workers."""
+        """``environment``: variables for the workers, beside those of this process."""
         self._environment = {**os.environ, **(environment or {})}
         self.codes: dict[str, int] = {}
         self._recorder = recorder
         self._pids: dict[str, int] = {}
-        self._calls: dict[tuple[str, float], Call] = {}
-        self._heard: dict[str, asyncio.Event] = defaultdict(asyncio.Event)
+        self._operations: dict[tuple[str, float], Operation] = {}
+        self._answered: dict[str, asyncio.Event] = defaultdict(asyncio.Event)
         self._dead: dict[str, asyncio.Event] = defaultdict(asyncio.Event)
 
     async def __aenter__(self) -> Self:
@@ -59,9 +59,10 @@ class Workers:
         synchronous: str = "",
         settings: dict[str, Any],
     ) -> None:
-        """Start a worker and wait until a call of it was answered. ``turns`` 0: it works until it is killed.
+        """Start a worker and wait until one of its calls was answered.
 
-        ``clock`` is how many seconds its clock is wrong; ``synchronous`` what it sets in SQLite files instead.
+        ``turns``: how many times it repeats its workload; 0 means until it is killed. ``clock``: by how many
+        seconds its clock is wrong. ``synchronous``: the mode in which it opens SQLite files, instead of FULL.
         """
         plan = {"name": name, "url": url, "load": load, "seed": str(seed), "callers": callers}
         plan |= {
@@ -74,12 +75,12 @@ class Workers:
         assert self._process.stdin
         self._process.stdin.write(json.dumps(plan).encode() + b"\n")
         await self._process.stdin.drain()
-        await self._heard[name].wait()
+        await self._answered[name].wait()
 
     async def kill(self, name: str) -> None:
-        """Kill -9; when this returns, all is in the recorder that the worker told.
+        """``kill -9``. When this returns, everything that the worker wrote is in the recorder.
 
-        Raises RuntimeError if it had ended before by itself.
+        Raises RuntimeError if the worker had ended by itself before.
         """
         if name in self._pids and not self._dead[name].is_set():
             os.kill(self._pids[name], signal.SIGKILL)
@@ -88,7 +89,7 @@ class Workers:
             raise RuntimeError(f"worker {name} had ended by itself with {self.codes.get(name)}")
 
     async def wait(self, name: str) -> int:
-        """Wait for the end of a worker that ends by itself; its exit code."""
+        """Wait until a worker ends by itself. Returns its exit code."""
         await self._dead[name].wait()
         return self.codes[name]
 
@@ -101,16 +102,16 @@ class Workers:
                 self._pids[name] = facts["pid"]
             elif "leak" in facts:
                 self._recorder.leaks.append(facts["leak"])
-            elif "unheard" in facts:
-                self._recorder.unheard.append(facts["unheard"])
+            elif "unhandled" in facts:
+                self._recorder.unhandled.append(facts["unhandled"])
             elif "dead" in facts:
                 self.codes[name] = facts["dead"]
-                self._heard[name].set()
+                self._answered[name].set()
                 self._dead[name].set()
             else:
-                key = facts["call"]["writer"], facts["call"]["begun"]
-                self._calls[key] = self._recorder.adopt(facts["call"], self._calls.get(key))
-                if facts["call"]["ended"] is not None:
-                    self._heard[name].set()
-        for event in (*self._heard.values(), *self._dead.values()):
-            event.set()  # the process is gone; nobody waits for ever
+                key = facts["operation"]["writer"], facts["operation"]["begun"]
+                self._operations[key] = self._recorder.adopt(facts["operation"], self._operations.get(key))
+                if facts["operation"]["ended"] is not None:
+                    self._answered[name].set()
+        for event in (*self._answered.values(), *self._dead.values()):
+            event.set()  # the process is gone; without this, somebody would wait for ever

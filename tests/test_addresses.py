@@ -1,4 +1,4 @@
-"""Where a store is: which URLs are read, and that none shows its password."""
+"""URLs of stores: which ones are accepted, and that no password is ever shown."""
 
 import asyncio
 import contextlib
@@ -17,6 +17,7 @@ from chat_session import SessionManager, Settings, SettingsError, StoreDenied, b
 from chat_session.addresses import printable
 from chat_session.cli.app import _COMMANDS, run_command
 from chat_session.errors import ChatSessionError
+from testkit.backends import ServerBackend
 
 ODD = [
     "",
@@ -64,7 +65,7 @@ def urls_with_a_secret(draw: st.DrawFn) -> str:
     if not form and not query:
         form = ":{}@"
     if form == "{}@":
-        secret = secret.replace(":", "")  # what stands before a colon is a user, and is shown
+        secret = secret.replace(":", "")  # the part before a colon is a user name, which is shown
     if query == "?{}=1" and "{}" in form:
         query = ""
     return f"{scheme}://{form}{host}{path}{query}".replace("{}", secret)
@@ -208,16 +209,18 @@ def test_a_host_that_is_a_url_is_refused_and_not_shown() -> None:
 
 
 @pytest.mark.parametrize("password", ["a℀b", "100%é", "a b+c", "％", "#?/@:%"])
-@pytest.mark.parametrize("place", ["login", "query"])
-async def test_a_password_of_any_characters_connects_when_it_is_encoded(redis_place, password: str, place: str) -> None:
-    url = redis_place.url
+@pytest.mark.parametrize("part", ["login", "query"])
+async def test_a_password_of_any_characters_connects_when_it_is_encoded(
+    redis_backend: ServerBackend, password: str, part: str
+) -> None:
+    url = redis_backend.url
     encoded = quote(password, safe="")
-    with redis_place.server.client() as client:
+    with redis_backend.server.client() as client:
         client.execute_command("ACL", "SETUSER", "odd", "on", f">{password}", "~*", "+@all")
         try:
             url = (
                 url.replace("unix://", f"unix://odd:{encoded}@")
-                if place == "login"
+                if part == "login"
                 else f"{url}{'&' if '?' in url else '?'}username=odd&password={encoded}"
             )
             async with SessionManager.from_url(url) as manager:
@@ -236,9 +239,9 @@ def test_an_option_that_cannot_be_used_is_named_if_it_exists(options: str, words
 
 
 @pytest.mark.parametrize("form", ["redis://app:{}@127.0.0.1:{}", "redis://127.0.0.1:{1}?username=app&password={0}"])
-async def test_a_refused_password_is_not_shown(redis_place, form: str) -> None:
+async def test_a_refused_password_is_not_shown(redis_backend: ServerBackend, form: str) -> None:
     with logged() as log:
-        async with SessionManager.from_url(form.format(HEAD, redis_place.server.port)) as manager:
+        async with SessionManager.from_url(form.format(HEAD, redis_backend.server.port)) as manager:
             with pytest.raises(StoreDenied) as denied:
                 await manager.get_session("s")
     assert not find_secret(say_all_of(denied.value) + log.getvalue())

@@ -1,4 +1,4 @@
-"""Any bytes in any of our keys: calls end with results or errors of the package, alike in scripts and Python."""
+"""Any bytes in any of our keys: each call ends with a result or an error of the package, in scripts as in Python."""
 
 import asyncio
 from typing import Any
@@ -7,7 +7,8 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from test_any_replies import ask_everything
+from testkit.backends import ServerBackend, StartBackend
+from testkit.every_call import make_every_call
 
 FIELDS = [b"userId", b"sessionId", b"createdAt", b"lastActiveAt", b"currentAgent", b"agentSwitchedAt", b"ttl"]
 FIELDS += [b"agentEpoch", b"messageCount", b"cs:created", b"cs:done", b"color", b"\xff"]
@@ -38,7 +39,7 @@ FITTING = {"meta": HASH, "agent": STRING, "history": LIST, "ids": IDS, "user": S
 
 @st.composite
 def damages(draw: Any) -> list[tuple[str, Any]]:
-    """What is written into which key: mostly of the right type, sometimes of another."""
+    """What is written into which key: mostly a value of the right type, sometimes of a wrong one."""
     names = draw(st.lists(NAMES, min_size=1, max_size=3, unique=True))
     found = []
     for name in names:
@@ -70,32 +71,36 @@ def damage(client: Any, keys: Any, name: str, write: tuple[str, Any]) -> None:
 @pytest.mark.parametrize("name", ["redis", "lua54"])
 @settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(damage_done=damages())
-def test_any_bytes_in_any_key_give_a_result_or_an_error_of_the_package(start: Any, name: str, damage_done: Any) -> None:
-    place = start(name)
-    place.clear()
+def test_any_bytes_in_any_key_give_a_result_or_an_error_of_the_package(
+    start: StartBackend, name: str, damage_done: Any
+) -> None:
+    backend = start(name)
+    backend.clear()
 
     async def run() -> None:
-        async with place.open() as manager:
+        async with backend.open() as manager:
             await manager.create_session("u", session_id="s", ttl=600)
             await manager.add_message("s", {"id": "m", "from": "user", "text": "x"})
-            with place.server.client() as client:
+            with backend.server.client() as client:
                 for key, write in damage_done:
-                    damage(client, place.keys, key, write)
-        await ask_everything(place.url, store_timeout=5.0)
+                    damage(client, backend.keys, key, write)
+        await make_every_call(backend.url, store_timeout=5.0)
 
     try:
         asyncio.run(run())
     finally:
-        place.clear()
+        backend.clear()
 
 
 @pytest.mark.parametrize("number", NUMBERS, ids=lambda number: repr(number[:20]))
 @pytest.mark.parametrize("field", ["ttl", "agentEpoch", "messageCount"])
-async def test_scripts_and_python_agree_on_what_is_a_number(redis_place: Any, field: str, number: bytes) -> None:
-    """Digits and nothing else: what one of them reads the other reads, too, and what one refuses both refuse."""
-    async with redis_place.open() as manager:
+async def test_scripts_and_python_agree_on_what_is_a_number(
+    redis_backend: ServerBackend, field: str, number: bytes
+) -> None:
+    """A number is digits and nothing else. What one of them reads or refuses, the other reads or refuses, too."""
+    async with redis_backend.open() as manager:
         await manager.create_session("u", session_id="s", ttl=600)
-        with redis_place.server.client() as client:
+        with redis_backend.server.client() as client:
             client.hset("session:s:meta", field, number)
         read = await outcome(manager.get_session("s"))
         written = await outcome(manager.extend_session("s"))
@@ -110,6 +115,6 @@ async def test_scripts_and_python_agree_on_what_is_a_number(redis_place: Any, fi
 async def outcome(call: Any) -> str:
     try:
         await call
-    except Exception as error:  # which it is, is compared
+    except Exception as error:  # its class is compared
         return type(error).__name__
     return "read"

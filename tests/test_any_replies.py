@@ -1,19 +1,17 @@
 """A server that answers any command with any value: each call ends with a result or an error of the package."""
 
 import asyncio
-from collections.abc import AsyncIterator, Callable, Coroutine
+from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from itertools import cycle
 from typing import Any
 
 import hiredis
-import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from chat_session import ChatSessionError, Inspector, SessionManager
+from testkit.every_call import make_every_call
 
-TEXT = {"id": "m", "from": "user", "text": "x"}
 GREETING = (b"HELLO", b"AUTH", b"CLIENT", b"SELECT", b"PING")
 
 
@@ -37,7 +35,7 @@ def encode(value: Any) -> bytes:
 
 @asynccontextmanager
 async def answering(values: list[Any]) -> AsyncIterator[str]:
-    """The URL of a server that gives these values in turn, whatever it is asked, and then begins anew."""
+    """The URL of a server that gives these values in turn, whatever it is asked, and then starts again."""
     turn = cycle(values)
 
     async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
@@ -59,32 +57,6 @@ async def answering(values: list[Any]) -> AsyncIterator[str]:
         yield f"127.0.0.1:{server.sockets[0].getsockname()[1]}"
 
 
-async def scan(manager: SessionManager) -> None:
-    async for _ in Inspector(manager).scan_sessions():
-        pass
-
-
-CALLS: dict[str, Callable[[SessionManager], Coroutine[Any, Any, Any]]] = {
-    "create": lambda manager: manager.create_session("u", session_id="s"),
-    "get": lambda manager: manager.get_session("s"),
-    "agent": lambda manager: manager.get_session_agent("s"),
-    "active": lambda manager: manager.is_session_active("s"),
-    "update": lambda manager: manager.update_session("s", {"a": 1}),
-    "delete": lambda manager: manager.delete_session("s"),
-    "extend": lambda manager: manager.extend_session("s"),
-    "append": lambda manager: manager.add_message("s", TEXT),
-    "history": lambda manager: manager.get_history("s"),
-    "window": lambda manager: manager.get_history("s", after=1),
-    "switch": lambda manager: manager.switch_agent("s", "human"),
-    "set_ttl": lambda manager: manager.set_session_ttl("s", 5),
-    "get_ttl": lambda manager: manager.get_session_ttl("s"),
-    "list": lambda manager: manager.list_user_sessions("u", limit=3),
-    "list all": lambda manager: Inspector(manager).list_sessions(limit=3),
-    "count": lambda manager: manager.get_active_sessions_count(),
-    "sweep": lambda manager: manager.cleanup_expired_sessions(),
-    "scan": scan,
-    "diagnose": lambda manager: Inspector(manager).diagnose(repair=True),
-}
 STATUS = st.sampled_from([b"OK", b"GONE", b"STALE", b"EXISTS", b"CONFLICT", b"CORRUPT", b"FULL", b"MOVED", b"DEAD"])
 NUMBERS = st.one_of(st.integers(-3, 3), st.integers(-(2**63), 2**63 - 1))
 WORDS = st.sampled_from(
@@ -102,19 +74,6 @@ VALUES = st.one_of(
 )
 
 
-async def ask_everything(url: str, **options: Any) -> None:
-    options = {"store_timeout": 2.0, "redis_max_retries": 0} | options
-    async with SessionManager.from_url(url, **options) as manager:
-        for name, call in CALLS.items():
-            try:
-                async with asyncio.timeout(10):
-                    await call(manager)
-            except ChatSessionError:
-                pass
-            except TimeoutError:
-                pytest.fail(f"{name} did not end")
-
-
 @settings(max_examples=60, deadline=None)
 @given(st.lists(VALUES, min_size=1, max_size=4))
 @example([[b"OK", [b"s", b"5"], b"5"]])
@@ -126,7 +85,7 @@ async def ask_everything(url: str, **options: Any) -> None:
 def test_any_reply_of_one_server_gives_a_result_or_an_error_of_the_package(values: list[Any]) -> None:
     async def run() -> None:
         async with answering(values) as address:
-            await ask_everything(f"redis://{address}?protocol=2")
+            await make_every_call(f"redis://{address}?protocol=2")
 
     asyncio.run(run())
 
@@ -139,6 +98,6 @@ def test_any_reply_of_one_server_gives_a_result_or_an_error_of_the_package(value
 def test_any_reply_of_a_node_of_a_cluster_gives_a_result_or_an_error_of_the_package(values: list[Any]) -> None:
     async def run() -> None:
         async with answering(values) as address:
-            await ask_everything(f"redis+cluster://{address}", store_timeout=0.3)
+            await make_every_call(f"redis+cluster://{address}", store_timeout=0.3)
 
     asyncio.run(run())

@@ -1,8 +1,9 @@
-"""Whatever is wrong is refused by name, at once, and nothing is stored: on every store."""
+"""A wrong argument is refused at once, by its name, and nothing is stored. This holds on every store."""
 
 import time
 from collections.abc import Awaitable, Callable, Iterator
 from datetime import datetime, timedelta
+from functools import partial
 from typing import Any
 
 import pytest
@@ -19,6 +20,7 @@ from chat_session import (
 )
 from chat_session.message import check_messages
 from chat_session.session import check_metadata
+from testkit.present import present
 
 AT_ONCE = 0.5  # seconds of the processor: a refusal costs no more than reading its argument, even a huge one
 
@@ -57,11 +59,11 @@ def text_message(**fields: Any) -> dict[str, Any]:
 HUGE = "x" * 10_000_000
 SURROGATE = "a\ud800b"
 
-SESSION_IDS = [
+SESSION_IDS: list[Any] = [
     *("", " ", "}", "a}b", "{a", "a%2Fb", "+49 30", "*", "?", "[", "../x", "a/b", "a\n", "a\x00", "a\r\n", "a b", "é"),
     *("x" * 129, HUGE, "ａ", "a\u200bb", "e\u0301", SURROGATE, 1, b"a", None, [], {}, True, Mean()),
 ]
-USER_IDS = [
+USER_IDS: list[Any] = [
     "",
     " ",
     "\t",
@@ -75,9 +77,9 @@ USER_IDS = [
     "\u2028",
     SURROGATE,
 ]
-USER_IDS += [None, 1, b"u", ["u"], Mean()]  # type: ignore[list-item]
+USER_IDS += [None, 1, b"u", ["u"], Mean()]
 
-METADATA = [
+METADATA: list[Any] = [
     [],
     "text",
     1,
@@ -115,13 +117,28 @@ METADATA = [
     {"n": HUGE},
     {"n": list(range(70_000))},
 ]
-TTLS = [0, -1, True, False, 1.5, 60.0, float("nan"), float("inf"), "60", " 60 ", "", 315_360_001, 2**63 - 1, 10**5000]
-TTLS += [b"60", [], Mean()]  # type: ignore[list-item]
-LIMITS = [0, -1, True, 10_001, 10**9, 10**5000, "all", "20", 1.5, float("nan"), b"1", []]
-AGENTS = ["robot", "AI", "Human", "ai\n", " ai", "", "x" * 10_000, None, 1, True, b"ai", ["ai"]]
-EPOCHS = [-1, True, 1.5, "0", 2**53, 10**5000, b"0"]
+TTLS: list[Any] = [
+    0,
+    -1,
+    True,
+    False,
+    1.5,
+    60.0,
+    float("nan"),
+    float("inf"),
+    "60",
+    " 60 ",
+    "",
+    315_360_001,
+    2**63 - 1,
+    10**5000,
+]
+TTLS += [b"60", [], Mean()]
+LIMITS: list[Any] = [0, -1, True, 10_001, 10**9, 10**5000, "all", "20", 1.5, float("nan"), b"1", []]
+AGENTS: list[Any] = ["robot", "AI", "Human", "ai\n", " ai", "", "x" * 10_000, None, 1, True, b"ai", ["ai"]]
+EPOCHS: list[Any] = [-1, True, 1.5, "0", 2**53, 10**5000, b"0"]
 
-MESSAGES = [
+MESSAGES: list[Any] = [
     *(None, "text", 1, [], b"x", Mean()),
     *({}, {"text": "x"}, {"from": "user"}, {"from": "user", "text": None}),
     *(text_message(text=value) for value in (SURROGATE, ["x"], 1, b"x")),
@@ -138,7 +155,7 @@ MESSAGES = [
     Message(sender="user", text="x", extra={"text": "other"}),
     Message(sender="user", text="x", extra=[]),  # type: ignore[arg-type]
 ]
-BATCHES = [
+BATCHES: list[Any] = [
     *([], None, "ab", b"ab", 1, {}, text_message(), [text_message()] * 10_001),
     [text_message(), text_message(text=None)],
     [text_message(id="a"), text_message(id="b"), text_message(id="a", text="other")],
@@ -146,7 +163,7 @@ BATCHES = [
 
 
 async def refuse(argument: str, call: Callable[[], Awaitable[Any]]) -> InvalidInput:
-    """The call is refused at once, by the argument's name, saying what is allowed and, shortened, what came."""
+    """The call is refused at once. The error names the argument, what is allowed and, shortened, what was given."""
     started = time.thread_time()
     with pytest.raises(InvalidInput) as refused:
         await call()
@@ -162,90 +179,92 @@ async def refuse(argument: str, call: Callable[[], Awaitable[Any]]) -> InvalidIn
 
 
 @pytest.fixture
-async def stored(manager: SessionManager, place: Any) -> Any:
-    """A store with one session in it; afterwards it is as it was."""
+async def stored(manager: SessionManager, backend: Any) -> Any:
+    """A store with one session in it. The test must not change it."""
     await manager.create_session("u", {"a": 1}, session_id="s", ttl=3000)
     await manager.add_message("s", {"id": "m", "from": "user", "text": "x"})
-    before = await place.digest(manager)
+    before = await backend.digest(manager)
     yield manager
-    assert await place.digest(manager) == before
+    assert await backend.digest(manager) == before
     assert await manager.get_session_ttl("s") > 2900
 
 
 async def test_bad_session_ids_are_refused_by_every_call(stored: SessionManager) -> None:
     message = text_message()
     for bad in SESSION_IDS:
-        calls = [
-            lambda bad=bad: stored.get_session(bad),
-            lambda bad=bad: stored.is_session_active(bad),
-            lambda bad=bad: stored.update_session(bad, {}),
-            lambda bad=bad: stored.delete_session(bad),
-            lambda bad=bad: stored.extend_session(bad),
-            lambda bad=bad: stored.add_message(bad, message),
-            lambda bad=bad: stored.add_messages(bad, [message]),
-            lambda bad=bad: stored.get_history(bad),
-            lambda bad=bad: stored.get_session_agent(bad),
-            lambda bad=bad: stored.switch_agent(bad, "ai"),
-            lambda bad=bad: stored.set_session_ttl(bad, 5),
-            lambda bad=bad: stored.get_session_ttl(bad),
+        calls: list[Callable[[], Awaitable[Any]]] = [
+            partial(stored.get_session, bad),
+            partial(stored.is_session_active, bad),
+            partial(stored.update_session, bad, {}),
+            partial(stored.delete_session, bad),
+            partial(stored.extend_session, bad),
+            partial(stored.add_message, bad, message),
+            partial(stored.add_messages, bad, [message]),
+            partial(stored.get_history, bad),
+            partial(stored.get_session_agent, bad),
+            partial(stored.switch_agent, bad, "ai"),
+            partial(stored.set_session_ttl, bad, 5),
+            partial(stored.get_session_ttl, bad),
         ]
-        if bad is not None:  # to create_session that means: make one
-            calls.append(lambda bad=bad: stored.create_session("u", session_id=bad))
+        if bad is not None:  # for create_session, None means a new id
+            calls.append(partial(stored.create_session, "u", session_id=bad))
         for call in calls:
             await refuse("session_id", call)
 
 
 async def test_bad_user_ids_are_refused(stored: SessionManager) -> None:
     for bad in USER_IDS:
-        await refuse("user_id", lambda bad=bad: stored.create_session(bad))
-        await refuse("user_id", lambda bad=bad: stored.get_user_sessions(bad))
+        await refuse("user_id", partial(stored.create_session, bad))
+        await refuse("user_id", partial(stored.get_user_sessions, bad))
 
 
 async def test_bad_metadata_is_refused(stored: SessionManager) -> None:
     for bad in METADATA:
-        await refuse("metadata", lambda bad=bad: stored.create_session("u", bad))
-        await refuse("metadata", lambda bad=bad: stored.update_session("s", bad))
+        await refuse("metadata", partial(stored.create_session, "u", bad))
+        await refuse("metadata", partial(stored.update_session, "s", bad))
 
 
 async def test_bad_ttls_are_refused_and_the_deadline_stays(stored: SessionManager) -> None:
     for bad in TTLS:
-        await refuse("ttl", lambda bad=bad: stored.create_session("u", ttl=bad))
-        await refuse("ttl", lambda bad=bad: stored.set_session_ttl("s", bad))
+        await refuse("ttl", partial(stored.create_session, "u", ttl=bad))
+        await refuse("ttl", partial(stored.set_session_ttl, "s", bad))
 
 
 async def test_bad_limits_and_windows_are_refused(stored: SessionManager) -> None:
     for bad in LIMITS:
-        await refuse("limit", lambda bad=bad: stored.get_history("s", bad))
-        await refuse("limit", lambda bad=bad: stored.get_user_sessions("u", limit=bad))
-    for bad in (-1, 1.0, True, "1", 10**5000, []):
-        await refuse("before", lambda bad=bad: stored.get_history("s", before=bad))
-        await refuse("after", lambda bad=bad: stored.get_history("s", after=bad))
+        await refuse("limit", partial(stored.get_history, "s", bad))
+        await refuse("limit", partial(stored.get_user_sessions, "u", limit=bad))
+    windows: list[Any] = [-1, 1.0, True, "1", 10**5000, []]
+    for bad in windows:
+        await refuse("before", partial(stored.get_history, "s", before=bad))
+        await refuse("after", partial(stored.get_history, "s", after=bad))
     for before, after in ((5, 5), (5, 6), (0, 0)):
-        await refuse("after", lambda before=before, after=after: stored.get_history("s", before=before, after=after))
+        await refuse("after", partial(stored.get_history, "s", before=before, after=after))
 
 
 async def test_bad_agents_epochs_and_notes_are_refused(stored: SessionManager) -> None:
     for bad in AGENTS:
-        await refuse("new_agent", lambda bad=bad: stored.switch_agent("s", bad))
-        await refuse("agent", lambda bad=bad: stored.create_session("u", agent=bad))
+        await refuse("new_agent", partial(stored.switch_agent, "s", bad))
+        await refuse("agent", partial(stored.create_session, "u", agent=bad))
     for bad in EPOCHS:
-        await refuse("epoch", lambda bad=bad: stored.add_message("s", text_message(), epoch=bad))
-        await refuse("expect", lambda bad=bad: stored.switch_agent("s", "human", expect=bad))
-    for bad in (1, [], {"text": "x"}, SURROGATE):
-        await refuse("note", lambda bad=bad: stored.switch_agent("s", "human", note=bad))
+        await refuse("epoch", partial(stored.add_message, "s", text_message(), epoch=bad))
+        await refuse("expect", partial(stored.switch_agent, "s", "human", expect=bad))
+    notes: list[Any] = [1, [], {"text": "x"}, SURROGATE]
+    for bad in notes:
+        await refuse("note", partial(stored.switch_agent, "s", "human", note=bad))
 
 
 async def test_bad_messages_and_batches_are_refused(stored: SessionManager) -> None:
     for bad in MESSAGES:
-        await refuse("message", lambda bad=bad: stored.add_message("s", bad))
-        await refuse("messages[1]", lambda bad=bad: stored.add_messages("s", [text_message(), bad]))
+        await refuse("message", partial(stored.add_message, "s", bad))
+        await refuse("messages[1]", partial(stored.add_messages, "s", [text_message(), bad]))
     for bad in BATCHES:
-        await refuse("messages", lambda bad=bad: stored.add_messages("s", bad))
+        await refuse("messages", partial(stored.add_messages, "s", bad))
 
 
 async def test_a_text_of_one_byte_too_many_is_refused_without_being_shown(stored: SessionManager) -> None:
     for text in ("x" * (256 * 1024 + 1), "x" + "漢" * 87_382, HUGE):
-        error = await refuse("message.text", lambda text=text: stored.add_message("s", text_message(text=text)))
+        error = await refuse("message.text", partial(stored.add_message, "s", text_message(text=text)))
         assert isinstance(error, MessageTooLarge)
         assert text[:5] not in str(error)
 
@@ -299,7 +318,7 @@ TEXTS_IN_WRONG_PLACES: list[Callable[[SessionManager], Awaitable[Any]]] = [
 
 
 @pytest.mark.parametrize("call", TEXTS_IN_WRONG_PLACES)
-async def test_no_refusal_shows_the_text_of_a_message(stored: SessionManager, call) -> None:
+async def test_no_refusal_shows_the_text_of_a_message(stored: SessionManager, call: Any) -> None:
     error = await refuse("", lambda: call(stored))
     assert TEXT[:8] not in f"{error} {error!r} {vars(error)} {error.__cause__!r} {error.__context__!r}"
 
@@ -320,7 +339,7 @@ async def test_a_message_with_the_names_of_other_programs_is_refused_with_ours(
 
 
 class Counted(list[Any]):
-    """A list that counts how many entries are looked at, of all such lists."""
+    """A list that counts how many entries are read, together with all other lists of this class."""
 
     seen = 0
 
@@ -362,4 +381,4 @@ async def test_messages_with_many_values_are_accepted_up_to_the_bound_and_one_by
     stored = await manager.get_history("s", 100)
     assert stored[-1].extra == {"more": list(range(10_000))}
     with pytest.raises(SessionExists):  # restoring stores what many calls stored: it has no such bound
-        await Inspector(manager).restore_session(await manager.get_session("s"), [*stored, *stored[:1]])
+        await Inspector(manager).restore_session(present(await manager.get_session("s")), [*stored, *stored[:1]])

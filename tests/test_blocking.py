@@ -2,7 +2,10 @@
 
 import inspect
 import threading
+from collections.abc import AsyncIterator, Callable
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
 
 import msgspec
 import pytest
@@ -10,17 +13,16 @@ import redis
 
 import chat_session
 from chat_session import Hooks, InvalidInput, ManagerClosed, SessionNotFound, StoreCorrupt, blocking
-from places import SqlitePlace
+from testkit.backends import Backend, SqliteBackend
+from testkit.present import present
 
 
 @pytest.fixture
-def connect(place):
-    return lambda **settings: blocking.SessionManager.from_url(
-        place.url, **{**getattr(place, "settings", {}), **settings}
-    )
+def connect(backend: Backend) -> Callable[..., blocking.SessionManager]:
+    return lambda **settings: blocking.SessionManager.from_url(backend.url, **{**backend.settings, **settings})
 
 
-def test_the_calls_are_those_of_the_asynchronous_manager(connect) -> None:
+def test_the_calls_are_those_of_the_asynchronous_manager(connect: Callable[..., blocking.SessionManager]) -> None:
     with connect() as manager:
         session = manager.create_session("user123", {"name": "客服会话"})
         result = manager.add_message(session.session_id, {"from": "user", "text": "你好"})
@@ -45,7 +47,9 @@ def test_everything_public_is_offered_with_the_same_parameters(name: str) -> Non
     assert offered(getattr(blocking, name)) == offered(getattr(chat_session, name))
 
 
-def test_iterators_and_operators_calls_are_those_of_the_asynchronous_manager(connect) -> None:
+def test_iterators_and_operators_calls_are_those_of_the_asynchronous_manager(
+    connect: Callable[..., blocking.SessionManager],
+) -> None:
     with connect(max_message_history=2000) as manager:
         assert manager.settings.max_message_history == 2000
         manager.create_session("u", session_id="a")
@@ -55,7 +59,7 @@ def test_iterators_and_operators_calls_are_those_of_the_asynchronous_manager(con
         assert next(manager.iter_history("a")).text == "0"
         assert [session.session_id for session in blocking.Inspector(manager).scan_sessions()] == ["a"]
         manager.create_session("u", session_id="b")
-        restored = msgspec.structs.replace(manager.get_session("b"), session_id="c", message_count=7)
+        restored = msgspec.structs.replace(present(manager.get_session("b")), session_id="c", message_count=7)
         assert blocking.Inspector(manager).restore_session(restored).message_count == 7
         assert [session.session_id for session in manager.list_user_sessions("u", limit=2).sessions] == ["c", "b"]
         inspector = blocking.Inspector(manager)
@@ -65,20 +69,20 @@ def test_iterators_and_operators_calls_are_those_of_the_asynchronous_manager(con
 
 
 def test_an_iterator_gives_what_came_before_the_error() -> None:
-    async def numbers(_):
+    async def numbers(_: Any) -> AsyncIterator[int]:
         yield 1
         yield 2
         raise StoreCorrupt("session s1", "cannot be read")
 
     with blocking.SessionManager.from_url("sqlite:///:memory:") as manager:
-        found = []
+        found: list[int] = []
         with pytest.raises(StoreCorrupt, match="s1"):
             found.extend(blocking._iterating(numbers)(manager))
         assert found == [1, 2]
 
 
 @pytest.mark.parametrize("make", [redis.Redis, redis.asyncio.Redis], ids=["sync", "async"])
-def test_a_redis_client_is_refused_with_the_reason(make) -> None:
+def test_a_redis_client_is_refused_with_the_reason(make: type[Any]) -> None:
     before = threading.active_count()
     with pytest.raises(InvalidInput, match=r"got a redis\..* event loop that made them.*from_url") as caught:
         blocking.SessionManager(make())
@@ -102,7 +106,7 @@ def test_a_call_from_its_own_event_loop_is_refused_instead_of_waiting_for_ever()
     class Asks(Hooks):
         error: RuntimeError | None = None
 
-        def appended(self, session_id, senders) -> None:
+        def appended(self, session_id: str, senders: Any) -> None:
             try:
                 manager.get_session(session_id)
             except RuntimeError as error:
@@ -115,7 +119,7 @@ def test_a_call_from_its_own_event_loop_is_refused_instead_of_waiting_for_ever()
     assert "own event loop" in str(asks.error)
 
 
-def test_several_threads_share_one_manager(connect) -> None:
+def test_several_threads_share_one_manager(connect: Callable[..., blocking.SessionManager]) -> None:
     with connect(max_message_history=1000) as manager:
         session_id = manager.create_session("u").session_id
 
@@ -145,9 +149,9 @@ def test_a_manager_that_cannot_be_made_leaves_no_thread() -> None:
     assert threading.active_count() == before
 
 
-def test_a_cleanup_runs_in_the_background(tmp_path) -> None:
-    place = SqlitePlace(tmp_path / "chat.db")
-    with blocking.SessionManager.from_url(place.url) as manager, blocking.SessionCleanup(manager, 3600) as cleanup:
+def test_a_cleanup_runs_in_the_background(tmp_path: Path) -> None:
+    backend = SqliteBackend(tmp_path / "chat.db")
+    with blocking.SessionManager.from_url(backend.url) as manager, blocking.SessionCleanup(manager, 3600) as cleanup:
         assert cleanup.get_status().is_running
         assert cleanup.cleanup().cleaned_count == 0
         cleanup.stop()

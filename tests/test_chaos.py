@@ -1,75 +1,52 @@
-"""The proofs by fault in their short forms, and the checker: it must see every promise that is broken."""
+"""The fault tests in their short forms, their machinery, and the mutants."""
 
 import asyncio
 import logging
 import os
 import random
+import re
 import socket
-import subprocess
-import sys
 from pathlib import Path
+from typing import Any, BinaryIO
 
 import pytest
 
-sys.path.append(str(Path(__file__).resolve().parents[1]))  # where this is not run as "python -m pytest"
-
 from chaos import mutants
-from chaos.case import Terms
-from chaos.checker import Verdict, check
-from chaos.eavesdrop import listen
-from chaos.look import Kept, Look, Seen, Stored
+from chaos.fault_tests import FAULT_TESTS
+from chaos.history import MARK, Recorder, read_history
+from chaos.log_watch import watch_logs
 from chaos.mutant_table import TABLE, Mutant
 from chaos.mutants import find_stale
-from chaos.powercut import (
-    CREATE,
-    RENAME,
-    SYNC_BEGINS,
-    SYNC_ENDS,
-    TRUNCATE,
-    UNLINK,
-    WRITE,
-    CannotRecord,
-    Disk,
-    Event,
-    build_library,
-    read_log,
-)
-from chaos.proofs import PROOFS
-from chaos.recorder import MARK, Call, Recorder, read_history, text_of
-from chaos.stores import opened
-from chaos.trial import Proof, Trial, run_proof
+from chaos.observer import read_stored
+from chaos.trial import FaultTest, Trial, run_fault_test
 from chaos.workers import Workers
-
-from chat_session import SessionManager, StoreUnavailable
+from chat_session import SessionManager
 from chat_session.storage.redis.keys import Keys
-from places import chosen_places, missing
-from servers import find_server
+from testkit.backends import chosen_backends, start_backend_in_thread
+from testkit.programs import need_server
 
-DEADLINE = 2_000_000
-CREATED = 900_000_000  # in microseconds, as the index of a user has it
-SHORT = [proof for proof in PROOFS.values() if proof.in_short and proof.stores[0] != "sqlite"]
-FILE = [proof for proof in PROOFS.values() if proof.in_short and proof.stores[0] == "sqlite"]
+SHORT = [fault_test for fault_test in FAULT_TESTS.values() if fault_test.in_short and fault_test.stores[0] != "sqlite"]
+FILE = [fault_test for fault_test in FAULT_TESTS.values() if fault_test.in_short and fault_test.stores[0] == "sqlite"]
 
 
-@pytest.mark.skipif("redis" not in chosen_places(), reason="the proofs are of Redis")
-@pytest.mark.parametrize("proof", SHORT, ids=lambda proof: f"{proof.id}, {proof.title}")
-async def test_no_promise_is_broken_under(proof: Proof, tmp_path: Path) -> None:
-    if find_server() is None:
-        missing("redis-server or valkey-server")
-    await prove(proof, tmp_path)
+@pytest.mark.skipif("redis" not in chosen_backends(), reason="these fault tests run on Redis")
+@pytest.mark.parametrize("fault_test", SHORT, ids=lambda fault_test: f"{fault_test.id}, {fault_test.title}")
+async def test_no_promise_is_broken_under(fault_test: FaultTest, tmp_path: Path) -> None:
+    need_server()
+    await run_short(fault_test, tmp_path)
 
 
-@pytest.mark.skipif("sqlite" not in chosen_places(), reason="the proofs are of files")
-@pytest.mark.parametrize("proof", FILE, ids=lambda proof: f"{proof.id}, {proof.title}")
-async def test_no_promise_is_broken_in_a_file_under(proof: Proof, tmp_path: Path) -> None:
-    await prove(proof, tmp_path)
+@pytest.mark.skipif("sqlite" not in chosen_backends(), reason="these fault tests run on files")
+@pytest.mark.parametrize("fault_test", FILE, ids=lambda fault_test: f"{fault_test.id}, {fault_test.title}")
+async def test_no_promise_is_broken_in_a_file_under(fault_test: FaultTest, tmp_path: Path) -> None:
+    await run_short(fault_test, tmp_path)
 
 
-async def prove(proof: Proof, output: Path) -> None:
+async def run_short(fault_test: FaultTest, output: Path) -> None:
     """Run the short form; CHAOS_SEED repeats a run that failed."""
     seed = int(os.environ.get("CHAOS_SEED") or random.SystemRandom().randrange(2**32))
     print(f"seed {seed}")
-    outcome = await run_proof(proof, proof.stores[0], seed, output, short=True)
+    outcome = await run_fault_test(fault_test, fault_test.stores[0], seed, output, short=True)
     if outcome.skipped:
         pytest.skip(outcome.skipped)
     assert outcome.violations == [], f"seed {seed}; the history is in {outcome.history}"
@@ -77,593 +54,55 @@ async def prove(proof: Proof, output: Path) -> None:
     assert sum(outcome.faults.values()) > 0
 
 
-class Case:
-    """A session "s" of user "u" with two messages that one writer sent, without a flaw until one is made."""
-
-    def __init__(self) -> None:
-        self.recorder = Recorder()
-        self.create = self.call("create", user="u", ttl=3600)
-        self.first = self.call("append", id="w-1", seq=1)
-        self.second = self.call("append", id="w-2", seq=2)
-        self.messages = [Stored(1, "w-1", text_of("s", "w-1")), Stored(2, "w-2", text_of("s", "w-2"))]
-        self.seen = Seen("u", 2, 0, "ai", self.messages)
-        parts = dict.fromkeys(("meta", "agent", "history", "ids"), DEADLINE)
-        self.kept = Kept(parts, "u", 3600, 2, 2, "ai", "ai", {"w-1": 1, "w-2": 2})
-        self.look = Look({"s": self.seen}, {"u": {"s"}}, {"s"}, 1, {"s": self.kept}, now=1_000_000.0)
-        self.look.due["s", "u"] = DEADLINE
-        self.look.by_user["s", "u"] = CREATED
-
-    def call(self, kind: str, outcome: str = "ok", **facts: object) -> Call:
-        call = self.recorder.begin(kind, "s", "w", **facts)
-        call.outcome, call.ended = outcome, call.begun
-        return call
-
-    def store(self, message_id: str) -> None:
-        """Put one more message where a correct store would have it."""
-        seq = self.seen.count = self.kept.count = self.seen.count + 1
-        self.kept.length += 1
-        self.kept.ids[message_id] = seq
-        self.messages.append(Stored(seq, message_id, text_of("s", message_id)))
-
-    def judge(self, terms: Terms | None = None, **heard: list[str]) -> Verdict:
-        return check(self.recorder.calls, self.look, terms, **heard)
-
-    def broken(self, terms: Terms | None = None, **heard: list[str]) -> set[str]:
-        return {violation.invariant for violation in self.judge(terms, **heard).violations}
-
-
-@pytest.fixture
-def case() -> Case:
-    return Case()
-
-
-def test_a_history_without_a_flaw_breaks_nothing(case: Case) -> None:
-    case.call("append", "unknown", id="w-3")
-    case.call("append", "failed", id="w-4")
-    assert case.judge().violations == []
-
-
-def test_a_lost_message_is_seen(case: Case) -> None:
-    del case.messages[1]
-    case.seen.count = case.kept.count = case.kept.length = 1
-    del case.kept.ids["w-2"]
-    verdict = case.judge()
-    assert [(v.invariant, v.session) for v in verdict.violations] == [("I1", "s")]
-    assert "w-2" in verdict.violations[0].text
-    assert [call.id for call in verdict.lost] == ["w-2"]
-
-
-def test_a_lost_message_is_counted_and_allowed_where_the_server_may_lose(case: Case) -> None:
-    del case.messages[1]
-    case.seen.count = case.kept.count = case.kept.length = 1
-    del case.kept.ids["w-2"]
-    verdict = case.judge(Terms(lossy=True))
-    assert (verdict.violations, len(verdict.lost)) == ([], 1)
-
-
-def test_a_lost_session_is_seen(case: Case) -> None:
-    case.look = Look(now=1_000_000.0)
-    assert case.broken() == {"I1"}
-
-
-def test_a_lost_session_is_counted_and_allowed_where_the_server_may_lose(case: Case) -> None:
-    case.look = Look(now=1_000_000.0)
-    verdict = case.judge(Terms(lossy=True))
-    assert (verdict.violations, case.create in verdict.lost) == ([], True)
-
-
-@pytest.mark.parametrize(("count", "broken"), [(2, {"I1"}), (3, set()), (4, set()), (5, {"I2"})])
-def test_of_trimmed_messages_as_many_are_counted_as_were_stored(case: Case, count: int, broken: set[str]) -> None:
-    case.first.seq, case.second.seq = 1, count
-    case.call("append", id="w-0", seq=2 if count > 2 else 1)
-    case.call("append", "unknown", id="w-3")
-    case.messages[:] = [Stored(count, "w-2", text_of("s", "w-2"))]
-    case.seen.count = case.kept.count = count
-    case.kept.length, case.kept.ids = 1, {"w-2": count}
-    assert case.broken(Terms(bound=1)) - {"I3"} == broken
-
-
-def test_a_living_session_that_is_told_as_nothing_is_seen(case: Case) -> None:
-    case.call("get", count=1, seq=2, ttl=3600)
-    case.call("history", count=2, seq=2)
-    assert case.broken() == set()
-    case.call("get").begun += 1
-    assert "I5" in case.broken()
-    case.recorder.calls.pop()
-    case.call("history").begun += 1
-    assert "I5" in case.broken()
-
-
-def test_a_deleted_session_may_be_gone_and_must_be(case: Case) -> None:
-    case.call("delete")
-    assert case.broken() == {"I5"}
-    case.look = Look(now=1_000_000.0)
-    assert case.broken() == set()
-
-
-def test_a_doubled_message_is_seen(case: Case) -> None:
-    case.store("w-1")
-    verdict = case.judge()
-    assert "I1" in {violation.invariant for violation in verdict.violations}
-    assert verdict.doubled == 1
-
-
-def test_a_doubled_message_of_unknown_outcome_is_seen(case: Case) -> None:
-    case.call("append", "unknown", id="w-3")
-    case.store("w-3")
-    assert case.broken() == set()
-    case.store("w-3")
-    assert "I2" in case.broken()
-
-
-def test_a_failed_message_that_landed_is_seen(case: Case) -> None:
-    case.call("append", "failed", id="w-3")
-    case.store("w-3")
-    assert case.broken() == {"I2"}
-
-
-def test_a_message_that_failed_first_and_was_sent_again_may_be_there(case: Case) -> None:
-    case.call("append", "failed", id="w-3")
-    case.call("append", id="w-3", seq=3)
-    case.store("w-3")
-    assert case.broken() == set()
-
-
-def test_a_message_that_nobody_sent_is_seen(case: Case) -> None:
-    case.store("x")
-    assert case.broken() == {"I2"}
-
-
-def test_a_gap_is_seen(case: Case) -> None:
-    case.messages[1].seq = case.second.seq = case.kept.ids["w-2"] = 3
-    case.seen.count = case.kept.count = 3
-    assert "I3" in case.broken()
-
-
-def test_reordered_messages_of_one_writer_are_seen(case: Case) -> None:
-    case.first.seq, case.second.seq = 2, 1
-    case.messages[:] = [Stored(1, "w-2", text_of("s", "w-2")), Stored(2, "w-1", text_of("s", "w-1"))]
-    case.kept.ids = {"w-1": 2, "w-2": 1}
-    assert case.broken() == {"I3"}
-
-
-def test_a_message_that_was_given_up_may_land_late(case: Case) -> None:
-    case.first.abandoned, case.first.outcome, case.first.seq, case.second.seq = True, "unknown", None, 1
-    case.messages[:] = [Stored(1, "w-2", text_of("s", "w-2")), Stored(2, "w-1", text_of("s", "w-1"))]
-    case.kept.ids = {"w-1": 2, "w-2": 1}
-    assert case.broken() == set()
-
-
-def test_a_seq_that_was_given_twice_is_seen(case: Case) -> None:
-    case.second.seq = 1
-    assert "I3" in case.broken()
-
-
-def test_an_id_remembered_at_another_seq_is_seen(case: Case) -> None:
-    case.kept.ids["w-2"] = 7
-    assert case.broken() == {"I3"}
-
-
-def test_more_or_fewer_messages_than_the_bound_are_seen(case: Case) -> None:
-    assert case.broken(Terms(bound=2)) == set()
-    assert case.broken(Terms(bound=1)) == {"I4"}
-    del case.messages[0]
-    case.kept.length = 1
-    del case.kept.ids["w-1"]
-    assert case.broken(Terms(bound=1)) == set()
-    assert "I4" in case.broken(Terms(bound=2))
-
-
-@pytest.mark.parametrize("part", ["agent", "history", "ids"])
-def test_a_missing_key_is_seen(case: Case, part: str) -> None:
-    del case.kept.deadlines[part]
-    assert case.broken() == {"I5"}
-    assert case.judge().torn == 1
-
-
-def test_what_is_left_without_meta_is_seen(case: Case) -> None:
-    case.look.kept["t"] = Kept({"history": DEADLINE}, length=1)
-    assert case.broken() == {"I5"}
-
-
-def test_two_agents_in_one_session_are_seen(case: Case) -> None:
-    case.kept.agent = "human"
-    assert case.broken() == {"I5"}
-
-
-def test_an_id_without_its_message_is_seen(case: Case) -> None:
-    case.kept.ids["w-0"] = 0
-    assert case.broken() == {"I5"}
-
-
-def test_a_session_that_a_caller_could_not_find_is_seen(case: Case) -> None:
-    case.call("extend", "failed").error = "SessionNotFound: session 's' does not exist"
-    assert case.broken() == {"I5"}
-
-
-def test_a_key_without_a_deadline_is_seen(case: Case) -> None:
-    case.kept.deadlines["history"] = None
-    assert case.broken() == {"I6"}
-    case.kept.deadlines = dict.fromkeys(case.kept.deadlines, None)
-    assert "I6" in case.broken()
-
-
-def test_two_deadlines_are_seen(case: Case) -> None:
-    case.kept.deadlines["ids"] = DEADLINE + 1
-    assert case.broken() == {"I6"}
-
-
-def test_a_session_that_never_expires_has_no_deadline(case: Case) -> None:
-    case.kept.ttl = case.create.ttl = None
-    assert case.broken() == {"I6"}
-    case.kept.deadlines = dict.fromkeys(case.kept.deadlines, None)
-    case.look.due["s", "u"] = float("inf")
-    assert case.broken() == set()
-
-
-def test_a_dead_hint_is_seen(case: Case) -> None:
-    case.look.due["dead", "u"] = 900_000
-    assert case.broken() == {"I7"}
-
-
-def test_an_entry_that_was_begun_a_moment_ago_may_wait_for_its_session(case: Case) -> None:
-    case.look.by_user["coming", "u"] = CREATED
-    case.look.due["coming", "u"] = 990_000.5
-    assert case.broken() == set()
-    case.look.due["coming", "u"] = 900_000.5
-    assert case.broken() == {"I7"}
-
-
-def test_a_session_whose_creator_was_cut_off_may_wait_a_minute_for_its_users_list(case: Case) -> None:
-    case.look.due["s", "u"] = 990_000.5
-    case.look.listed["u"].clear()
-    case.look.by_user.clear()
-    assert case.broken() == {"I7"}
-    case.create.outcome = "unknown"
-    assert case.broken() == set()
-    case.look.due["s", "u"] = 900_000.5
-    assert case.broken() == {"I7"}
-
-
-def test_an_entry_in_a_wrong_bucket_is_seen(case: Case) -> None:
-    case.look.strays.append("b's/u' in sessions:due:3")
-    assert case.broken() == {"I7"}
-
-
-async def test_the_snapshot_of_a_server_tells_entries_in_wrong_buckets_from_others(tmp_path: Path) -> None:
-    if find_server() is None:
-        missing("redis-server or valkey-server")
-    async with opened("standalone", tmp_path) as store:
-        async with SessionManager.from_url(store.url) as manager:
+async def test_the_snapshot_of_a_server_tells_entries_in_wrong_buckets_from_others(server_folder: Path) -> None:
+    async with start_backend_in_thread("standalone", server_folder / "snapshot") as backend:
+        async with backend.open() as manager:
             await manager.create_session("u", session_id="s")
         keys = Keys()
         wrong = next(bucket for bucket in keys.due_buckets() if bucket != keys.due("s"))
-        store.on_all("ZADD", wrong.decode(), 1, "s/u")
-        store.on_all("ZADD", keys.due("s").decode(), 1, "s:u")
-        look = store.look()
-    assert (list(look.due), list(look.by_user), len(look.strays)) == ([("s", "u")], [("s", "u")], 2)
-
-
-@pytest.mark.parametrize("index", ["due", "by_user"])
-def test_a_living_session_without_a_hint_or_with_one_that_calls_it_dead_is_seen(case: Case, index: str) -> None:
-    hints = getattr(case.look, index)
-    hints["s", "u"] = 0
-    assert case.broken() == {"I7"}
-    hints.clear()
-    assert case.broken() == {"I7"}
-
-
-def test_a_hint_later_than_the_deadline_is_seen(case: Case) -> None:
-    case.look.due["s", "u"] = DEADLINE + 1
-    assert case.broken() == {"I7"}
-
-
-def test_a_session_missing_from_a_list_or_a_scan_is_seen(case: Case) -> None:
-    case.look.listed["u"] = set()
-    assert case.broken() == {"I7"}
-    case.look.listed["u"] = {"s"}
-    case.look.scanned = set()
-    assert case.broken() == {"I7"}
-
-
-def test_a_wrong_count_is_seen(case: Case) -> None:
-    case.look.counted = 2
-    assert case.broken() == {"I8"}
-
-
-def test_a_death_counted_twice_is_seen(case: Case) -> None:
-    case.call("sweep", count=2)
-    case.call("sweep", count=1)
-    assert case.broken(Terms(deaths=3)) == set()
-    assert case.broken(Terms(deaths=2)) == {"I9"}
-
-
-def test_what_is_left_after_the_end_is_seen(case: Case) -> None:
-    assert "I10" in case.broken(Terms(empty=True))
-    case.look = Look(now=1_000_000.0)
-    assert case.broken(Terms(empty=True)) == set()
-
-
-def test_a_stale_epoch_that_landed_is_seen(case: Case) -> None:
-    case.call("switch", id="note", epoch=1, expect=0, agent="ai")
-    case.store("note")
-    case.seen.epoch = 1
-    case.call("append", id="w-4", seq=4, epoch=1)
-    case.store("w-4")
-    assert case.broken() == set()
-    case.call("append", id="w-5", seq=5, epoch=0)
-    case.store("w-5")
-    assert case.broken() == {"I11"}
-
-
-def test_a_switch_of_unknown_outcome_fences_when_its_note_is_there(case: Case) -> None:
-    case.call("switch", "unknown", id="note", expect=0)
-    case.store("note")
-    case.seen.epoch = 1
-    case.call("append", id="w-4", seq=4, epoch=0)
-    case.store("w-4")
-    assert case.broken() == {"I11"}
-
-
-def test_two_winners_of_one_epoch_are_seen(case: Case) -> None:
-    case.call("switch", epoch=1)
-    case.call("switch", epoch=1)
-    case.seen.epoch = 2
-    assert case.broken() == {"I11"}
-
-
-def test_a_switch_that_begins_two_epochs_is_seen(case: Case) -> None:
-    for epoch in (1, 2):
-        case.call("switch", id=f"note{epoch}", epoch=epoch, agent="ai")
-        case.store(f"note{epoch}")
-    case.seen.epoch = 2
-    assert case.broken() == set()
-    case.recorder.calls[-1].epoch = case.seen.epoch = 3
-    assert case.broken() == {"I11"}
-
-
-def test_a_final_epoch_or_agent_that_does_not_match_the_switches_is_seen(case: Case) -> None:
-    case.call("switch", id="note", epoch=1, agent="human")
-    case.store("note")
-    case.seen.epoch, case.seen.agent = 1, "human"
-    case.kept.agent = case.kept.current_agent = "human"
-    assert case.broken() == set()
-    case.seen.epoch = 2
-    assert case.broken() == {"I11"}
-    case.seen.epoch, case.seen.agent = 1, "ai"
-    case.kept.agent = case.kept.current_agent = "ai"
-    assert case.broken() == {"I11"}
-
-
-def test_a_switch_of_unknown_outcome_begins_an_epoch_if_its_note_is_there_and_else_none(case: Case) -> None:
-    case.call("switch", "unknown", id="note", agent="ai")
-    assert case.broken() == set()
-    case.seen.epoch = 1
-    assert case.broken() == {"I11"}
-    case.store("note")
-    assert case.broken() == set()
-    case.seen.epoch = 0
-    assert case.broken() == {"I11"}
-
-
-def test_a_reader_that_is_given_one_message_after_two_were_acknowledged_is_seen(case: Case) -> None:
-    read = case.call("history", count=1, seq=1, limit=20)
-    read.ended = read.begun + 0.001
-    assert case.broken() == {"I15"}
-    read.begun = case.second.begun  # it began before the second message was acknowledged
-    assert case.broken() == set()
-
-
-def test_a_reader_that_is_given_fewer_messages_than_there_are_is_seen(case: Case) -> None:
-    case.call("history", count=1, seq=2, limit=20)
-    assert case.broken() == {"I15"}
-
-
-def test_a_reader_that_is_shown_less_than_another_before_it_is_seen(case: Case) -> None:
-    case.call("append", "unknown", id="w-3")
-    case.store("w-3")
-    case.call("history", count=3, seq=3, limit=20)
-    case.call("history", count=2, seq=2, limit=20)
-    assert case.broken() == {"I15"}
-    assert case.broken(Terms(unconfirmed_reads=True)) == set()
-    assert case.broken(Terms(stale_reads=True)) == set()
-
-
-def test_a_ttl_other_than_the_last_one_asked_for_is_seen(case: Case) -> None:
-    case.call("set_ttl", ttl=7200)
-    assert case.broken() == {"I16"}
-    case.kept.ttl = 7200
-    assert case.broken() == set()
-    case.call("get", count=1, seq=2, ttl=3600)
-    assert case.broken() == {"I16"}
-
-
-def test_a_deadline_that_is_not_ttl_after_the_last_activity_is_seen(case: Case) -> None:
-    case.look.zero = DEADLINE - 3600 * 1000 - case.second.begun * 1000
-    assert case.broken() == set()
-    case.look.zero -= 1000
-    assert case.broken() == {"I16"}
-    case.look.zero += 2000
-    assert case.broken() == {"I16"}
-    case.call("extend", "unknown").begun += 5  # it may have moved the deadline, then or later
-    assert case.broken() == {"I16"}
-    case.look.zero -= 2000
-    assert case.broken() == set()
-
-
-def test_wrong_metadata_is_seen(case: Case) -> None:
-    case.create.metadata = {"of": "s"}
-    assert case.broken() == {"I16"}
-    case.seen.metadata = {"of": "s"}
-    assert case.broken() == set()
-    case.call("update", metadata={"mood": "calm"})
-    assert case.broken() == {"I16"}
-    case.seen.metadata = {"of": "s", "mood": "calm"}
-    assert case.broken() == set()
-    case.call("update", metadata={"mood": None})
-    assert case.broken() == {"I16"}
-    del case.seen.metadata["mood"]
-    assert case.broken() == set()
-    case.call("get", count=1, seq=2, ttl=3600, metadata={"of": "s", "mood": "calm"})
-    assert case.broken() == {"I16"}
-
-
-def test_metadata_of_an_unknown_update_may_be_there(case: Case) -> None:
-    case.call("update", "unknown", metadata={"mood": "calm"})
-    assert case.broken() == set()
-    case.seen.metadata = {"mood": "calm"}
-    assert case.broken() == set()
-
-
-@pytest.mark.parametrize("kind", ["count", "list"])
-def test_a_wrong_count_or_list_in_the_middle_of_a_run_is_seen(case: Case, kind: str) -> None:
-    case.recorder.begin(kind, "", "w", user="u" * (kind == "list"), count=1).outcome = "ok"
-    told = case.recorder.calls[-1]
-    told.ended = told.begun
-    assert case.broken() == set()
-    told.count = 0
-    assert case.broken() == {"I8"}
-    told.count = 2
-    assert case.broken() == {"I8"}
-
-
-def test_a_session_that_is_still_counted_after_it_was_deleted_is_seen(case: Case) -> None:
-    case.call("delete")
-    case.look = Look(now=1_000_000.0)
-    told = case.recorder.begin("count", "", "w", count=1)
-    told.outcome, told.ended = "ok", told.begun + 1
-    assert case.broken() == {"I8"}
-    told.count = 0
-    assert case.broken() == set()
+        backend.on_primaries("ZADD", wrong.decode(), 1, "s/u")
+        backend.on_primaries("ZADD", keys.due("s").decode(), 1, "s:u")
+        snapshot = read_stored(backend)
+    assert (list(snapshot.due), list(snapshot.by_user), len(snapshot.strays)) == ([("s", "u")], [("s", "u")], 2)
 
 
 async def test_a_connection_that_is_left_open_is_a_violation(tmp_path: Path) -> None:
-    left = []
+    left: list[socket.socket | BinaryIO] = []
 
     async def leak(trial: Trial) -> None:
-        await trial.caller("w", trial.open_manager(await trial.open_store())).create("s", "u")
+        await trial.caller("w", trial.open_manager(await trial.open_backend())).create("s", "u")
         left.extend((socket.socket(), (trial.folder / "chat.db").open("rb")))
 
-    outcome = await run_proof(Proof("R0", "a leak", leak, ("sqlite",)), "sqlite", 5, tmp_path, short=True)
+    outcome = await run_fault_test(FaultTest("R0", "a leak", leak, ("sqlite",)), "sqlite", 5, tmp_path, short=True)
     for each in left:
         each.close()
     assert len(outcome.violations) == 1
     assert outcome.violations[0].startswith("R0 : 2 sockets or files were left open")
 
 
-class Written:
-    """A disk, and short words for what a process does to it."""
-
-    def __init__(self, **files: bytes) -> None:
-        self.disk = Disk(files)
-
-    def do(self, kind: int, name: str, offset: int = 0, data: bytes = b"") -> None:
-        self.disk.apply(Event(kind, name, offset, data))
-
-    def sync(self, name: str) -> None:
-        self.do(SYNC_BEGINS, name)
-        self.do(SYNC_ENDS, name)
-
-    def cuts(self, variant: str, tries: int = 50) -> set[tuple[tuple[str, bytes], ...]]:
-        """All that was left in so many power cuts."""
-        return {tuple(sorted(self.disk.cut(variant, random.Random(i)).items())) for i in range(tries)}
-
-
-def test_what_was_synced_survives_a_power_cut_and_the_rest_may_not() -> None:
-    written = Written()
-    written.do(CREATE, "a")
-    written.do(WRITE, "a", 0, b"safe")
-    assert written.cuts("nothing") == {()}
-    written.sync("a")
-    written.do(WRITE, "a", 4, b"not")
-    assert written.cuts("nothing") == {(("a", b"safe"),)}
-    assert written.cuts("everything") == {(("a", b"safenot"),)}
-
-
-def test_a_sync_covers_what_was_written_before_it_began() -> None:
-    written = Written(a=b"")
-    written.do(WRITE, "a", 0, b"1")
-    written.do(SYNC_BEGINS, "a")
-    written.do(WRITE, "a", 1, b"2")
-    written.do(SYNC_ENDS, "a")
-    assert written.cuts("nothing") == {(("a", b"1"),)}
-
-
-def test_of_a_write_that_was_not_synced_any_sectors_may_be_there() -> None:
-    written = Written(a=b"")
-    written.do(WRITE, "a", 100, b"x" * 1000)
-    assert {len(data) for [(_, data)] in written.cuts("torn")} == {0, 512, 1024}
-    holes = {data[100:512].strip(b"\0") == b"" for [(_, data)] in written.cuts("scattered") if len(data) == 1100}
-    assert holes == {True, False}
-
-
-def test_names_are_safe_when_their_folder_was_synced() -> None:
-    written = Written(old=b"1", gone=b"2")
-    written.do(RENAME, "old", data=b"new")
-    written.do(UNLINK, "gone")
-    assert written.cuts("nothing") == {(("gone", b"2"), ("old", b"1"))}
-    written.sync("")
-    assert written.cuts("nothing") == {(("new", b"1"),)}
-
-
-def test_the_preloaded_library_records_what_a_process_does_to_files(tmp_path: Path) -> None:
-    try:
-        library = build_library(tmp_path)
-    except CannotRecord as reason:
-        pytest.skip(str(reason))
-    folder, log = tmp_path / "folder", tmp_path / "log"
-    folder.mkdir()
-    program = """if True:
-        import os
-        fd = os.open("a", os.O_RDWR | os.O_CREAT)
-        os.write(fd, b"one")
-        os.pwrite(fd, b"two", 7)
-        os.writev(fd, [b"th", b"ree"])
-        os.fsync(fd)
-        os.ftruncate(fd, 2)
-        os.fdatasync(fd)
-        os.rename("a", "b")
-        os.fsync(os.open(".", os.O_RDONLY))
-        os.unlink("b")
-        os.write(os.open("../elsewhere", os.O_WRONLY | os.O_CREAT), b"not watched")
-    """
-    environment = {"LD_PRELOAD": str(library), "POWERCUT_FOLDER": str(folder), "POWERCUT_LOG": str(log)}
-    subprocess.run([sys.executable, "-c", program], cwd=folder, env={**os.environ, **environment}, check=True)
-    events = [(kind, name, offset if kind < SYNC_BEGINS else 0, data) for kind, name, offset, data in read_log(log)]
-    assert events == [
-        (CREATE, "a", 0, b""),
-        (WRITE, "a", 0, b"one"),
-        (WRITE, "a", 7, b"two"),
-        (WRITE, "a", 3, b"th"),
-        (WRITE, "a", 5, b"ree"),
-        (SYNC_BEGINS, "a", 0, b""),
-        (SYNC_ENDS, "a", 0, b""),
-        (TRUNCATE, "a", 2, b""),
-        (SYNC_BEGINS, "a", 0, b""),
-        (SYNC_ENDS, "a", 0, b""),
-        (RENAME, "a", 0, b"b"),
-        (SYNC_BEGINS, "", 0, b""),
-        (SYNC_ENDS, "", 0, b""),
-        (UNLINK, "b", 0, b""),
-    ]
-
-
-def test_without_a_compiler_a_power_cut_cannot_be_recorded(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    monkeypatch.setenv("PATH", str(tmp_path))
-    with pytest.raises(CannotRecord, match="no C compiler"):
-        build_library(tmp_path)
-
-
-def test_every_mutant_changes_a_text_that_stands_once_in_the_source() -> None:
+def test_every_mutant_changes_a_text_that_is_in_the_source_once() -> None:
     assert find_stale(TABLE) == []
     assert len(TABLE) >= 30
     assert len({mutant.name for mutant in TABLE}) == len(TABLE)
 
 
+def test_every_mutant_names_tests_that_exist() -> None:
+    root = Path(__file__).parent
+    contract = [*(root.parent / "src" / "chat_session" / "testing").rglob("*.py")]
+    for mutant in TABLE:
+        if ".py" not in mutant.test:
+            name, store = mutant.test.split()
+            assert store in FAULT_TESTS[name].stores
+            continue
+        _, file, words = mutant.test.split(": ")
+        sources = [root / file, *(contract if file == "test_contract.py" else ())]
+        assert any(re.search(rf"def test_\w*{words}", source.read_text("utf-8")) for source in sources), mutant.test
+
+
 HOOKS = "telemetry/hooks.py", "            except Exception:", "sqlite: test_telemetry.py: a_failing_hook"
 
 
-@pytest.mark.skipif("sqlite" not in chosen_places(), reason="the mutants are tried on a file")
+@pytest.mark.skipif("sqlite" not in chosen_backends(), reason="the mutants are tried on a file")
 @pytest.mark.parametrize(
     ("new", "code"), [("            except ZeroDivisionError:", 0), ("            except (Exception,):", 1)]
 )
@@ -678,52 +117,12 @@ def test_a_mutant_whose_text_is_gone_is_told(capsys: pytest.CaptureFixture[str])
     assert "no such text" in capsys.readouterr().out
 
 
-def test_an_untyped_error_is_seen(case: Case) -> None:
-    with pytest.raises(AttributeError), case.recorder.calling("history", "s", "w"):
-        raise AttributeError("'NoneType' object has no attribute 'read'")
-    assert case.broken() == {"I12"}
-
-
-def test_an_error_that_nobody_caught_is_seen(case: Case) -> None:
-    assert case.broken(unheard=["Task exception was never retrieved"]) == {"I12"}
-
-
-def test_a_repeat_that_was_taken_for_another_message_is_seen(case: Case) -> None:
-    case.call("append", "failed", id="w-1").error = "MessageConflict: message id 'w-1' is stored"
-    assert case.broken() == {"I12"}
-
-
-@pytest.mark.parametrize(
-    ("kind", "error"), [("create", "SessionExists: s"), ("append", "StoreCorrupt: s"), ("get", "StoreDenied: s")]
-)
-def test_an_error_without_a_ground_is_seen(case: Case, kind: str, error: str) -> None:
-    case.call(kind, "failed").error = error
-    assert case.broken() == {"I12"}
-
-
-def test_an_answer_to_somebody_else_is_seen(case: Case) -> None:
-    case.call("history", count=2, seq=2).strange = "with the text of another session"
-    assert case.broken() == {"I13"}
-
-
-def test_a_text_in_another_session_is_seen(case: Case) -> None:
-    case.messages[0].text = text_of("t", "w-1")
-    assert case.broken() == {"I13"}
-
-
-def test_a_text_in_a_log_or_an_error_is_seen(case: Case) -> None:
-    with pytest.raises(StoreUnavailable), case.recorder.calling("append", "s", "w", id="w-9"):
-        raise StoreUnavailable(f"could not store {MARK}")
-    assert MARK not in case.recorder.calls[-1].error
-    assert case.broken(leaks=case.recorder.leaks) == {"I14"}
-
-
 def test_what_is_logged_is_heard() -> None:
     recorder = Recorder()
-    with listen(recorder):
+    with watch_logs(recorder):
         logging.getLogger("chat_session").debug("stored %s", MARK)
         logging.getLogger("asyncio").error("Task exception was never retrieved")
-    assert (len(recorder.leaks), len(recorder.unheard)) == (1, 1)
+    assert (len(recorder.leaks), len(recorder.unhandled)) == (1, 1)
 
 
 async def test_a_worker_that_has_ended_by_itself_cannot_be_killed(tmp_path: Path) -> None:
@@ -731,56 +130,41 @@ async def test_a_worker_that_has_ended_by_itself_cannot_be_killed(tmp_path: Path
     async with SessionManager.from_url(f"sqlite:///{tmp_path}/chat.db") as manager:
         await manager.create_session("u", session_id="s")
     async with Workers(recorder) as workers:
-        plan = {"sessions": ["s"], "turns": 1, "settings": {}}
+        plan: dict[str, Any] = {"sessions": ["s"], "turns": 1, "settings": {}}
         await workers.start("one", f"sqlite:///{tmp_path}/chat.db", "write", 1, **plan)
         assert await workers.wait("one") == 0
         with pytest.raises(RuntimeError, match="ended by itself"):
             await workers.kill("one")
-    assert [call.outcome for call in recorder.calls] == ["ok"]
+    assert [op.outcome for op in recorder.history] == ["ok"]
 
 
-def test_the_longest_outage_is_from_the_first_try_to_the_first_answer() -> None:
-    recorder = Recorder()
-    times = [(0, 1, ""), (1, 3, "StoreUnavailable: away"), (3, 5, "StoreUnavailable: away"), (5, 6, ""), (6, 7, "")]
-    for begun, ended, error in times:
-        call = recorder.begin("append", "s", "w")
-        call.begun, call.ended, call.error = begun, ended, error
-        call.outcome = "unknown" if error else "ok"
-    assert recorder.longest_outage() == 5
-
-
-def test_a_history_is_kept_as_json_lines(case: Case, tmp_path: Path) -> None:
-    case.recorder.write(tmp_path / "history.jsonl", seed=7, proof="R1")
-    header, calls = read_history(tmp_path / "history.jsonl")
-    assert header == {"seed": 7, "proof": "R1"}
-    assert calls == case.recorder.calls
-
-
-async def test_a_proof_that_fails_keeps_its_history_and_its_seed(tmp_path: Path) -> None:
+async def test_a_fault_test_that_fails_keeps_its_history_and_its_seed(tmp_path: Path) -> None:
     async def lose(trial: Trial) -> None:
-        store = await trial.open_store()
-        caller = trial.caller("w", trial.open_manager(store))
+        backend = await trial.open_backend()
+        caller = trial.caller("w", trial.open_manager(backend))
         await caller.create("s", "u")
-        call = await caller.append("s")
-        call.id = "another"  # as if the store had kept another message than it said
-        await trial.judge(store)
+        op = await caller.append("s")
+        op.id = "another"  # as if the store had kept a different message
+        await trial.judge(backend)
 
-    outcome = await run_proof(Proof("R0", "a broken promise", lose, ("sqlite",)), "sqlite", 5, tmp_path, short=True)
+    outcome = await run_fault_test(
+        FaultTest("R0", "a broken promise", lose, ("sqlite",)), "sqlite", 5, tmp_path, short=True
+    )
     assert {violation.split()[0] for violation in outcome.violations} == {"I1", "I2"}
     header, calls = read_history(Path(outcome.history))
     assert (header["seed"], header["store"]) == (5, "sqlite")
-    assert [call.kind for call in calls][:2] == ["create", "append"]
+    assert [op.kind for op in calls][:2] == ["create", "append"]
 
 
-async def test_a_proof_that_hangs_or_breaks_is_a_violation(tmp_path: Path) -> None:
+async def test_a_fault_test_that_hangs_or_breaks_is_a_violation(tmp_path: Path) -> None:
     async def hang(trial: Trial) -> None:
-        await trial.caller("w", trial.open_manager(await trial.open_store())).create("s", "u")
+        await trial.caller("w", trial.open_manager(await trial.open_backend())).create("s", "u")
         await asyncio.Event().wait()
 
     async def fall(trial: Trial) -> None:
         raise ZeroDivisionError
 
     for run, word in ((hang, "not done within"), (fall, "ZeroDivisionError")):
-        proof = Proof("R0", "a broken proof", run, ("sqlite",), short_limit=0.3)
-        outcome = await run_proof(proof, "sqlite", 5, tmp_path, short=True)
+        fault_test = FaultTest("R0", "a broken fault test", run, ("sqlite",), short_limit=0.3)
+        outcome = await run_fault_test(fault_test, "sqlite", 5, tmp_path, short=True)
         assert word in outcome.violations[0]

@@ -1,12 +1,14 @@
 """SessionCleanup: when it runs, that it survives a failing run, and that it ends when asked."""
 
 import asyncio
+from collections.abc import Callable
 
 import pytest
 
 from chat_session import Hooks, NoEventLoop, SessionCleanup, SessionManager, StoreUnavailable
 from chat_session.clock import to_iso
-from places import RedisPlace, eventually
+from chat_session.testing import until
+from testkit.backends import Backend, ServerBackend
 
 
 class Runs(Hooks):
@@ -22,7 +24,9 @@ class Runs(Hooks):
         return len(self.outcomes) >= count
 
 
-async def test_it_cleans_at_every_interval_until_it_is_stopped(place, open_manager) -> None:
+async def test_it_cleans_at_every_interval_until_it_is_stopped(
+    backend: Backend, open_manager: Callable[..., SessionManager]
+) -> None:
     runs = Runs()
     manager: SessionManager = open_manager(hooks=[runs])
     for i in range(3):
@@ -37,13 +41,15 @@ async def test_it_cleans_at_every_interval_until_it_is_stopped(place, open_manag
     async def all_removed() -> bool:
         return sum(runs.removed) == 3
 
-    await eventually(all_removed)
+    await until(all_removed)
     await cleanup.stop()
     assert not cleanup.get_status().is_running
     assert "chat-session cleanup" not in {task.get_name() for task in asyncio.all_tasks()}
 
 
-async def test_starting_twice_makes_one_loop_and_stopping_before_the_start_is_no_error(open_manager) -> None:
+async def test_starting_twice_makes_one_loop_and_stopping_before_the_start_is_no_error(
+    open_manager: Callable[..., SessionManager],
+) -> None:
     runs = Runs()
     manager = open_manager(hooks=[runs])
     cleanup = SessionCleanup(manager, interval=3600)
@@ -60,13 +66,15 @@ async def test_starting_twice_makes_one_loop_and_stopping_before_the_start_is_no
     assert not cleanup.get_status().is_running
 
 
-async def test_a_failing_run_is_logged_and_the_next_one_still_comes(redis_place: RedisPlace, caplog) -> None:
+async def test_a_failing_run_is_logged_and_the_next_one_still_comes(
+    redis_backend: ServerBackend, caplog: pytest.LogCaptureFixture
+) -> None:
     runs = Runs()
-    async with redis_place.open(hooks=[runs], redis_max_retries=0) as manager:
-        with redis_place.server.client() as client:
+    async with redis_backend.open(hooks=[runs], redis_max_retries=0) as manager:
+        with redis_backend.server.client() as client:
             client.set("sessions:due:0", "not a sorted set")
             async with SessionCleanup(manager, interval=0.02):
-                await eventually(lambda: runs.are(2))
+                await until(lambda: runs.are(2))
                 assert set(runs.outcomes) == {"error"}
                 assert "store_corrupt" in caplog.text
                 client.delete("sessions:due:0")
@@ -74,14 +82,14 @@ async def test_a_failing_run_is_logged_and_the_next_one_still_comes(redis_place:
                 async def recovered() -> bool:
                     return "ok" in runs.outcomes
 
-                await eventually(recovered)
+                await until(recovered)
 
 
-async def test_stop_waits_for_the_run_in_progress(redis_place: RedisPlace) -> None:
+async def test_stop_waits_for_the_run_in_progress(redis_backend: ServerBackend) -> None:
     runs = Runs()
-    async with redis_place.open(hooks=[runs]) as manager:
+    async with redis_backend.open(hooks=[runs]) as manager:
         await manager.is_session_active("connected")
-        with redis_place.server.client() as client:
+        with redis_backend.server.client() as client:
             cleanup = SessionCleanup(manager, interval=0.01)
             client.execute_command("CLIENT", "PAUSE", 300, "ALL")
             cleanup.start()
@@ -91,7 +99,9 @@ async def test_stop_waits_for_the_run_in_progress(redis_place: RedisPlace) -> No
             assert runs.outcomes == ["ok"]
 
 
-async def test_the_interval_comes_from_the_settings_and_is_jittered(open_manager) -> None:
+async def test_the_interval_comes_from_the_settings_and_is_jittered(
+    open_manager: Callable[..., SessionManager],
+) -> None:
     manager = open_manager(cleanup_interval=1000)
     cleanups = [SessionCleanup(manager) for _ in range(20)]
     for cleanup in cleanups:
@@ -114,7 +124,7 @@ def test_a_start_without_an_event_loop_is_refused_and_says_where_to_start() -> N
     assert not cleanup.get_status().is_running
 
 
-async def test_the_status_as_a_mapping_is_fit_for_json(open_manager) -> None:
+async def test_the_status_as_a_mapping_is_fit_for_json(open_manager: Callable[..., SessionManager]) -> None:
     async with SessionCleanup(open_manager(), interval=5) as cleanup:
         status = cleanup.get_status()
         assert status.next_cleanup is not None

@@ -1,4 +1,4 @@
-"""The command line, but for import and export: what it prints, and with which exit code it ends."""
+"""The command line without import and export: what it prints, and its exit codes."""
 
 import asyncio
 import fcntl
@@ -25,7 +25,7 @@ from chat_session.cli.opening import describe_store
 from chat_session.cli.output import OUT, visible, warnings_shown
 from chat_session.cli.runner import run
 from chat_session.settings import Settings
-from ran import Ran
+from testkit.command_line import CommandResult, PipedProcess, RunCommand, start_command
 
 PROMPT = 3  # seconds, where many tests share a processor; alone a command ends half a second after Ctrl-C
 COMMANDS = (
@@ -35,42 +35,40 @@ COMMANDS = (
 
 
 @pytest.fixture(autouse=True)
-def wide_output(monkeypatch):
-    """No text is folded, wherever the tests run."""
+def wide_output(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The output is wide, so that no text is folded."""
     monkeypatch.setattr(OUT, "width", 160)
 
 
 @pytest.fixture
-def cli(capfd, tmp_path):
-    """Run one command line in this process, on a store of its own where no --url is given."""
+def cli(capfd: pytest.CaptureFixture[str], tmp_path: Path) -> RunCommand:
+    """Run one command line in this process. Without --url it works on a file of this test."""
 
-    def run_one(*arguments: str) -> Ran:
+    def run_one(*arguments: str) -> CommandResult:
         named = "--url" in arguments or arguments[0].startswith("-")
         code = main([*arguments, *([] if named else ["--url", f"sqlite:///{tmp_path}/chat.db"])])
         captured = capfd.readouterr()
-        return Ran(code, captured.out, captured.err)
+        return CommandResult(code, captured.out, captured.err)
 
     return run_one
 
 
-def start(*arguments: str, **options: Any) -> subprocess.Popen[str]:
-    command = [sys.executable, "-m", "chat_session.cli", *arguments]
-    pipes = {"stdin": subprocess.DEVNULL, "stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
-    return subprocess.Popen(command, **({"text": True} | pipes | options))
+def start(*arguments: str, text: bool = True, **options: Any) -> PipedProcess[Any]:
+    return start_command(*arguments, text=text, **options)
 
 
 def age_sessions(folder: Path) -> None:
-    """Let every session's deadline be long ago."""
+    """Set the deadline of every session to a moment long ago."""
     with sqlite3.connect(folder / "chat.db") as db:
         db.execute("UPDATE sessions SET deadline = 1")
     db.close()
 
 
-def test_the_version_is_the_package_s(cli):
+def test_the_version_is_the_package_s(cli: RunCommand) -> None:
     assert cli("--version") == (0, f"chat-session {chat_session.__version__}\n", "")
 
 
-def test_the_help_lists_every_command_and_every_exit_code(cli):
+def test_the_help_lists_every_command_and_every_exit_code(cli: RunCommand) -> None:
     shown = cli("--help")
     assert shown.code == 0
     for command in COMMANDS:
@@ -79,14 +77,14 @@ def test_the_help_lists_every_command_and_every_exit_code(cli):
         assert text in shown.out
 
 
-def test_the_package_itself_runs_the_command():
+def test_the_package_itself_runs_the_command() -> None:
     command = [sys.executable, "-m", "chat_session", "--version"]
     shown = subprocess.run(command, capture_output=True, check=True, text=True)
     assert shown.stdout == f"chat-session {chat_session.__version__}\n"
 
 
 @pytest.mark.parametrize("command", [command for command in COMMANDS if command != "migrate"])
-def test_every_command_has_help_and_takes_a_url_and_json(cli, command):
+def test_every_command_has_help_and_takes_a_url_and_json(cli: RunCommand, command: str) -> None:
     shown = cli(command, "--help", "--url", "never opened")
     assert (shown.code, shown.err) == (0, "")
     assert "--url " in shown.out
@@ -94,12 +92,16 @@ def test_every_command_has_help_and_takes_a_url_and_json(cli, command):
     assert cli(command, "--no-such-option").code == 2
 
 
-def test_without_a_command_the_help_is_shown_and_it_is_a_mistake(cli, capfd):
+def test_without_a_command_the_help_is_shown_and_it_is_a_mistake(
+    cli: RunCommand, capfd: pytest.CaptureFixture[str]
+) -> None:
     assert main([]) == 2
     assert "Commands" in capfd.readouterr().out
 
 
-def test_without_the_extra_one_line_says_what_to_install(monkeypatch, capfd):
+def test_without_the_extra_one_line_says_what_to_install(
+    monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
     monkeypatch.delitem(sys.modules, "chat_session.cli.app")
     monkeypatch.setitem(sys.modules, "typer", None)
     assert main(["--version"]) == 2
@@ -109,14 +111,14 @@ def test_without_the_extra_one_line_says_what_to_install(monkeypatch, capfd):
     )
 
 
-def test_another_module_that_is_missing_is_not_taken_for_the_extra(monkeypatch):
+def test_another_module_that_is_missing_is_not_taken_for_the_extra(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delitem(sys.modules, "chat_session.cli.app")
     monkeypatch.setitem(sys.modules, "chat_session.cli.demo", None)
     with pytest.raises(ModuleNotFoundError):
         main(["--version"])
 
 
-def test_a_created_session_is_shown_as_it_was_created(cli):
+def test_a_created_session_is_shown_as_it_was_created(cli: RunCommand) -> None:
     words = (
         "--meta",
         "name=客服会话",
@@ -142,7 +144,7 @@ def test_a_created_session_is_shown_as_it_was_created(cli):
 
 
 @pytest.mark.parametrize(("words", "ttl"), [((), 86_400), (("--ttl", "never"), None), (("--ttl", "5"), 5)])
-def test_a_ttl_is_seconds_or_never_or_the_default(cli, words, ttl):
+def test_a_ttl_is_seconds_or_never_or_the_default(cli: RunCommand, words: tuple[str, ...], ttl: int | None) -> None:
     assert cli("create", "u", *words, "--json").json["ttl"] == ttl
 
 
@@ -164,7 +166,7 @@ def test_a_ttl_is_seconds_or_never_or_the_default(cli, words, ttl):
         ("--agent", "robot"),
     ],
 )
-def test_what_cannot_be_created_is_refused_with_exit_code_2(cli, words):
+def test_what_cannot_be_created_is_refused_with_exit_code_2(cli: RunCommand, words: tuple[str, ...]) -> None:
     refused = cli("create", "u", *words)
     assert (refused.code, refused.out) == (2, "")
     assert refused.err.startswith("error: ")
@@ -173,18 +175,18 @@ def test_what_cannot_be_created_is_refused_with_exit_code_2(cli, words):
     assert cli("count", "--json").json == {"activeSessions": 1}
 
 
-def test_metadata_nested_beyond_reading_is_text(cli):
+def test_metadata_nested_beyond_reading_is_text(cli: RunCommand) -> None:
     deep = "[" * 5000 + "]" * 5000
     assert cli("create", "u", "--meta", f"deep={deep}", "--json").json["deep"] == deep
 
 
-def test_a_taken_id_is_a_conflict(cli):
+def test_a_taken_id_is_a_conflict(cli: RunCommand) -> None:
     cli("create", "u", "--session-id", "s1")
     taken = cli("create", "u", "--session-id", "s1")
     assert (taken.code, taken.err.splitlines()[1]) == (4, "code: session_exists")
 
 
-def test_a_message_said_twice_with_one_id_is_stored_once(cli):
+def test_a_message_said_twice_with_one_id_is_stored_once(cli: RunCommand) -> None:
     cli("create", "u", "--session-id", "s1")
     first = cli("say", "s1", "你好", "--id", "m1", "--json").json
     again = cli("say", "s1", "你好", "--id", "m1", "--json").json
@@ -197,7 +199,7 @@ def test_a_message_said_twice_with_one_id_is_stored_once(cli):
 @pytest.mark.parametrize(
     "typed", ["first line\nsecond 你好", "first line\nsecond 你好\n", "first line\nsecond 你好\r\n"]
 )
-def test_a_dash_says_what_standard_input_has(cli, tmp_path, typed):
+def test_a_dash_says_what_standard_input_has(cli: RunCommand, tmp_path: Path, typed: Any) -> None:
     cli("create", "u", "--session-id", "s1")
     process = start("say", "s1", "-", "--url", f"sqlite:///{tmp_path}/chat.db", stdin=subprocess.PIPE)
     process.communicate(typed, timeout=10)
@@ -206,7 +208,9 @@ def test_a_dash_says_what_standard_input_has(cli, tmp_path, typed):
 
 
 @pytest.mark.parametrize(("typed", "code"), [(b"\xff", "invalid_input"), (b"x" * 300_000, "message_too_large")])
-def test_what_cannot_be_said_on_standard_input_is_refused(cli, tmp_path, typed, code):
+def test_what_cannot_be_said_on_standard_input_is_refused(
+    cli: RunCommand, tmp_path: Path, typed: Any, code: Any
+) -> None:
     cli("create", "u", "--session-id", "s1")
     words = ("say", "s1", "-", "--json", "--url", f"sqlite:///{tmp_path}/chat.db")
     process = start(*words, stdin=subprocess.PIPE, text=False)
@@ -215,7 +219,7 @@ def test_what_cannot_be_said_on_standard_input_is_refused(cli, tmp_path, typed, 
     assert cli("history", "s1", "--json").json == []
 
 
-def test_a_say_that_waits_for_its_text_ends_on_ctrl_c(cli, tmp_path):
+def test_a_say_that_waits_for_its_text_ends_on_ctrl_c(cli: RunCommand, tmp_path: Path) -> None:
     cli("create", "u", "--session-id", "s1")
     ours, theirs = os.pipe()
     process = start("say", "s1", "-", "--url", f"sqlite:///{tmp_path}/chat.db", stdin=ours)
@@ -234,7 +238,7 @@ def is_read(pipe: int) -> bool:
     return fcntl.ioctl(pipe, termios.FIONREAD, b"\0" * 4) == b"\0" * 4
 
 
-def test_metadata_is_changed_entry_by_entry(cli):
+def test_metadata_is_changed_entry_by_entry(cli: RunCommand) -> None:
     cli("create", "u", "--session-id", "s1", "--meta", "a=1", "--meta", "b=2", "--meta", "c=3", "--ttl", "60")
     changed = cli("update", "s1", "a=one", 'd={"x": [1]}', "c=null", "--remove", "b", "--remove", "gone", "--json")
     assert changed.code == 0
@@ -256,12 +260,12 @@ def test_metadata_is_changed_entry_by_entry(cli):
         (("nope", "a=1"), 3),
     ],
 )
-def test_a_change_of_metadata_that_cannot_be_is_refused(cli, words, code):
+def test_a_change_of_metadata_that_cannot_be_is_refused(cli: RunCommand, words: tuple[str, ...], code: Any) -> None:
     cli("create", "u", "--session-id", "s1", "--meta", "a=0")
     assert (cli("update", *words).code, cli("show", "s1", "--json").json["a"]) == (code, 0)
 
 
-def test_history_gives_a_window_of_messages_oldest_first(cli):
+def test_history_gives_a_window_of_messages_oldest_first(cli: RunCommand) -> None:
     cli("create", "u", "--session-id", "s1")
     for i in range(1, 6):
         cli("say", "s1", f"message {i}", "--from", "assistant")
@@ -274,13 +278,13 @@ def test_history_gives_a_window_of_messages_oldest_first(cli):
     assert shown.index("message 1") < shown.index("message 5")
 
 
-def test_a_session_without_messages_is_no_missing_session(cli):
+def test_a_session_without_messages_is_no_missing_session(cli: RunCommand) -> None:
     cli("create", "u", "--session-id", "s1")
     assert cli("history", "s1", "--json") == (0, "[]\n", "")
     assert cli("history", "s1").out == "There are no messages.\n"
 
 
-def test_a_reply_computed_before_the_takeover_is_refused(cli):
+def test_a_reply_computed_before_the_takeover_is_refused(cli: RunCommand) -> None:
     cli("create", "u", "--session-id", "s1")
     taken = cli("switch", "s1", "human", "--expect", "0", "--note", "小王 takes over", "--json")
     assert taken.json == {"success": True, "newAgent": "human", "epoch": 1}
@@ -290,7 +294,7 @@ def test_a_reply_computed_before_the_takeover_is_refused(cli):
     assert (note["from"], note["text"]) == ("system", "小王 takes over")
 
 
-def test_a_switch_that_expected_another_agent_or_epoch_is_a_conflict(cli):
+def test_a_switch_that_expected_another_agent_or_epoch_is_a_conflict(cli: RunCommand) -> None:
     cli("create", "u", "--session-id", "s1")
     assert cli("switch", "s1", "human", "--expect", "7").code == 4
     assert cli("switch", "s1", "human", "--expect", "human").code == 4
@@ -300,7 +304,7 @@ def test_a_switch_that_expected_another_agent_or_epoch_is_a_conflict(cli):
     assert cli("switch", "s1", "ai", "--expect", "robot").code == 2
 
 
-def test_a_ttl_is_shown_set_and_slid(cli):
+def test_a_ttl_is_shown_set_and_slid(cli: RunCommand) -> None:
     cli("create", "u", "--session-id", "s1", "--ttl", "60")
     assert cli("ttl", "s1", "--json").json == {"sessionId": "s1", "ttl": 60}
     assert cli("ttl", "s1", "500", "--json").json["ttl"] == 500
@@ -323,7 +327,7 @@ def test_a_ttl_is_shown_set_and_slid(cli):
         ("extend", "nope"),
     ],
 )
-def test_a_session_that_is_not_there_is_exit_code_3(cli, words):
+def test_a_session_that_is_not_there_is_exit_code_3(cli: RunCommand, words: tuple[str, ...]) -> None:
     cli("create", "u")
     missing = cli(*words)
     assert (missing.code, missing.out) == (3, "")
@@ -351,7 +355,7 @@ def test_a_session_that_is_not_there_is_exit_code_3(cli, words):
         ("delete", "s1"),
     ],
 )
-def test_a_command_for_stored_sessions_makes_no_file(cli, tmp_path, words):
+def test_a_command_for_stored_sessions_makes_no_file(cli: RunCommand, tmp_path: Path, words: tuple[str, ...]) -> None:
     missing = cli(*words, "--json")
     assert (missing.code, missing.out) == (5, "")
     assert f"There is no file {tmp_path}/chat.db" in missing.error["message"]
@@ -359,12 +363,12 @@ def test_a_command_for_stored_sessions_makes_no_file(cli, tmp_path, words):
 
 
 @pytest.mark.parametrize("url", ["sqlite:///chat.db?mode=rw", "sqlite:///chat.db?mode=ro"])
-def test_a_url_may_say_that_the_file_must_exist(cli, tmp_path, url):
+def test_a_url_may_say_that_the_file_must_exist(cli: RunCommand, tmp_path: Path, url: str) -> None:
     assert cli("create", "u", "--url", url).code == 5
     assert list(tmp_path.iterdir()) == []
 
 
-def test_deleting_tells_what_was_not_there(cli):
+def test_deleting_tells_what_was_not_there(cli: RunCommand) -> None:
     cli("create", "u", "--session-id", "s1")
     cli("say", "s1", "text")
     some = cli("delete", "s1", "s2", "s1", "--json")
@@ -379,17 +383,17 @@ def test_deleting_tells_what_was_not_there(cli):
     assert "no such session" in cli("delete", "s3").out
 
 
-def test_nothing_is_deleted_when_one_of_the_ids_is_no_id(cli):
+def test_nothing_is_deleted_when_one_of_the_ids_is_no_id(cli: RunCommand) -> None:
     cli("create", "u", "--session-id", "s1")
     assert cli("delete", "s1", "a/b").code == 2
     assert cli("show", "s1").code == 0
 
 
-def names(listed: Ran) -> list[str]:
+def names(listed: CommandResult) -> list[str]:
     return [session["sessionId"] for session in listed.json["sessions"]]
 
 
-def test_a_user_s_sessions_come_in_pages_the_newest_first(cli):
+def test_a_user_s_sessions_come_in_pages_the_newest_first(cli: RunCommand) -> None:
     for i in range(5):
         cli("create", "u", "--session-id", f"s{i}")
     cli("create", "other")
@@ -402,7 +406,7 @@ def test_a_user_s_sessions_come_in_pages_the_newest_first(cli):
     assert cli("list", "nobody").out == "The user 'nobody' has no sessions.\n"
 
 
-def test_all_sessions_come_in_pages_also_those_of_one_agent(cli):
+def test_all_sessions_come_in_pages_also_those_of_one_agent(cli: RunCommand) -> None:
     assert cli("create", "u0", "--session-id", "gone").code == cli("delete", "gone").code == 0
     assert cli("list").out == "There are no sessions.\n"
     for i in range(7):
@@ -419,7 +423,7 @@ def test_all_sessions_come_in_pages_also_those_of_one_agent(cli):
         assert sorted(found) == [f"s{i}" for i in sorted(expected)]
 
 
-def test_the_text_of_a_list_says_how_to_get_the_next_page(cli, monkeypatch):
+def test_the_text_of_a_list_says_how_to_get_the_next_page(cli: RunCommand, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(OUT, "width", 70)
     for i in range(3):
         cli("create", "u", "--session-id", f"page-{i}")
@@ -442,13 +446,13 @@ def test_the_text_of_a_list_says_how_to_get_the_next_page(cli, monkeypatch):
         (("u", "--agent", "ai"), "usage"),
     ],
 )
-def test_a_page_that_cannot_be_is_refused(cli, words, code):
+def test_a_page_that_cannot_be_is_refused(cli: RunCommand, words: tuple[str, ...], code: Any) -> None:
     cli("create", "u")
     refused = cli("list", *words, "--json")
     assert (refused.code, refused.out, refused.error["code"]) == (2, "", code)
 
 
-def test_cleanup_removes_what_dead_sessions_left(cli, tmp_path):
+def test_cleanup_removes_what_dead_sessions_left(cli: RunCommand, tmp_path: Path) -> None:
     cli("create", "u")
     cli("create", "u")
     age_sessions(tmp_path)
@@ -458,14 +462,14 @@ def test_cleanup_removes_what_dead_sessions_left(cli, tmp_path):
 
 
 @pytest.mark.parametrize("seconds", ["0", "-1", "nan", "often"])
-def test_a_cleanup_interval_must_be_a_positive_number(cli, seconds):
+def test_a_cleanup_interval_must_be_a_positive_number(cli: RunCommand, seconds: str) -> None:
     assert cli("cleanup", "--every", seconds).code == 2
 
 
 @pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 0)])
-def test_a_running_cleanup_ends_on_a_signal_without_a_word(tmp_path, number, code):
+def test_a_running_cleanup_ends_on_a_signal_without_a_word(tmp_path: Path, number: signal.Signals, code: Any) -> None:
     process = start("cleanup", "--every", "0.01", "--json", "--url", f"sqlite:///{tmp_path}/chat.db")
-    documents = []
+    documents: list[Any] = []
     while len(documents) < 3:  # each line is one run
         documents.append(json.loads(process.stdout.readline()))
     process.send_signal(number)
@@ -475,7 +479,7 @@ def test_a_running_cleanup_ends_on_a_signal_without_a_word(tmp_path, number, cod
     assert [document["outcome"] for document in documents] == ["ok"] * 3
 
 
-def test_a_running_cleanup_ends_when_nobody_reads_it_any_more(tmp_path):
+def test_a_running_cleanup_ends_when_nobody_reads_it_any_more(tmp_path: Path) -> None:
     process = start("cleanup", "--every", "0.01", "--json", "--url", f"sqlite:///{tmp_path}/chat.db")
     assert process.stdout.readline().endswith("}\n")
     process.stdout.close()
@@ -484,7 +488,7 @@ def test_a_running_cleanup_ends_when_nobody_reads_it_any_more(tmp_path):
     process.stderr.close()
 
 
-def test_a_running_cleanup_shows_a_failed_run_and_goes_on(tmp_path):
+def test_a_running_cleanup_shows_a_failed_run_and_goes_on(tmp_path: Path) -> None:
     process = start("cleanup", "--every", "0.01", "--url", f"sqlite:///{tmp_path}/chat.db")
     assert "(ok)" in process.stdout.readline()
     with sqlite3.connect(tmp_path / "chat.db") as db:
@@ -505,7 +509,7 @@ def test_a_running_cleanup_shows_a_failed_run_and_goes_on(tmp_path):
 
 @pytest.fixture
 def silent_server() -> Iterator[socket.socket]:
-    """It accepts connections and never says a word."""
+    """It accepts connections and never answers."""
     with socket.create_server(("127.0.0.1", 0)) as listener:
         listener.settimeout(20)
         yield listener
@@ -516,7 +520,9 @@ def silent_server() -> Iterator[socket.socket]:
     "words",
     [("count",), ("demo",), ("cleanup", "--every", "1"), ("import", "in.jsonl"), ("doctor",), ("migrate",)],
 )
-def test_ctrl_c_ends_a_command_within_a_second_while_a_server_does_not_answer(silent_server, tmp_path, scheme, words):
+def test_ctrl_c_ends_a_command_within_a_second_while_a_server_does_not_answer(
+    silent_server: socket.socket, tmp_path: Path, scheme: str, words: tuple[str, ...]
+) -> None:
     url = f"{scheme}://127.0.0.1:{silent_server.getsockname()[1]}/{'name' if scheme.endswith('sentinel') else ''}"
     (tmp_path / "in.jsonl").write_text('{"conversation": "s", "user": "u", "messages": []}')
     stores = ("--from", url, "--to", "sqlite:///new.db") if words == ("migrate",) else ("--url", url)
@@ -531,7 +537,7 @@ def test_ctrl_c_ends_a_command_within_a_second_while_a_server_does_not_answer(si
     process.communicate()
 
 
-def test_ctrl_c_does_not_wait_for_a_thread_that_waits():
+def test_ctrl_c_does_not_wait_for_a_thread_that_waits() -> None:
     code = """if True:
         import asyncio, threading
         from chat_session.cli.runner import run
@@ -540,7 +546,7 @@ def test_ctrl_c_does_not_wait_for_a_thread_that_waits():
             threading.Event().wait()
         run(asyncio.to_thread(wait))
     """
-    process = subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    process = PipedProcess([sys.executable, "-c", code], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
     assert process.stdout.readline() == "begun\n"
     process.send_signal(signal.SIGINT)
     sent = time.monotonic()
@@ -549,7 +555,9 @@ def test_ctrl_c_does_not_wait_for_a_thread_that_waits():
 
 
 @pytest.mark.parametrize("words", [("history", "s1"), ("history", "s1", "--json"), ("export",)])
-def test_ctrl_c_ends_a_command_whose_output_nobody_reads(cli, tmp_path, words):
+def test_ctrl_c_ends_a_command_whose_output_nobody_reads(
+    cli: RunCommand, tmp_path: Path, words: tuple[str, ...]
+) -> None:
     cli("create", "u", "--session-id", "s1")
     for _ in range(10):
         cli("say", "s1", "x" * 100_000)  # more than any pipe holds
@@ -562,7 +570,7 @@ def test_ctrl_c_ends_a_command_whose_output_nobody_reads(cli, tmp_path, words):
     process.communicate()
 
 
-def test_a_second_signal_ends_at_once_what_does_not_want_to_end():
+def test_a_second_signal_ends_at_once_what_does_not_want_to_end() -> None:
     code = """if True:
         import asyncio
         from chat_session.cli.runner import run
@@ -575,7 +583,7 @@ def test_a_second_signal_ends_at_once_what_does_not_want_to_end():
                 await asyncio.Event().wait()
         run(stubborn())
     """
-    process = subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    process = PipedProcess([sys.executable, "-c", code], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
     assert process.stdout.readline() == "begun\n"
     process.send_signal(signal.SIGINT)
     assert process.stdout.readline() == "told\n"
@@ -584,7 +592,7 @@ def test_a_second_signal_ends_at_once_what_does_not_want_to_end():
     assert process.returncode == -signal.SIGTERM
 
 
-def test_a_cancellation_that_no_signal_caused_is_not_hidden():
+def test_a_cancellation_that_no_signal_caused_is_not_hidden() -> None:
     async def cancelled() -> int:
         raise asyncio.CancelledError
 
@@ -592,7 +600,7 @@ def test_a_cancellation_that_no_signal_caused_is_not_hidden():
         run(cancelled())
 
 
-def test_ctrl_c_while_the_program_is_still_loading_is_exit_code_130(monkeypatch):
+def test_ctrl_c_while_the_program_is_still_loading_is_exit_code_130(monkeypatch: pytest.MonkeyPatch) -> None:
     class Impatient:
         def find_spec(self, name: str, *_: object) -> None:
             if name == "chat_session.cli.app":
@@ -603,13 +611,15 @@ def test_ctrl_c_while_the_program_is_still_loading_is_exit_code_130(monkeypatch)
     assert main(["--version"]) == 130
 
 
-def test_a_store_that_fails_is_exit_code_5(cli, tmp_path):
+def test_a_store_that_fails_is_exit_code_5(cli: RunCommand, tmp_path: Path) -> None:
     failed = cli("create", "u", "--url", f"sqlite:///{tmp_path}/no/such/folder.db")
     assert (failed.code, failed.out) == (5, "")
     assert failed.err.splitlines()[1] == "code: store_denied"
 
 
-def test_retries_are_shown_while_one_waits_and_what_may_pass_is_said_so(cli, monkeypatch):
+def test_retries_are_shown_while_one_waits_and_what_may_pass_is_said_so(
+    cli: RunCommand, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setenv("REDIS_RETRY_DELAY", "1")
     monkeypatch.setenv("REDIS_MAX_RETRIES", "2")
     failed = cli("count", "--url", "unix:///no/such.sock")
@@ -623,7 +633,7 @@ def test_retries_are_shown_while_one_waits_and_what_may_pass_is_said_so(cli, mon
     assert told.error["retryable"] is True
 
 
-def test_other_logging_of_the_package_is_left_as_it_was(capfd):
+def test_other_logging_of_the_package_is_left_as_it_was(capfd: pytest.CaptureFixture[str]) -> None:
     log = logging.getLogger("chat_session")
     before = list(log.handlers)
     with warnings_shown(json=False):
@@ -634,18 +644,20 @@ def test_other_logging_of_the_package_is_left_as_it_was(capfd):
 
 
 @pytest.mark.parametrize("url", ["", "mongodb://x", "/a/path.db", "sqlite://two-slashes.db"])
-def test_a_url_that_names_no_store_is_a_settings_error(cli, url):
+def test_a_url_that_names_no_store_is_a_settings_error(cli: RunCommand, url: str) -> None:
     refused = cli("count", "--url", url)
     assert (refused.code, refused.err.splitlines()[1]) == (2, "code: settings")
 
 
-def test_a_bad_variable_is_named(cli, monkeypatch):
+def test_a_bad_variable_is_named(cli: RunCommand, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("REDIS_PORT", "70000")
     refused = cli("count")
     assert (refused.code, refused.err.startswith("error: REDIS_PORT: ")) == (2, True)
 
 
-def test_the_store_comes_from_the_environment_where_no_url_is_given(monkeypatch, tmp_path, capfd):
+def test_the_store_comes_from_the_environment_where_no_url_is_given(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
     monkeypatch.setenv("CHAT_SESSION_URL", f"sqlite:///{tmp_path}/env.db")
     assert main(["create", "u"]) == 0
     monkeypatch.delenv("CHAT_SESSION_URL")
@@ -656,7 +668,7 @@ def test_the_store_comes_from_the_environment_where_no_url_is_given(monkeypatch,
 
 
 @pytest.mark.parametrize("words", [("create",), ("nope",), ("history", "s1", "--limit", "many"), ("say", "s1")])
-def test_wrong_usage_is_said_in_two_lines_or_as_json(cli, words):
+def test_wrong_usage_is_said_in_two_lines_or_as_json(cli: RunCommand, words: tuple[str, ...]) -> None:
     refused = cli(*words)
     assert (refused.code, refused.out) == (2, "")
     error, advice = refused.err.splitlines()
@@ -665,13 +677,13 @@ def test_wrong_usage_is_said_in_two_lines_or_as_json(cli, words):
     assert cli(*words, "--json").error["code"] == "usage"
 
 
-def test_json_after_two_dashes_is_a_word_and_no_option(cli):
+def test_json_after_two_dashes_is_a_word_and_no_option(cli: RunCommand) -> None:
     cli("create", "u", "--session-id", "s1")
     said = main(["say", "s1", "--url", "sqlite:///chat.db", "--", "--json"])
     assert said == 0
 
 
-def test_an_argument_that_is_no_utf8_is_told_as_json_all_the_same(cli):
+def test_an_argument_that_is_no_utf8_is_told_as_json_all_the_same(cli: RunCommand) -> None:
     cli("create", "u")
     refused = cli("list", "\udcff", "--json")
     assert (refused.code, refused.error["code"]) == (2, "invalid_input")
@@ -679,7 +691,7 @@ def test_an_argument_that_is_no_utf8_is_told_as_json_all_the_same(cli):
     assert (refused.code, refused.error["code"]) == (2, "usage")
 
 
-def test_what_strangers_wrote_is_shown_and_not_obeyed(cli):
+def test_what_strangers_wrote_is_shown_and_not_obeyed(cli: RunCommand) -> None:
     cli("create", "[red]u[/red]", "--session-id", "s1", "--meta", "k=[bold]x[/]", "--meta", "[i]=\x1b[2J")
     cli("say", "s1", "[link=http://x]a[/link] :smile: \x1b[31m\x9b \u202egnp.exe\r\n[/]second line\t👨‍👩‍👧")
     shown = cli("history", "s1").out
@@ -691,23 +703,23 @@ def test_what_strangers_wrote_is_shown_and_not_obeyed(cli):
         assert text in session
 
 
-def test_a_lone_surrogate_can_be_shown():
+def test_a_lone_surrogate_can_be_shown() -> None:
     assert visible("a\udcffb").plain == "a\\udcffb"
 
 
-def test_the_type_of_a_message_and_the_raw_text_of_an_unreadable_one_are_shown(cli, tmp_path):
+def test_the_type_of_a_message_and_the_raw_text_of_an_unreadable_one_are_shown(cli: RunCommand, tmp_path: Path) -> None:
     cli("create", "u", "--session-id", "s1")
     cli("say", "s1", "fine")
-    cli("say", "s1", "torn")
+    cli("say", "s1", "damaged")
     with sqlite3.connect(tmp_path / "chat.db") as db:
-        db.execute("UPDATE messages SET element = CAST('{torn' AS BLOB) WHERE seq = 2")
+        db.execute("UPDATE messages SET element = CAST('{damaged' AS BLOB) WHERE seq = 2")
     db.close()
     shown = cli("history", "s1")
-    assert "(unreadable) {torn" in shown.out
+    assert "(unreadable) {damaged" in shown.out
     assert shown.err == "warning: 1 messages in session s1 cannot be read.\n"
 
 
-def test_the_doctor_finds_and_mends_what_is_torn(cli, tmp_path):
+def test_the_doctor_finds_and_repairs_what_is_inconsistent(cli: RunCommand, tmp_path: Path) -> None:
     cli("create", "u", "--session-id", "s1")
     cli("say", "s1", "text")
     assert cli("doctor").code == 0
@@ -718,11 +730,11 @@ def test_the_doctor_finds_and_mends_what_is_torn(cli, tmp_path):
     assert sick.code == 1
     assert "1 messages without a session" in sick.out
     assert "Removes them." in sick.out
-    mended = cli("doctor", "--repair", "--json")
-    assert mended.code == 0
-    assert mended.json["url"] == f"sqlite:///{tmp_path}/chat.db"
-    assert {"level", "subject", "text", "repair"} == mended.json["findings"][0].keys()
-    assert any("They were removed." in finding["text"] for finding in mended.json["findings"])
+    repaired = cli("doctor", "--repair", "--json")
+    assert repaired.code == 0
+    assert repaired.json["url"] == f"sqlite:///{tmp_path}/chat.db"
+    assert {"level", "subject", "text", "repair"} == repaired.json["findings"][0].keys()
+    assert any("They were removed." in finding["text"] for finding in repaired.json["findings"])
 
 
 @pytest.mark.parametrize(
@@ -743,11 +755,11 @@ def test_the_doctor_finds_and_mends_what_is_torn(cli, tmp_path):
         ({"chat_session_url": "sqlite:///chat.db"}, "sqlite:///chat.db"),
     ],
 )
-def test_a_store_is_described_without_its_password(settings, shown):
+def test_a_store_is_described_without_its_password(settings: dict[str, Any], shown: str) -> None:
     assert describe_store(Settings.load(**settings)) == shown
 
 
-def test_the_demo_plays_in_memory_where_no_store_is_named(capfd):
+def test_the_demo_plays_in_memory_where_no_store_is_named(capfd: pytest.CaptureFixture[str]) -> None:
     assert main(["demo"]) == 0
     told = capfd.readouterr()
     assert told.err == ""
@@ -756,7 +768,7 @@ def test_the_demo_plays_in_memory_where_no_store_is_named(capfd):
         assert text in told.out
 
 
-def test_the_demo_leaves_nothing_on_the_store_it_is_given(cli):
+def test_the_demo_leaves_nothing_on_the_store_it_is_given(cli: RunCommand) -> None:
     assert cli("demo").code == 0
     told = cli("demo", "--json")
     assert (told.code, told.err) == (0, "")
@@ -765,14 +777,16 @@ def test_the_demo_leaves_nothing_on_the_store_it_is_given(cli):
     assert cli("count", "--json").json == {"activeSessions": 0}
 
 
-def test_the_demo_plays_on_the_store_that_the_environment_names(monkeypatch, tmp_path, capfd):
+def test_the_demo_plays_on_the_store_that_the_environment_names(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
     monkeypatch.setenv("CHAT_SESSION_URL", f"sqlite:///{tmp_path}/env.db")
     assert main(["demo"]) == 0
     assert f"Store: sqlite:///{tmp_path}/env.db" in capfd.readouterr().out
     assert (tmp_path / "env.db").exists()
 
 
-def test_output_into_a_pipe_that_was_closed_ends_quietly(tmp_path):
+def test_output_into_a_pipe_that_was_closed_ends_quietly(tmp_path: Path) -> None:
     url = f"sqlite:///{tmp_path}/chat.db"
     for words in (("create", "u", "--json"), ("list", "u")):
         process = start(*words, "--url", url)

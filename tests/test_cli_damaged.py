@@ -1,9 +1,9 @@
-"""Sessions that cannot be read: the commands process all others, name these and say so by their exit code."""
+"""Sessions that cannot be read: each command processes all others, names these, and says so by its exit code."""
 
 import asyncio
 import json
 import sqlite3
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -11,13 +11,13 @@ import redis
 
 from chat_session import SessionManager
 from chat_session.cli import main
-from ran import Ran
+from testkit.command_line import CommandResult, RunCommand
 
 SESSIONS = 100
 
 
 class Damaged:
-    """A store of 100 sessions. ``unlisted``: those whose own record is damaged; ``unread``: whose history is, too."""
+    """A store of 100 sessions. ``unlisted``: a damaged record. ``unread``: a damaged record or a damaged history."""
 
     def __init__(self, url: str, unlisted: dict[str, str], unread: dict[str, str]) -> None:
         self.url = url
@@ -73,20 +73,22 @@ def damaged(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Damaged]
     if request.param == "sqlite":
         yield damage_file(tmp_path / "damaged.db")
         return
-    place = request.getfixturevalue("redis_place")
-    yield damage_server(place.url)
-    place.clear()
+    backend = request.getfixturevalue("redis_backend")
+    yield damage_server(backend.url)
+    backend.clear()
 
 
 @pytest.fixture
-def run(capfd) -> Callable[..., Ran]:
-    def run(*arguments: str) -> Ran:
-        return Ran(main([*arguments, "--json"]), *capfd.readouterr())
+def run(capfd: pytest.CaptureFixture[str]) -> RunCommand:
+    def run(*arguments: str) -> CommandResult:
+        return CommandResult(main([*arguments, "--json"]), *capfd.readouterr())
 
     return run
 
 
-def test_an_export_has_all_other_sessions_and_names_the_damaged_ones(run, damaged, tmp_path):
+def test_an_export_has_all_other_sessions_and_names_the_damaged_ones(
+    run: RunCommand, damaged: Damaged, tmp_path: Path
+) -> None:
     file = tmp_path / "out.jsonl"
     done = run("export", str(file), "--url", damaged.url)
     whole = SESSIONS - len(damaged.unread)
@@ -98,14 +100,14 @@ def test_an_export_has_all_other_sessions_and_names_the_damaged_ones(run, damage
     assert damaged.named_in(streamed.err) == list(damaged.unread)
 
 
-def test_an_export_of_one_user_names_that_user_s_damaged_sessions(run, damaged):
+def test_an_export_of_one_user_names_that_user_s_damaged_sessions(run: RunCommand, damaged: Damaged) -> None:
     done = run("export", "--user", "u", "--url", damaged.url)
-    owned = [key for key, problem in damaged.unread.items() if problem != "user_id"]  # whose that is nobody knows
+    owned = [key for key, problem in damaged.unread.items() if problem != "user_id"]  # nobody knows to whom it belongs
     assert (done.code, len(done.out.splitlines())) == (1, SESSIONS - len(damaged.unread))
     assert damaged.named_in(done.err) == owned
 
 
-def test_a_list_has_all_other_sessions_and_names_the_damaged_ones(run, damaged):
+def test_a_list_has_all_other_sessions_and_names_the_damaged_ones(run: RunCommand, damaged: Damaged) -> None:
     for user in ((), ("u",)):
         listed = run("list", *user, "--limit", "1000", "--url", damaged.url)
         here = [key for key, problem in damaged.unlisted.items() if not user or problem != "user_id"]
@@ -114,7 +116,9 @@ def test_a_list_has_all_other_sessions_and_names_the_damaged_ones(run, damaged):
         assert sorted(damaged.named_in(listed.err)) == here
 
 
-def test_a_migration_brings_all_other_sessions_and_names_the_damaged_ones(run, damaged, tmp_path):
+def test_a_migration_brings_all_other_sessions_and_names_the_damaged_ones(
+    run: RunCommand, damaged: Damaged, tmp_path: Path
+) -> None:
     target = f"sqlite:///{tmp_path}/target.db"
     done = run("migrate", "--from", damaged.url, "--to", target)
     whole = SESSIONS - len(damaged.unread)
@@ -125,7 +129,9 @@ def test_a_migration_brings_all_other_sessions_and_names_the_damaged_ones(run, d
     assert (again.code, again.json["unchanged"]) == (1, whole)
 
 
-def test_a_migration_leaves_a_session_that_is_damaged_in_the_target_and_brings_all_others(run, damaged, tmp_path):
+def test_a_migration_leaves_a_session_that_is_damaged_in_the_target_and_brings_all_others(
+    run: RunCommand, damaged: Damaged, tmp_path: Path
+) -> None:
     source = f"sqlite:///{tmp_path}/whole.db"
     asyncio.run(fill(source))
     done = run("migrate", "--from", source, "--to", damaged.url)
@@ -134,7 +140,9 @@ def test_a_migration_leaves_a_session_that_is_damaged_in_the_target_and_brings_a
     assert len(done.json["differences"]) == done.json["kept"] == SESSIONS - len(damaged.unread)  # created apart
 
 
-def test_an_import_into_a_store_with_damaged_sessions_imports_all_other_lines(run, damaged, tmp_path):
+def test_an_import_into_a_store_with_damaged_sessions_imports_all_other_lines(
+    run: RunCommand, damaged: Damaged, tmp_path: Path
+) -> None:
     asyncio.run(fill(f"sqlite:///{tmp_path}/whole.db"))
     file = str(tmp_path / "in.jsonl")
     run("export", file, "--url", f"sqlite:///{tmp_path}/whole.db")

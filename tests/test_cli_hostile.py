@@ -9,14 +9,14 @@ import subprocess
 import sys
 import termios
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
 from chat_session.cli import bounds, main
 from chat_session.cli.bounds import MAX_LINE_BYTES, MAX_LINE_PARTS, LineTooLarge, weigh_line
-from ran import Ran
+from testkit.command_line import CommandResult, PipedProcess
 
 MIB = 1024 * 1024
 HEAD = b'{"conversation":"s%d","user":"u","messages":['
@@ -35,12 +35,12 @@ MEASURED = """if True:
 """
 
 
-def measure(file: Path, store: str) -> tuple[Ran, float]:
+def measure(file: Path, store: str) -> tuple[CommandResult, float]:
     """What an import of the file says, and how much memory it took at most, in MiB."""
     command = [sys.executable, "-c", MEASURED, "import", str(file), "--trim", "--json", "--url", store]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     *answer, kib = done.stdout.splitlines()
-    return Ran(done.returncode, "\n".join(answer), done.stderr), int(kib) / 1024
+    return CommandResult(done.returncode, "\n".join(answer), done.stderr), int(kib) / 1024
 
 
 def large_message(text: bytes) -> bytes:
@@ -68,8 +68,10 @@ LINES: dict[str, tuple[Callable[[], bytes], str | None]] = {
 @pytest.mark.skipif(not Path("/proc/self/status").exists(), reason="this system does not say how much memory was used")
 @pytest.mark.parametrize("name", LINES)
 @pytest.mark.parametrize("kind", ["redis", "sqlite"])
-def test_an_import_takes_less_than_200_mib_whatever_is_in_the_file(request, tmp_path, kind, name):
-    store = f"sqlite:///{tmp_path}/chat.db" if kind == "sqlite" else request.getfixturevalue("redis_place").url
+def test_an_import_takes_less_than_200_mib_whatever_is_in_the_file(
+    request: pytest.FixtureRequest, tmp_path: Path, kind: str, name: str
+) -> None:
+    store = f"sqlite:///{tmp_path}/chat.db" if kind == "sqlite" else request.getfixturevalue("redis_backend").url
     make_line, refusal = LINES[name]
     line = make_line()
     file = tmp_path / "in.jsonl.gz"
@@ -82,14 +84,17 @@ def test_an_import_takes_less_than_200_mib_whatever_is_in_the_file(request, tmp_
     assert (done.code, done.json["lines"], done.json["badLines"]) == ((0, 4, 0) if refusal is None else (1, 4, 3))
     for number, error in enumerate(done.err.splitlines(), 1):
         assert f"line {number}: " in json.loads(error)["error"]["message"]
+        assert refusal is not None
         assert refusal in error
 
 
 @pytest.mark.parametrize("endless", [b"\n", b"{\n", b"[],", b"x" * 1000 + b"\n"])
-def test_ctrl_c_ends_an_import_of_a_small_file_that_is_huge_unpacked_within_a_second(tmp_path, endless):
+def test_ctrl_c_ends_an_import_of_a_small_file_that_is_huge_unpacked_within_a_second(
+    tmp_path: Path, endless: bytes
+) -> None:
     packed = gzip.compress(endless * (60 * MIB // len(endless)))
     command = [sys.executable, "-m", "chat_session", "import", "-", "--url", f"sqlite:///{tmp_path}/chat.db"]
-    process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+    process = PipedProcess(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
     pipe = process.stdin.fileno()
     written = os.write(pipe, packed[:60_000])  # a pipe holds 64 KiB
     while count_unread(pipe) == written:
@@ -107,19 +112,20 @@ def count_unread(pipe: int) -> int:
 
 def weighs(raw: bytes) -> bool:
     try:
-        return weigh_line(raw) > 0
+        weight = weigh_line(raw)
     except LineTooLarge:
         return False
+    return weight > 0
 
 
 @pytest.fixture
-def small_limits(monkeypatch) -> Iterator[None]:
+def small_limits(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(bounds, "MAX_LINE_PARTS", 10)
     monkeypatch.setattr(bounds, "MAX_LINE_BYTES", 200)
 
 
 @pytest.mark.usefixtures("small_limits")
-def test_what_stands_in_a_text_is_no_part_of_its_line():
+def test_the_content_of_a_text_is_no_part_of_its_line() -> None:
     assert weighs(b"[" + b"0," * 8 + b"0]")
     assert not weighs(b"[" + b"0," * 9 + b'"a"]')
     assert weighs(b'["' + b"[,{" * 50 + b'"]')
@@ -130,7 +136,9 @@ def test_what_stands_in_a_text_is_no_part_of_its_line():
 
 
 @pytest.mark.usefixtures("small_limits")
-def test_an_export_names_a_session_that_import_will_not_read(tmp_path, capfd, monkeypatch):
+def test_an_export_names_a_session_that_import_will_not_read(
+    tmp_path: Path, capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
     url = f"sqlite:///{tmp_path}/chat.db"
     main(["create", "u", "--session-id", "large", "--url", url])
     capfd.readouterr()

@@ -1,4 +1,4 @@
-"""Migrate: what stands in one store stands in the other, nothing newer is overwritten, and differences are told."""
+"""Migrate: the target has what the source has, nothing newer is overwritten, and differences are reported."""
 
 import asyncio
 import json
@@ -6,10 +6,8 @@ import os
 import pty
 import signal
 import sqlite3
-import subprocess
-import sys
 import time
-from collections.abc import Awaitable, Callable, Iterator
+from collections.abc import Awaitable, Callable
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -17,35 +15,39 @@ from typing import Any
 import pytest
 import redis
 
-import ran
 from chat_session import Inspector, Session, SessionManager
 from chat_session.cli import main
 from chat_session.cli.comparing import read_whole
 from chat_session.cli.migrating import Migration
 from chat_session.message import MAX_LIMIT
 from chat_session.storage.redis.keys import Keys
-from odd_sessions import build_odd_sessions
-from places import RedisPlace
+from testkit.backends import ServerBackend, StartBackend
+from testkit.command_line import CommandResult, PipedProcess, start_command
+from testkit.edge_case_sessions import build_edge_case_sessions
+from testkit.present import present
 
 JANUARY = datetime(2026, 1, 31, 8, 0, 0, 123_000, tzinfo=UTC)
 Question = Callable[[SessionManager], Awaitable[Any]]
 
 
-class Ran(ran.Ran):
+class MigrationResult(CommandResult):
     @property
     def differences(self) -> dict[str, str]:
         return {each["sessionId"]: each["reason"] for each in self.json["differences"]}
 
 
+Migrate = Callable[..., MigrationResult]
+
+
 class Side:
-    """A store of one of the two sides, and how a migration is told of it."""
+    """The store of one of the two sides, and the options that name it."""
 
     def __init__(self, url: str, **settings: Any) -> None:
         self.url = url
         self.settings = settings
 
     def ask(self, question: Question) -> Any:
-        """What ``question`` finds with a manager on this store."""
+        """The answer of ``question``, which is given a manager on this store."""
 
         async def answer() -> Any:
             async with SessionManager.from_url(self.url, **self.settings) as manager:
@@ -66,50 +68,47 @@ class Side:
         return self.ask(read)
 
     def left(self, session_id: str) -> int:
-        return self.ask(lambda manager: manager.get_session_ttl(session_id))
+        return int(self.ask(lambda manager: manager.get_session_ttl(session_id)))
 
     def count(self) -> int:
-        return self.ask(lambda manager: manager.get_active_sessions_count())
+        return int(self.ask(lambda manager: manager.get_active_sessions_count()))
 
 
 @pytest.fixture
-def migrate(capfd) -> Callable[..., Ran]:
-    def run(source: Side, target: Side, *, shown: bool = False) -> Ran:
+def migrate(capfd: pytest.CaptureFixture[str]) -> Migrate:
+    def run(source: Side, target: Side, *, shown: bool = False) -> MigrationResult:
         code = main(["migrate", *source.words("from"), *target.words("to"), *(() if shown else ("--json",))])
-        return Ran(code, *capfd.readouterr())
+        return MigrationResult(code, *capfd.readouterr())
 
     return run
 
 
 @pytest.fixture
-def file(tmp_path) -> Side:
+def file(tmp_path: Path) -> Side:
     return Side(f"sqlite:///{tmp_path}/chat.db")
 
 
 @pytest.fixture
-def other_file(tmp_path) -> Side:
+def other_file(tmp_path: Path) -> Side:
     return Side(f"sqlite:///{tmp_path}/other.db")
 
 
 @pytest.fixture
-def databases(redis_place: RedisPlace) -> list[Side]:
+def databases(redis_backend: ServerBackend) -> list[Side]:
     """Databases of one server."""
-    return [Side(f"{redis_place.url}?db={n}") for n in range(3)]
+    return [Side(f"{redis_backend.url}?db={n}") for n in range(3)]
 
 
 @pytest.fixture
-def cluster(start) -> Iterator[Side]:
-    place = start("cluster")
-    place.clear()
-    yield Side(place.url)
-    place.clear()
+def cluster(start_empty: StartBackend) -> Side:
+    return Side(start_empty("cluster").url)
 
 
 IDS = ("odd", "empty", "trimmed", "worn")
 
 
 async def build_sessions(manager: SessionManager) -> None:
-    await build_odd_sessions(manager, "用户:1 {x}", {"code": "42", "nested": [{"a": 1.5}], "messages": ["x"]})
+    await build_edge_case_sessions(manager, "用户:1 {x}", {"code": "42", "nested": [{"a": 1.5}], "messages": ["x"]})
     worn = Session(
         session_id="worn",
         user_id="u",
@@ -137,7 +136,9 @@ def assert_same(source: Side, target: Side) -> None:
 # What is copied
 
 
-def test_sessions_go_from_redis_to_a_file_and_back_as_they_are(migrate, databases, file):
+def test_sessions_go_from_redis_to_a_file_and_back_as_they_are(
+    migrate: Migrate, databases: list[Side], file: Side
+) -> None:
     source, back, _ = databases
     source.ask(build_sessions)
     there = migrate(source, file)
@@ -158,7 +159,9 @@ def test_sessions_go_from_redis_to_a_file_and_back_as_they_are(migrate, database
 
 
 @pytest.mark.parametrize("prefix", [None, "new:"])
-def test_sessions_change_their_layout_into_another_database_or_under_another_prefix(migrate, databases, prefix):
+def test_sessions_change_their_layout_into_another_database_or_under_another_prefix(
+    migrate: Migrate, databases: list[Side], prefix: str | None
+) -> None:
     source = databases[0]
     target = Side(databases[1].url, key_layout="tagged")
     if prefix is not None:
@@ -173,23 +176,27 @@ def test_sessions_change_their_layout_into_another_database_or_under_another_pre
 
 
 @pytest.mark.parametrize("name", ["cluster", "sentinel", "tls"])
-def test_sessions_go_from_a_server_to_other_topologies_and_back(migrate, databases, start, monkeypatch, name):
+def test_sessions_go_from_a_server_to_other_topologies_and_back(
+    migrate: Migrate,
+    databases: list[Side],
+    start_empty: StartBackend,
+    monkeypatch: pytest.MonkeyPatch,
+    name: str,
+) -> None:
     source, back, _ = databases
-    place = start(name)
-    for setting, value in place.settings.items():
+    backend = start_empty(name)
+    for setting, value in backend.settings.items():
         monkeypatch.setenv(setting.upper(), value)
-    place.clear()
-    there = Side(place.url)
+    there = Side(backend.url)
     source.ask(build_sessions)
     assert migrate(source, there).json["copied"] == 4
     assert_same(source, there)
     assert migrate(source, there).json["unchanged"] == 4
     assert migrate(there, Side(back.url, key_layout="plain")).code == 0
     assert_same(source, back)
-    place.clear()
 
 
-def test_a_session_goes_on_in_the_target_where_it_was(migrate, file, other_file):
+def test_a_session_goes_on_in_the_target_where_it_was(migrate: Migrate, file: Side, other_file: Side) -> None:
     file.ask(build_sessions)
     migrate(file, other_file)
 
@@ -202,7 +209,9 @@ def test_a_session_goes_on_in_the_target_where_it_was(migrate, file, other_file)
     other_file.ask(go_on)
 
 
-def test_what_another_program_wrote_is_copied_as_far_as_it_can_be_read(migrate, databases, file):
+def test_what_another_program_wrote_is_copied_as_far_as_it_can_be_read(
+    migrate: Migrate, databases: list[Side], file: Side
+) -> None:
     async def write(manager: SessionManager) -> None:
         for name in ("nodejs", "damaged", "large", "twins", "odd user"):
             await manager.create_session("u", session_id=name.replace(" ", "-"), ttl=600)
@@ -213,7 +222,7 @@ def test_what_another_program_wrote_is_copied_as_far_as_it_can_be_read(migrate, 
         for element in (b'{"id":"a","from":"user","text":"no timestamp"}', b'{"id":"b","from":"user","text":"x"}'):
             client.rpush("session:nodejs:history", element)
         client.hdel("session:nodejs:meta", "messageCount", "agentEpoch", "ttl")
-        client.rpush("session:damaged:history", b"{torn", b'{"id":"c","from":"user","text":"fine"}')
+        client.rpush("session:damaged:history", b"{damaged", b'{"id":"c","from":"user","text":"fine"}')
         client.rpush("session:large:history", b"\xff" * 30_000)
         client.rpush("session:twins:history", *[b'{"id":"d","from":"user","text":"twice"}'] * 2)
         client.hset("session:odd-user:meta", "userId", "u\n")
@@ -227,15 +236,17 @@ def test_what_another_program_wrote_is_copied_as_far_as_it_can_be_read(migrate, 
     assert "user_id must be" in done.differences["odd-user"]
     session, history = file.read("nodejs")
     assert (session.message_count, session.ttl, [m.text for m in history]) == (2, 86_400, ["no timestamp", "x"])
-    torn, fine = file.read("damaged")[1]
-    assert (torn.type, torn.extra, fine.seq) == ("unreadable", {"raw": "{torn"}, 2)
+    damaged, fine = file.read("damaged")[1]
+    assert (damaged.type, damaged.extra, fine.seq) == ("unreadable", {"raw": "{damaged"}, 2)
     [large] = file.read("large")[1]
     assert (large.type, large.text) == ("unreadable", r"\xff" * 30_000)
     again = migrate(source, file)
     assert (again.code, again.json["unchanged"], again.json["copied"]) == (1, 3, 0)
 
 
-def test_a_text_longer_than_the_setting_is_copied_all_the_same(migrate, file, other_file, monkeypatch):
+def test_a_text_longer_than_the_setting_is_copied_all_the_same(
+    migrate: Migrate, file: Side, other_file: Side, monkeypatch: pytest.MonkeyPatch
+) -> None:
     file.ask(build_sessions)
     monkeypatch.setenv("MAX_MESSAGE_BYTES", "1")
     assert migrate(file, other_file).code == 0
@@ -245,7 +256,7 @@ def test_a_text_longer_than_the_setting_is_copied_all_the_same(migrate, file, ot
 # Again
 
 
-def test_a_second_run_copies_nothing(migrate, file, databases):
+def test_a_second_run_copies_nothing(migrate: Migrate, file: Side, databases: list[Side]) -> None:
     file.ask(build_sessions)
     migrate(file, databases[0])
     again = migrate(file, databases[0])
@@ -253,7 +264,7 @@ def test_a_second_run_copies_nothing(migrate, file, databases):
     assert (again.code, expected.items() <= again.json.items()) == (0, True)
 
 
-def test_what_the_source_has_changed_since_is_replaced(migrate, databases, file):
+def test_what_the_source_has_changed_since_is_replaced(migrate: Migrate, databases: list[Side], file: Side) -> None:
     async def change(manager: SessionManager) -> None:
         await manager.add_message("worn", {"from": "user", "text": "again"})
         await manager.switch_agent("odd", "ai")
@@ -272,7 +283,9 @@ def test_what_the_source_has_changed_since_is_replaced(migrate, databases, file)
     assert file.left("worn") > 890
 
 
-def test_a_copy_is_not_deleted_for_a_session_that_cannot_be_stored(migrate, databases, file):
+def test_a_copy_is_not_deleted_for_a_session_that_cannot_be_stored(
+    migrate: Migrate, databases: list[Side], file: Side
+) -> None:
     source = databases[0]
     source.ask(lambda manager: manager.create_session("u", session_id="s", ttl=600))
     assert migrate(source, file).code == 0
@@ -285,11 +298,13 @@ def test_a_copy_is_not_deleted_for_a_session_that_cannot_be_stored(migrate, data
     assert file.count() == 1
 
 
-def test_a_session_that_lives_longer_in_the_source_than_its_copy_is_replaced(migrate, file, other_file):
+def test_a_session_that_lives_longer_in_the_source_than_its_copy_is_replaced(
+    migrate: Migrate, file: Side, other_file: Side
+) -> None:
     file.ask(build_sessions)
     migrate(file, other_file)
     seen = file.ask(lambda manager: manager.get_history("worn", 1))
-    assert file.ask(lambda manager: manager.add_message("worn", seen[0])).duplicate  # it moves the deadline alone
+    assert file.ask(lambda manager: manager.add_message("worn", seen[0])).duplicate  # it moves only the deadline
     assert migrate(file, other_file).json["replaced"] == 1
     assert other_file.left("worn") > 890
 
@@ -325,7 +340,9 @@ async def become_another(manager: SessionManager) -> None:
         (become_another, "The target has another session with this id."),
     ],
 )
-def test_what_the_target_has_changed_since_is_left_and_reported(migrate, file, databases, change, reason):
+def test_what_the_target_has_changed_since_is_left_and_reported(
+    migrate: Migrate, file: Side, databases: list[Side], change: Question, reason: str
+) -> None:
     target = databases[0]
     file.ask(build_sessions)
     migrate(file, target)
@@ -337,7 +354,7 @@ def test_what_the_target_has_changed_since_is_left_and_reported(migrate, file, d
     assert target.left("worn") > 130
 
 
-def test_what_both_have_changed_is_left_and_reported(migrate, file, other_file):
+def test_what_both_have_changed_is_left_and_reported(migrate: Migrate, file: Side, other_file: Side) -> None:
     async def change_more(manager: SessionManager) -> None:
         for text in ("first", "second"):
             await manager.add_message("worn", {"from": "user", "text": text})
@@ -351,10 +368,8 @@ def test_what_both_have_changed_is_left_and_reported(migrate, file, other_file):
     assert other_file.read("worn")[1][-1].text == "here alone"
 
 
-def start_migration(source: Side, target: Side, **options: Any) -> subprocess.Popen[bytes]:
-    command = [sys.executable, "-m", "chat_session.cli", "migrate", *source.words("from"), *target.words("to")]
-    pipes = {"stdin": subprocess.DEVNULL, "stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
-    return subprocess.Popen(command, **(pipes | options))
+def start_migration(source: Side, target: Side, **options: Any) -> PipedProcess[bytes]:
+    return start_command("migrate", *source.words("from"), *target.words("to"), **options)
 
 
 async def build_many(manager: SessionManager) -> None:
@@ -367,8 +382,8 @@ async def build_many(manager: SessionManager) -> None:
 
 @pytest.mark.parametrize(("number", "code"), [(signal.SIGKILL, -9), (signal.SIGINT, 130)])
 def test_a_migration_that_was_stopped_leaves_whole_sessions_and_is_finished_by_the_next(
-    migrate, file, databases, number, code
-):
+    migrate: Migrate, file: Side, databases: list[Side], number: signal.Signals, code: int
+) -> None:
     target = databases[0]
     file.ask(build_many)
     process = start_migration(file, target)
@@ -391,13 +406,16 @@ def test_a_migration_that_was_stopped_leaves_whole_sessions_and_is_finished_by_t
 
 
 async def read_all(manager: SessionManager) -> dict[str, Any]:
-    found = {}
+    found: dict[str, Any] = {}
     async for session in Inspector(manager).scan_sessions():
-        found[session.session_id] = (session, await manager.get_history(session.session_id, MAX_LIMIT))
+        session_id = present(session.session_id)
+        found[session_id] = (session, await manager.get_history(session_id, MAX_LIMIT))
     return found
 
 
-async def test_a_signal_in_the_middle_of_a_replacement_waits_for_its_end(tmp_path):
+async def test_a_signal_in_the_middle_of_a_replacement_waits_for_its_end(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     async with (
         SessionManager.from_url(f"sqlite:///{tmp_path}/a.db") as source,
         SessionManager.from_url(f"sqlite:///{tmp_path}/b.db") as target,
@@ -405,7 +423,7 @@ async def test_a_signal_in_the_middle_of_a_replacement_waits_for_its_end(tmp_pat
         await build_sessions(source)
         await copy_all(source, target)
         await source.extend_session("worn")
-        session = await source.get_session("worn")
+        session = present(await source.get_session("worn"))
         deleted = asyncio.Event()
 
         async def delete(session_id: str) -> Any:
@@ -414,7 +432,7 @@ async def test_a_signal_in_the_middle_of_a_replacement_waits_for_its_end(tmp_pat
             await asyncio.sleep(0)
             return result
 
-        target.delete_session = delete
+        monkeypatch.setattr(target, "delete_session", delete)
         copying = asyncio.create_task(Migration(source, target).copy(session))
         await deleted.wait()
         copying.cancel()
@@ -424,7 +442,7 @@ async def test_a_signal_in_the_middle_of_a_replacement_waits_for_its_end(tmp_pat
 
 
 async def copy_all(source: SessionManager, target: SessionManager) -> Migration:
-    """Bring all sessions over, as the command does, and stop before they are compared."""
+    """Copy all sessions, as the command does, and stop before they are compared."""
     migration = Migration(source, target)
     async for session in Inspector(source).scan_sessions():
         await migration.copy(session)
@@ -434,7 +452,7 @@ async def copy_all(source: SessionManager, target: SessionManager) -> Migration:
 # What differs
 
 
-async def test_the_comparison_at_the_end_finds_whatever_is_not_the_same(tmp_path):
+async def test_the_comparison_at_the_end_finds_whatever_is_not_the_same(tmp_path: Path) -> None:
     async with (
         SessionManager.from_url(f"sqlite:///{tmp_path}/a.db") as source,
         SessionManager.from_url(f"sqlite:///{tmp_path}/b.db") as target,
@@ -451,7 +469,7 @@ async def test_the_comparison_at_the_end_finds_whatever_is_not_the_same(tmp_path
         await source.delete_session("s5")
         await target.set_session_ttl("s6", 300)
         await target.set_session_ttl("s6", 600)
-        whole = await read_whole(source, "s7")
+        whole = present(await read_whole(source, "s7"))
         await target.delete_session("s7")
         await Inspector(target).restore_session(whole.session, whole.history, ttl_left=590)
         for session in seen:
@@ -466,7 +484,7 @@ async def test_the_comparison_at_the_end_finds_whatever_is_not_the_same(tmp_path
         assert migration.tally.verified == 2
 
 
-def test_differences_are_shown_with_their_sessions_and_reasons(migrate, file, other_file):
+def test_differences_are_shown_with_their_sessions_and_reasons(migrate: Migrate, file: Side, other_file: Side) -> None:
     file.ask(build_sessions)
     migrate(file, other_file)
     other_file.ask(change_agent)
@@ -477,7 +495,9 @@ def test_differences_are_shown_with_their_sessions_and_reasons(migrate, file, ot
     assert "worn      It has changed in the target: last_active_at, agent_epoch." in shown.out
 
 
-def test_a_session_that_holds_more_than_the_bound_is_not_cut_but_reported(migrate, file, other_file, monkeypatch):
+def test_a_session_that_holds_more_than_the_bound_is_not_cut_but_reported(
+    migrate: Migrate, file: Side, other_file: Side, monkeypatch: pytest.MonkeyPatch
+) -> None:
     file.ask(build_sessions)
     migrate(file, other_file)
     before = other_file.read("trimmed")
@@ -494,7 +514,9 @@ def test_a_session_that_holds_more_than_the_bound_is_not_cut_but_reported(migrat
     assert file.read("trimmed") == other_file.read("trimmed")
 
 
-def test_trim_copies_the_newest_messages_and_counts_those_it_drops_once(file, other_file, monkeypatch, capfd):
+def test_trim_copies_the_newest_messages_and_counts_those_it_drops_once(
+    file: Side, other_file: Side, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
     file.ask(build_sessions)
     monkeypatch.setenv("MAX_MESSAGE_HISTORY", "90")
     words = ["migrate", *file.words("from"), *other_file.words("to"), "--trim", "--json"]
@@ -508,7 +530,7 @@ def test_trim_copies_the_newest_messages_and_counts_those_it_drops_once(file, ot
     assert (again["unchanged"], again["messagesDropped"], again["verified"]) == (4, 0, 4)
 
 
-async def test_a_session_that_never_rests_is_reported(tmp_path):
+async def test_a_session_that_never_rests_is_reported(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     async with (
         SessionManager.from_url(f"sqlite:///{tmp_path}/a.db") as source,
         SessionManager.from_url(f"sqlite:///{tmp_path}/b.db") as target,
@@ -519,7 +541,7 @@ async def test_a_session_that_never_rests_is_reported(tmp_path):
             await source.update_session(session_id, {"at": time.monotonic()})
             return []
 
-        source.get_history = get_history
+        monkeypatch.setattr(source, "get_history", get_history)
         migration = Migration(source, target)
         await migration.copy(session)
         await migration.verify(session)
@@ -531,14 +553,20 @@ async def test_a_session_that_never_rests_is_reported(tmp_path):
 # What is refused
 
 
-def test_one_store_under_two_names_is_refused_and_left_as_it_was(migrate, redis_place, tmp_path, databases, file):
+def test_one_store_under_two_names_is_refused_and_left_as_it_was(
+    migrate: Migrate,
+    redis_backend: ServerBackend,
+    tmp_path: Path,
+    databases: list[Side],
+    file: Side,
+) -> None:
     server = databases[0]
     server.ask(build_sessions)
     file.ask(build_sessions)
     (tmp_path / "link.db").symlink_to(tmp_path / "chat.db")
     pairs = [
         (server, server),
-        (server, Side(redis_place.server.url)),
+        (server, Side(redis_backend.server.url)),
         (server, Side(server.url, key_layout="tagged")),  # the layouts share their index keys
         (Side(server.url, key_layout="tagged"), server),
         (Side(server.url, key_prefix="x:"), Side(server.url, key_prefix="x:", key_layout="tagged")),
@@ -552,7 +580,9 @@ def test_one_store_under_two_names_is_refused_and_left_as_it_was(migrate, redis_
     assert (server.count(), file.count()) == (4, 4)
 
 
-def test_one_cluster_under_two_names_is_refused_and_a_plain_target_of_a_cluster_is_not(migrate, cluster, databases):
+def test_one_cluster_under_two_names_is_refused_and_a_plain_target_of_a_cluster_is_not(
+    migrate: Migrate, cluster: Side, databases: list[Side]
+) -> None:
     cluster.ask(build_sessions)
     first, *_, last = cluster.url.removeprefix("redis+cluster://").split(",")
     refused = migrate(Side(f"redis+cluster://{first}"), Side(f"redis+cluster://{last}"))
@@ -570,7 +600,9 @@ def test_one_cluster_under_two_names_is_refused_and_a_plain_target_of_a_cluster_
         (("--from", "redis://user:secret@127.0.0.1:1", "--to", "sqlite:///b.db"), 5, "failed on 127.0.0.1:1 "),
     ],
 )
-def test_what_cannot_be_opened_ends_it_with_the_code_of_the_error(capfd, monkeypatch, words, code, text):
+def test_what_cannot_be_opened_ends_it_with_the_code_of_the_error(
+    capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, words: tuple[str, ...], code: int, text: str
+) -> None:
     Side("sqlite:///a.db").ask(build_sessions)
     monkeypatch.setenv("REDIS_MAX_RETRIES", "0")
     assert main(["migrate", *words, "--json"]) == code
@@ -580,7 +612,7 @@ def test_what_cannot_be_opened_ends_it_with_the_code_of_the_error(capfd, monkeyp
     assert "secret" not in err
 
 
-def test_a_store_that_fails_ends_it_and_what_was_done_is_told(migrate, file, other_file):
+def test_a_store_that_fails_ends_it_and_what_was_done_is_told(migrate: Migrate, file: Side, other_file: Side) -> None:
     file.ask(build_sessions)
     other_file.ask(lambda manager: manager.get_active_sessions_count())
     with sqlite3.connect(other_file.url.removeprefix("sqlite:///")) as db:
@@ -594,7 +626,7 @@ def test_a_store_that_fails_ends_it_and_what_was_done_is_told(migrate, file, oth
     assert "Run the command again" in failed.err
 
 
-def test_the_progress_is_shown_on_a_terminal(file, other_file):
+def test_the_progress_is_shown_on_a_terminal(file: Side, other_file: Side) -> None:
     file.ask(build_sessions)
     ours, theirs = pty.openpty()
     process = start_migration(file, other_file, stderr=theirs)
@@ -607,7 +639,9 @@ def test_the_progress_is_shown_on_a_terminal(file, other_file):
         assert text in shown
 
 
-def test_a_source_that_does_not_exist_is_an_error_and_neither_file_is_made(capfd, tmp_path):
+def test_a_source_that_does_not_exist_is_an_error_and_neither_file_is_made(
+    capfd: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
     assert main(["migrate", "--from", "sqlite:///typo.db", "--to", "sqlite:///new.db", "--json"]) == 5
     out, err = capfd.readouterr()
     assert (out, "There is no file typo.db" in json.loads(err)["error"]["message"]) == ("", True)
@@ -617,7 +651,9 @@ def test_a_source_that_does_not_exist_is_an_error_and_neither_file_is_made(capfd
 # What import shares with it
 
 
-def test_an_import_brings_back_the_last_activity_and_the_newest_of_too_many_messages(tmp_path, monkeypatch, file):
+def test_an_import_brings_back_the_last_activity_and_the_newest_of_too_many_messages(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, file: Side
+) -> None:
     source = Side(f"sqlite:///{tmp_path}/source.db")
     source.ask(build_sessions)
     lines = str(tmp_path / "out.jsonl")

@@ -1,4 +1,4 @@
-"""What terminals are spared: stored control characters, and characters that they cannot show."""
+"""What is never written to a terminal: stored control characters, and characters that it cannot show."""
 
 import asyncio
 import json
@@ -22,7 +22,7 @@ TEXT = "你好 é 👋"
 
 @pytest.fixture
 def url(tmp_path: Path) -> str:
-    """A store of one session, ``s1`` of ``u``, in which strangers wrote whatever they wanted."""
+    """A store of one session, ``s1`` of ``u``, with hostile texts."""
     url = f"sqlite:///{tmp_path}/chat.db"
 
     async def fill() -> None:
@@ -36,15 +36,15 @@ def url(tmp_path: Path) -> str:
 
 
 def run(*arguments: str, encoding: str = "utf-8", on_terminal: bool = False) -> tuple[int, bytes, bytes]:
-    """Run a command in a process of its own; its exit code and what it wrote on both streams."""
+    """Run a command in a process of its own. Returns its exit code and what it wrote to both streams."""
     command = [sys.executable, "-m", "chat_session", *arguments]
     environment = {**os.environ, "PYTHONIOENCODING": encoding, "TERM": "dumb", "NO_COLOR": "1"}
     if not on_terminal:
         done = subprocess.run(command, capture_output=True, env=environment, check=False)
         return done.returncode, done.stdout, done.stderr
     terminals = [pty.openpty() for _ in range(2)]
-    streams = {name: theirs for name, (_, theirs) in zip(("stdout", "stderr"), terminals, strict=True)}
-    code = subprocess.run(command, env=environment, check=False, **streams).returncode
+    (_, out), (_, err) = terminals
+    code = subprocess.run(command, env=environment, check=False, stdout=out, stderr=err).returncode
     written = []
     for ours, theirs in terminals:
         os.set_blocking(ours, False)
@@ -54,11 +54,11 @@ def run(*arguments: str, encoding: str = "utf-8", on_terminal: bool = False) -> 
             written.append(b"")
         os.close(ours)
         os.close(theirs)
-    return code, *written
+    return code, written[0], written[1]
 
 
 @pytest.mark.parametrize("words", [("show", "s1"), ("history", "s1"), ("list",), ("list", "u"), ("export",)])
-def test_json_on_a_terminal_has_no_control_characters_and_says_the_same(url, words):
+def test_json_on_a_terminal_has_no_control_characters_and_says_the_same(url: str, words: tuple[str, ...]) -> None:
     plain, shown = (run(*words, "--json", "--url", url, on_terminal=terminal) for terminal in (False, True))
     assert plain[0] == shown[0] == 0
     assert TEXT in plain[1].decode()
@@ -75,20 +75,20 @@ def decode(documents: bytes) -> Any:
         return sorted(documents.splitlines()) and sorted(map(repr, map(json.loads, documents.splitlines())))
 
 
-def test_json_on_a_terminal_that_is_not_utf_8_is_ascii_and_says_the_same(url):
+def test_json_on_a_terminal_that_is_not_utf_8_is_ascii_and_says_the_same(url: str) -> None:
     plain, shown = (run("show", "s1", "--json", "--url", url, encoding="cp936", on_terminal=t) for t in (False, True))
     assert shown[1].isascii()
     assert json.loads(shown[1]) == json.loads(plain[1].decode("utf-8"))
 
 
-def test_an_error_as_json_on_a_terminal_has_no_control_characters(url):
+def test_an_error_as_json_on_a_terminal_has_no_control_characters(url: str) -> None:
     code, _, errors = run("count", "--\u202eé", "--json", "--url", url, on_terminal=True)
     assert code == 2
     assert "--\u202eé" in json.loads(errors)["error"]["message"]
     assert not CONTROLS.search(errors.decode())
 
 
-def test_ids_agents_and_senders_that_are_no_such_thing_are_shown_and_not_obeyed(url, tmp_path):
+def test_ids_agents_and_senders_that_are_no_such_thing_are_shown_and_not_obeyed(url: str, tmp_path: Path) -> None:
     with sqlite3.connect(tmp_path / "chat.db") as db:
         db.execute("UPDATE sessions SET session_id = ?, user_id = ? WHERE session_id = 's2'", ("s" + HOSTILE, "v"))
         db.execute("UPDATE sessions SET current_agent = ? WHERE session_id = 's1'", ("ai" + HOSTILE,))
@@ -131,7 +131,9 @@ RUN_ALL = """if True:
 
 @pytest.mark.parametrize("encoding", ["latin-1", "cp936", "ascii"])
 @pytest.mark.parametrize("options", [(), ("--json",)])
-def test_a_character_that_a_terminal_does_not_have_is_replaced_in_every_command(url, tmp_path, options, encoding):
+def test_a_character_that_a_terminal_does_not_have_is_replaced_in_every_command(
+    url: str, tmp_path: Path, options: tuple[str, ...], encoding: str
+) -> None:
     line = {"conversation": "s3", "user": TEXT, "messages": [{"from": "user", "text": TEXT}]}
     (tmp_path / "in.jsonl").write_text(json.dumps(line))
     lines = [[*words, *options, "--url", url] for words in (*COMMANDS, *REFUSED)]

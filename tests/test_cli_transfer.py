@@ -1,4 +1,4 @@
-"""Import and export: what goes out comes in again, nothing twice, and a bad line harms nobody else."""
+"""Import and export: what was exported can be imported, nothing is stored twice, and a bad line harms no other."""
 
 import asyncio
 import gzip
@@ -8,9 +8,9 @@ import pty
 import signal
 import sqlite3
 import subprocess
-import sys
 import threading
 import time
+from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import Any
 
@@ -18,8 +18,8 @@ import pytest
 
 from chat_session import Message, SessionManager
 from chat_session.cli import main
-from odd_sessions import build_odd_sessions
-from ran import Ran
+from testkit.command_line import CommandResult, PipedProcess, start_command
+from testkit.edge_case_sessions import build_edge_case_sessions
 
 EXAMPLES = Path(__file__).parents[1] / "examples"
 SHARED = Path(__file__).parents[2] / "shared" / "data" / "dialogues.jsonl.gz"
@@ -35,17 +35,15 @@ class Store:
         self.url = f"sqlite:///{path}"
         self._capfd = capfd
 
-    def run(self, *arguments: str) -> Ran:
+    def run(self, *arguments: str) -> CommandResult:
         code = main([*arguments, "--url", self.url])
-        return Ran(code, *self._capfd.readouterr())
+        return CommandResult(code, *self._capfd.readouterr())
 
-    def start(self, *arguments: str, **options: Any) -> subprocess.Popen[bytes]:
-        command = [sys.executable, "-m", "chat_session.cli", *arguments, "--url", self.url]
-        pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
-        return subprocess.Popen(command, **(pipes | options))
+    def start(self, *arguments: str, **options: Any) -> PipedProcess[bytes]:
+        return start_command(*arguments, "--url", self.url, **({"stdin": subprocess.PIPE} | options))
 
     def count_messages(self, session_id: str) -> int:
-        """As the store's own file says; -1 while there is no such session."""
+        """Read from the file itself; -1 while there is no such session."""
         try:
             db = sqlite3.connect(f"file:{self.path}?mode=ro", uri=True)
         except sqlite3.OperationalError:
@@ -59,32 +57,33 @@ class Store:
         return row[0] if row else -1
 
     def wait_for_messages(self, session_id: str, count: int) -> None:
-        """The only one who can tell is the file."""
+        """Wait until the file itself has that many messages: the import does not report them."""
         deadline = time.monotonic() + 20
         while self.count_messages(session_id) < count:
             assert time.monotonic() < deadline
             time.sleep(0.002)
 
-    def ask(self, question):
-        """What ``question`` finds with a manager on this store."""
+    def ask(self, question: Callable[[SessionManager], Awaitable[Any]]) -> Any:
+        """The answer of ``question``, which is given a manager on this store."""
 
-        async def answer():
+        async def answer() -> Any:
             async with SessionManager.from_url(self.url) as manager:
                 return await question(manager)
 
         return asyncio.run(answer())
 
     def history(self, session_id: str) -> list[Message]:
-        return self.ask(lambda manager: manager.get_history(session_id, 10_000))
+        found: list[Message] = self.ask(lambda manager: manager.get_history(session_id, 10_000))
+        return found
 
 
 @pytest.fixture
-def store(tmp_path, capfd) -> Store:
+def store(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> Store:
     return Store(tmp_path / "chat.db", capfd)
 
 
 @pytest.fixture
-def other(tmp_path, capfd) -> Store:
+def other(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> Store:
     return Store(tmp_path / "other.db", capfd)
 
 
@@ -103,7 +102,7 @@ def long_line(messages: int) -> dict[str, Any]:
     }
 
 
-def test_the_sample_is_imported_with_what_its_lines_say(store):
+def test_the_sample_is_imported_with_what_its_lines_say(store: Store) -> None:
     done = store.run("import", str(EXAMPLES / "sample.jsonl"), "--user", "guest", "--json")
     assert (done.code, done.err) == (0, "")
     assert (done.json["sessionsCreated"], done.json["badLines"]) == (10, 0)
@@ -119,7 +118,7 @@ def test_the_sample_is_imported_with_what_its_lines_say(store):
     assert len(store.run("list", "guest", "--json").json["sessions"]) == 5
 
 
-def test_an_import_run_twice_stores_no_message_twice(store):
+def test_an_import_run_twice_stores_no_message_twice(store: Store) -> None:
     words = ("import", str(EXAMPLES / "sample.jsonl"), "--user", "guest")
     first, second = store.run(*words, "--json").json, store.run(*words, "--json").json
     assert (second["sessionsCreated"], second["sessionsExisting"], second["messagesStored"]) == (0, 10, 0)
@@ -180,7 +179,9 @@ def test_an_import_run_twice_stores_no_message_twice(store):
         ),
     ],
 )
-def test_a_bad_line_is_reported_by_number_and_reason_and_the_others_are_imported(store, tmp_path, bad, reason):
+def test_a_bad_line_is_reported_by_number_and_reason_and_the_others_are_imported(
+    store: Store, tmp_path: Path, bad: bytes, reason: str
+) -> None:
     file = write(tmp_path / "in.jsonl", GOOD % b"first", b"", bad, GOOD % b"last")
     done = store.run("import", file)
     assert done.code == 1
@@ -193,7 +194,7 @@ def test_a_bad_line_is_reported_by_number_and_reason_and_the_others_are_imported
     assert (told.json["badLines"], told.json["lines"]) == (1, 3)
 
 
-def test_of_many_bad_lines_the_first_twenty_are_shown_and_the_others_counted(store, tmp_path):
+def test_of_many_bad_lines_the_first_twenty_are_shown_and_the_others_counted(store: Store, tmp_path: Path) -> None:
     file = write(tmp_path / "in.jsonl", *[b"{"] * 1000, GOOD % b"good")
     done = store.run("import", file)
     shown = done.err.splitlines()
@@ -205,14 +206,14 @@ def test_of_many_bad_lines_the_first_twenty_are_shown_and_the_others_counted(sto
     assert json.loads(told.err.splitlines()[-1])["error"]["message"] == "980 more lines are bad, like those above."
 
 
-def test_nothing_of_a_line_is_stored_when_its_last_message_is_bad(store, tmp_path):
+def test_nothing_of_a_line_is_stored_when_its_last_message_is_bad(store: Store, tmp_path: Path) -> None:
     line = long_line(500)
     line["messages"].append({"from": "nobody", "text": "x"})
     assert store.run("import", write(tmp_path / "in.jsonl", line)).code == 1
     assert store.count_messages("long") == -1
 
 
-def test_a_gzip_that_is_cut_off_is_imported_as_far_as_it_goes(store, tmp_path):
+def test_a_gzip_that_is_cut_off_is_imported_as_far_as_it_goes(store: Store, tmp_path: Path) -> None:
     file = tmp_path / "in.jsonl.gz"
     lines = b"\n".join(GOOD % b"s%d" % i for i in range(1000))
     whole = gzip.compress(lines)
@@ -232,7 +233,7 @@ def test_a_gzip_that_is_cut_off_is_imported_as_far_as_it_goes(store, tmp_path):
     )
 
 
-def test_a_gzip_that_is_damaged_is_told_from_one_that_is_cut_off(store, tmp_path):
+def test_a_gzip_that_is_damaged_is_told_from_one_that_is_cut_off(store: Store, tmp_path: Path) -> None:
     file = tmp_path / "in.jsonl.gz"
     whole = bytearray(gzip.compress(GOOD % b"s1" + b"\n"))
     whole[-6] ^= 0xFF  # its checksum
@@ -242,7 +243,7 @@ def test_a_gzip_that_is_damaged_is_told_from_one_that_is_cut_off(store, tmp_path
     assert "The gzip data is damaged" in done.err
 
 
-def test_a_gzip_of_several_members_and_padding_is_read_to_its_end(store, tmp_path):
+def test_a_gzip_of_several_members_and_padding_is_read_to_its_end(store: Store, tmp_path: Path) -> None:
     file = tmp_path / "in"
     members = [gzip.compress(GOOD % b"s%d" % i + b"\n") for i in range(3)]
     file.write_bytes(b"".join(members) + b"\0" * 100)
@@ -250,18 +251,20 @@ def test_a_gzip_of_several_members_and_padding_is_read_to_its_end(store, tmp_pat
 
 
 @pytest.mark.parametrize("content", [b"", b"\n\n  \n", b"\x1f"])
-def test_a_file_without_a_line_is_no_failure_but_a_lone_byte_is_a_bad_line(store, tmp_path, content):
+def test_a_file_without_a_line_is_no_failure_but_a_lone_byte_is_a_bad_line(
+    store: Store, tmp_path: Path, content: bytes
+) -> None:
     (tmp_path / "in").write_bytes(content)
     assert store.run("import", str(tmp_path / "in")).code == (1 if content == b"\x1f" else 0)
 
 
-def test_the_last_line_needs_no_end_and_the_first_may_have_a_byte_order_mark(store, tmp_path):
+def test_the_last_line_needs_no_end_and_the_first_may_have_a_byte_order_mark(store: Store, tmp_path: Path) -> None:
     (tmp_path / "in").write_bytes(b"\xef\xbb\xbf" + GOOD % b"s1" + b"\r\n" + GOOD % b"s2")
     assert store.run("import", str(tmp_path / "in"), "--json").json["sessionsCreated"] == 2
 
 
 @pytest.mark.parametrize("name", ["missing.jsonl", ""])
-def test_a_missing_file_and_a_folder_are_errors_of_exit_code_1(store, tmp_path, name):
+def test_a_missing_file_and_a_folder_are_errors_of_exit_code_1(store: Store, tmp_path: Path, name: str) -> None:
     failed = store.run("import", str(tmp_path / name))
     assert (failed.code, failed.out) == (1, "")
     assert failed.err.splitlines()[1] == "code: file"
@@ -269,17 +272,17 @@ def test_a_missing_file_and_a_folder_are_errors_of_exit_code_1(store, tmp_path, 
 
 
 @pytest.mark.skipif(not Path("/proc/self/mem").exists(), reason="this system has no file that refuses to be read")
-def test_a_file_that_cannot_be_read_on_is_reported_with_the_line(store):
+def test_a_file_that_cannot_be_read_on_is_reported_with_the_line(store: Store) -> None:
     done = store.run("import", "/proc/self/mem")
     assert done.code == 1
     assert done.err.startswith("error: line 1: The file cannot be read further: ")
 
 
-def test_a_device_is_read_to_its_end(store):
+def test_a_device_is_read_to_its_end(store: Store) -> None:
     assert store.run("import", "/dev/null", "--json").json["lines"] == 0
 
 
-def test_a_session_of_another_user_is_left_alone(store, tmp_path):
+def test_a_session_of_another_user_is_left_alone(store: Store, tmp_path: Path) -> None:
     store.run("create", "owner", "--session-id", "s1")
     done = store.run("import", write(tmp_path / "in.jsonl", GOOD % b"s1"))
     assert done.code == 1
@@ -287,7 +290,7 @@ def test_a_session_of_another_user_is_left_alone(store, tmp_path):
     assert store.count_messages("s1") == 0
 
 
-def test_an_existing_session_that_lost_nothing_is_gone_on_with(store, tmp_path):
+def test_an_existing_session_that_lost_nothing_is_gone_on_with(store: Store, tmp_path: Path) -> None:
     store.run("create", "u", "--session-id", "s1", "--meta", "kept=1")
     store.run("say", "s1", "here already")
     done = store.run("import", write(tmp_path / "in.jsonl", GOOD % b"s1"), "--json").json
@@ -295,7 +298,7 @@ def test_an_existing_session_that_lost_nothing_is_gone_on_with(store, tmp_path):
     assert [message.text for message in store.history("s1")] == ["here already", "hello"]
 
 
-def test_an_id_that_is_stored_with_other_content_is_a_conflict(store, tmp_path):
+def test_an_id_that_is_stored_with_other_content_is_a_conflict(store: Store, tmp_path: Path) -> None:
     store.run("create", "u", "--session-id", "s1")
     store.run("say", "s1", "other", "--id", "import-1")
     done = store.run("import", write(tmp_path / "in.jsonl", GOOD % b"s1"))
@@ -304,7 +307,7 @@ def test_an_id_that_is_stored_with_other_content_is_a_conflict(store, tmp_path):
     assert store.count_messages("s1") == 1
 
 
-def test_lines_of_one_session_are_imported_in_the_order_of_the_file(store, tmp_path):
+def test_lines_of_one_session_are_imported_in_the_order_of_the_file(store: Store, tmp_path: Path) -> None:
     lines = [
         {"conversation": "s1", "user": "u", "messages": [{"id": f"m{i}", "from": "user", "text": str(i)}]}
         for i in range(50)
@@ -313,14 +316,16 @@ def test_lines_of_one_session_are_imported_in_the_order_of_the_file(store, tmp_p
     assert [message.text for message in store.history("s1")] == [str(i) for i in range(50)]
 
 
-def test_equal_messages_of_one_id_in_a_line_are_one_message(store, tmp_path):
+def test_equal_messages_of_one_id_in_a_line_are_one_message(store: Store, tmp_path: Path) -> None:
     message = {"id": "m1", "from": "user", "text": "x"}
     line = {"conversation": "s1", "user": "u", "messages": [message, message]}
     done = store.run("import", write(tmp_path / "in.jsonl", line), "--json").json
     assert (done["messagesStored"], done["duplicates"], done["badLines"]) == (1, 1, 0)
 
 
-def test_a_conversation_longer_than_the_history_is_refused_and_nothing_of_it_is_stored(store, tmp_path):
+def test_a_conversation_longer_than_the_history_is_refused_and_nothing_of_it_is_stored(
+    store: Store, tmp_path: Path
+) -> None:
     file = write(tmp_path / "in.jsonl", long_line(150), GOOD % b"s1")
     refused = store.run("import", file, "--json")
     assert (refused.code, refused.json["messagesStored"], refused.json["badLines"]) == (1, 1, 1)
@@ -329,7 +334,9 @@ def test_a_conversation_longer_than_the_history_is_refused_and_nothing_of_it_is_
     assert store.count_messages("long") == -1
 
 
-def test_trim_keeps_the_newest_messages_of_a_longer_conversation_and_counts_what_it_drops(store, tmp_path):
+def test_trim_keeps_the_newest_messages_of_a_longer_conversation_and_counts_what_it_drops(
+    store: Store, tmp_path: Path
+) -> None:
     file = write(tmp_path / "in.jsonl", long_line(150))
     facts = ("messagesStored", "duplicates", "messagesDropped")
     done = store.run("import", file, "--trim", "--json")
@@ -343,7 +350,9 @@ def test_trim_keeps_the_newest_messages_of_a_longer_conversation_and_counts_what
 
 
 @pytest.mark.parametrize("trim", [False, True])
-def test_a_stored_session_that_would_grow_beyond_the_history_loses_nothing_without_trim(store, tmp_path, trim):
+def test_a_stored_session_that_would_grow_beyond_the_history_loses_nothing_without_trim(
+    store: Store, tmp_path: Path, trim: bool
+) -> None:
     store.run("import", write(tmp_path / "first.jsonl", long_line(100)))
     line = {"conversation": "long", "user": "u", "messages": [{"id": "new", "from": "user", "text": "new"}]}
     half = long_line(60) | {"conversation": "half"}
@@ -361,7 +370,9 @@ def test_a_stored_session_that_would_grow_beyond_the_history_loses_nothing_witho
     assert store.run("import", write(tmp_path / "new.jsonl", line)).code == 1
 
 
-def test_an_export_of_a_store_with_a_larger_bound_is_not_cut_silently(store, other, tmp_path, monkeypatch):
+def test_an_export_of_a_store_with_a_larger_bound_is_not_cut_silently(
+    store: Store, other: Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setenv("MAX_MESSAGE_HISTORY", "300")
     build_sessions(store)
     file = str(tmp_path / "out.jsonl")
@@ -374,7 +385,9 @@ def test_an_export_of_a_store_with_a_larger_bound_is_not_cut_silently(store, oth
     assert [message.seq for message in other.history("trimmed")] == list(range(151, 251))
 
 
-def test_a_line_whose_messages_may_all_be_trimmed_is_reported_and_not_guessed_about(store, tmp_path):
+def test_a_line_whose_messages_may_all_be_trimmed_is_reported_and_not_guessed_about(
+    store: Store, tmp_path: Path
+) -> None:
     store.run("create", "u", "--session-id", "long")
     store.ask(lambda manager: manager.add_messages("long", long_line(150)["messages"]))
     file = write(tmp_path / "other.jsonl", GOOD % b"long")
@@ -388,7 +401,9 @@ def test_a_line_whose_messages_may_all_be_trimmed_is_reported_and_not_guessed_ab
     assert store.count_messages("long") == 150
 
 
-def test_an_import_that_was_killed_goes_on_where_it_was_killed(store, tmp_path, monkeypatch):
+def test_an_import_that_was_killed_goes_on_where_it_was_killed(
+    store: Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setenv("MAX_MESSAGE_HISTORY", "10000")
     file = write(tmp_path / "in.jsonl", *(GOOD % b"s%d" % i for i in range(20)), long_line(10_000))
     process = store.start("import", file)
@@ -404,7 +419,7 @@ def test_an_import_that_was_killed_goes_on_where_it_was_killed(store, tmp_path, 
 
 
 @pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
-def test_a_signal_ends_an_import_that_waits_for_its_input(store, number, code):
+def test_a_signal_ends_an_import_that_waits_for_its_input(store: Store, number: signal.Signals, code: int) -> None:
     process = store.start("import", "-")
     process.stdin.write(GOOD % b"s1" + b"\n" + (GOOD % b"s2")[:20])
     process.stdin.flush()
@@ -416,7 +431,7 @@ def test_a_signal_ends_an_import_that_waits_for_its_input(store, number, code):
     assert "messages stored          1" in out.decode()
 
 
-def test_an_import_from_standard_input_may_come_piece_by_piece_and_packed(store):
+def test_an_import_from_standard_input_may_come_piece_by_piece_and_packed(store: Store) -> None:
     process = store.start("import", "-", "--json")
     packed = gzip.compress(GOOD % b"s1" + b"\n" + GOOD % b"s2" + b"\n")
     process.stdin.write(packed[:1])
@@ -428,7 +443,7 @@ def test_an_import_from_standard_input_may_come_piece_by_piece_and_packed(store)
     assert json.loads(out)["sessionsCreated"] == 2
 
 
-def test_an_import_from_a_named_pipe_waits_for_its_writer(store, tmp_path):
+def test_an_import_from_a_named_pipe_waits_for_its_writer(store: Store, tmp_path: Path) -> None:
     pipe = tmp_path / "pipe"
     os.mkfifo(pipe)
     writer = threading.Thread(target=lambda: pipe.write_bytes(GOOD % b"s1"))
@@ -439,7 +454,9 @@ def test_an_import_from_a_named_pipe_waits_for_its_writer(store, tmp_path):
     assert (process.returncode, json.loads(out)["sessionsCreated"]) == (0, 1)
 
 
-def test_a_store_that_fails_stops_the_import_and_says_how_far_it_came(store, tmp_path, monkeypatch):
+def test_a_store_that_fails_stops_the_import_and_says_how_far_it_came(
+    store: Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setenv("MAX_MESSAGE_HISTORY", "2000")
     store.run("create", "u", "--session-id", "s1")
     with sqlite3.connect(store.path) as db:
@@ -460,7 +477,7 @@ def test_a_store_that_fails_stops_the_import_and_says_how_far_it_came(store, tmp
     assert json.loads(told.err.splitlines()[1])["error"]["code"].startswith("store")
 
 
-def test_the_ttl_is_for_sessions_that_bring_none(store, tmp_path):
+def test_the_ttl_is_for_sessions_that_bring_none(store: Store, tmp_path: Path) -> None:
     session = {"createdAt": "2026-01-01T00:00:00Z", "lastActiveAt": "2026-01-01T00:00:00Z", "ttl": None}
     lines = ({"conversation": "own", "user": "u", "messages": [], "session": session}, GOOD % b"none")
     assert store.run("import", write(tmp_path / "in.jsonl", *lines), "--ttl", "77").code == 0
@@ -470,10 +487,12 @@ def test_the_ttl_is_for_sessions_that_bring_none(store, tmp_path):
 
 def build_sessions(store: Store) -> None:
     names = {name: [name] for name in ("conversation", "user", "messages", "session", "metadata")}
-    store.ask(lambda manager: build_odd_sessions(manager, "用户:1", names))
+    store.ask(lambda manager: build_edge_case_sessions(manager, "用户:1", names))
 
 
-def test_an_import_of_an_export_gives_the_same_sessions_messages_and_numbers(store, other, tmp_path):
+def test_an_import_of_an_export_gives_the_same_sessions_messages_and_numbers(
+    store: Store, other: Store, tmp_path: Path
+) -> None:
     build_sessions(store)
     file = str(tmp_path / "out.jsonl.gz")
     done = store.run("export", file, "--json")
@@ -488,22 +507,22 @@ def test_an_import_of_an_export_gives_the_same_sessions_messages_and_numbers(sto
     assert other.run("import", file, "--json").json["duplicates"] == 102
 
 
-def test_an_import_of_an_export_into_its_own_store_changes_nothing(store, tmp_path):
+def test_an_import_of_an_export_into_its_own_store_changes_nothing(store: Store, tmp_path: Path) -> None:
     build_sessions(store)
     file = str(tmp_path / "out.jsonl")
     store.run("export", file)
     with sqlite3.connect(store.path) as db:
-        db.execute("UPDATE messages SET element = CAST('{torn' AS BLOB) WHERE session_id = 'trimmed' AND seq = 200")
+        db.execute("UPDATE messages SET element = CAST('{damaged' AS BLOB) WHERE session_id = 'trimmed' AND seq = 200")
     db.close()
-    torn = str(tmp_path / "torn.jsonl")
-    store.run("export", torn)
+    damaged = str(tmp_path / "damaged.jsonl")
+    store.run("export", damaged)
     before = {session_id: store.history(session_id) for session_id in ("odd", "empty", "trimmed")}
-    done = store.run("import", torn, "--json")
+    done = store.run("import", damaged, "--json")
     assert (done.code, done.json["messagesStored"], done.json["duplicates"]) == (0, 0, 102)
     assert {session_id: store.history(session_id) for session_id in before} == before
 
 
-def test_an_exported_session_that_lived_on_is_recognized_by_its_creation(store, tmp_path):
+def test_an_exported_session_that_lived_on_is_recognized_by_its_creation(store: Store, tmp_path: Path) -> None:
     build_sessions(store)
     file = str(tmp_path / "out.jsonl")
     store.run("export", file)
@@ -514,7 +533,9 @@ def test_an_exported_session_that_lived_on_is_recognized_by_its_creation(store, 
     assert store.count_messages("trimmed") == 370
 
 
-def test_an_exported_session_killed_between_its_making_and_its_messages_is_completed(store, other, tmp_path):
+def test_an_exported_session_killed_between_its_making_and_its_messages_is_completed(
+    store: Store, other: Store, tmp_path: Path
+) -> None:
     build_sessions(store)
     file = tmp_path / "out.jsonl"
     store.run("export", str(file))
@@ -527,10 +548,12 @@ def test_an_exported_session_killed_between_its_making_and_its_messages_is_compl
     assert other.history("trimmed") == store.history("trimmed")
 
 
-@pytest.mark.parametrize("raw", [b"{torn", b"\xff\xfe" * 20_000])
-def test_an_unreadable_message_is_exported_as_it_is_and_imported_without_loss(store, other, tmp_path, raw):
+@pytest.mark.parametrize("raw", [b"{damaged", b"\xff\xfe" * 20_000])
+def test_an_unreadable_message_is_exported_as_it_is_and_imported_without_loss(
+    store: Store, other: Store, tmp_path: Path, raw: bytes
+) -> None:
     store.run("create", "u", "--session-id", "s1")
-    store.run("say", "s1", "torn")
+    store.run("say", "s1", "damaged")
     store.run("say", "s1", "fine")
     with sqlite3.connect(store.path) as db:
         db.execute("UPDATE messages SET element = ? WHERE seq = 1", (raw,))
@@ -539,13 +562,13 @@ def test_an_unreadable_message_is_exported_as_it_is_and_imported_without_loss(st
     assert store.run("export", file).code == 0
     assert other.run("import", file).code == 0
     assert other.run("import", file, "--json").json["duplicates"] == 2
-    torn, fine = other.history("s1")
-    assert (torn.type, torn.seq, fine.text) == ("unreadable", 1, "fine")
+    damaged, fine = other.history("s1")
+    assert (damaged.type, damaged.seq, fine.text) == ("unreadable", 1, "fine")
     text = raw.decode(errors="backslashreplace")
-    assert text == torn.extra.get("raw", torn.text)
+    assert text == damaged.extra.get("raw", damaged.text)
 
 
-def test_an_export_of_one_user_has_only_that_user_s_sessions(store, capfd):
+def test_an_export_of_one_user_has_only_that_user_s_sessions(store: Store, capfd: pytest.CaptureFixture[str]) -> None:
     store.run("create", "u", "--session-id", "s1")
     store.run("create", "v", "--session-id", "s2")
     shown = store.run("export", "--user", "v")
@@ -554,7 +577,7 @@ def test_an_export_of_one_user_has_only_that_user_s_sessions(store, capfd):
     assert len(store.run("export", "-", "--json").out.splitlines()) == 2
 
 
-def test_many_sessions_are_exported_each_once(store, tmp_path):
+def test_many_sessions_are_exported_each_once(store: Store, tmp_path: Path) -> None:
     store.run("import", write(tmp_path / "in.jsonl", *(GOOD % b"s%d" % i for i in range(100))))
     file = tmp_path / "out.jsonl"
     assert "sessions   100" in store.run("export", str(file)).out
@@ -562,7 +585,7 @@ def test_many_sessions_are_exported_each_once(store, tmp_path):
     assert sorted(names) == sorted(f"s{i}" for i in range(100))
 
 
-def test_an_export_that_fails_leaves_the_old_file_and_no_half_one(store, tmp_path):
+def test_an_export_that_fails_leaves_the_old_file_and_no_half_one(store: Store, tmp_path: Path) -> None:
     for i in range(40):
         store.run("create", "u", "--session-id", f"s{i}")
     with sqlite3.connect(store.path) as db:
@@ -579,7 +602,7 @@ def test_an_export_that_fails_leaves_the_old_file_and_no_half_one(store, tmp_pat
 
 
 @pytest.mark.parametrize("path", ["", "no/such/folder.jsonl", "/dev/null"])
-def test_an_export_to_what_is_no_file_is_an_error_that_names_it(store, tmp_path, path):
+def test_an_export_to_what_is_no_file_is_an_error_that_names_it(store: Store, tmp_path: Path, path: str) -> None:
     store.run("create", "u")
     failed = store.run("export", str(tmp_path / path))
     assert failed.code == 1
@@ -587,7 +610,7 @@ def test_an_export_to_what_is_no_file_is_an_error_that_names_it(store, tmp_path,
     assert Path("/dev/null").is_char_device()
 
 
-def test_an_export_into_a_pipe_ends_when_its_reader_does(store, tmp_path):
+def test_an_export_into_a_pipe_ends_when_its_reader_does(store: Store, tmp_path: Path) -> None:
     line = long_line(100)
     line["messages"][0]["text"] = "x" * 10_000
     store.run("import", write(tmp_path / "in.jsonl", *(line | {"conversation": f"s{i}"} for i in range(50))))
@@ -600,7 +623,7 @@ def test_an_export_into_a_pipe_ends_when_its_reader_does(store, tmp_path):
     process.stderr.close()
 
 
-def test_a_signal_ends_an_export_whose_reader_does_not_read(store, tmp_path):
+def test_a_signal_ends_an_export_whose_reader_does_not_read(store: Store, tmp_path: Path) -> None:
     line = long_line(90) | {"pad": "x" * 60_000}
     store.run("import", write(tmp_path / "in.jsonl", *(line | {"conversation": f"s{i}"} for i in range(20))))
     process = store.start("export")
@@ -611,7 +634,7 @@ def test_a_signal_ends_an_export_whose_reader_does_not_read(store, tmp_path):
     assert err == b""
 
 
-def test_the_progress_is_shown_on_a_terminal_only(store, tmp_path):
+def test_the_progress_is_shown_on_a_terminal_only(store: Store, tmp_path: Path) -> None:
     file = write(tmp_path / "in.jsonl", *(GOOD % b"s%d" % i for i in range(300)))
     ours, theirs = pty.openpty()
     for words, shown in ((("import", file), b"importing"), (("export", str(tmp_path / "out")), b"exporting")):
@@ -624,7 +647,7 @@ def test_the_progress_is_shown_on_a_terminal_only(store, tmp_path):
 
 
 @pytest.mark.skipif(not SHARED.exists(), reason="the shared dialogues are not here")
-def test_real_dialogues_come_out_of_an_export_as_they_went_in(store, tmp_path):
+def test_real_dialogues_come_out_of_an_export_as_they_went_in(store: Store, tmp_path: Path) -> None:
     assert store.run("import", str(SHARED), "--user", "visitor").code == 0
     file = tmp_path / "out.jsonl.gz"
     assert store.run("export", str(file)).code == 0

@@ -1,7 +1,7 @@
-"""The contract of a store, on every store and topology."""
+"""The contract of a store, on every store and topology. The tests are in ``chat_session.testing``."""
 
-from chat_session.testing import SessionContract
+from chat_session.testing import StoreContract
 
 
-class TestContract(SessionContract):
-    """What is tested stands in ``chat_session.testing``; where, in ``places``."""
+class TestContract(StoreContract):
+    """``testkit.backends`` says on what it runs."""

@@ -1,19 +1,22 @@
-"""What the doctor finds in a store, and that --repair mends it."""
+"""What the doctor finds in a store, and that --repair repairs it."""
 
 import asyncio
 import sqlite3
+from collections.abc import Iterable
+from pathlib import Path
 
 import pytest
 
 from chat_session import Inspector, SessionManager, StoreCorrupt
-from places import RedisPlace, SqlitePlace
+from chat_session.storage.contract import Finding
+from testkit.backends import Backend, ServerBackend, SqliteBackend, StartBackend
 
 
-def levels(findings) -> dict[str, str]:
+def levels(findings: Iterable[Finding]) -> dict[str, str]:
     return {finding.subject: finding.level for finding in findings}
 
 
-async def test_a_healthy_store_has_no_errors(place, manager) -> None:
+async def test_a_healthy_store_has_no_errors(backend: Backend, manager: SessionManager) -> None:
     for i in range(20):
         session = await manager.create_session(f"u{i % 3}", ttl=600)
         await manager.add_message(session.session_id, {"from": "user", "text": "x"})
@@ -21,9 +24,9 @@ async def test_a_healthy_store_has_no_errors(place, manager) -> None:
     assert "error" not in levels(findings).values()
 
 
-async def test_settings_that_endanger_sessions_are_told(redis_place: RedisPlace) -> None:
-    async with redis_place.open() as manager:
-        with redis_place.server.client() as client:
+async def test_settings_that_endanger_sessions_are_told(redis_backend: ServerBackend) -> None:
+    async with redis_backend.open() as manager:
+        with redis_backend.server.client() as client:
             assert levels(await Inspector(manager).diagnose())["persistence"] == "warning"
             client.config_set("maxmemory-policy", "allkeys-lru")
             client.config_set("appendonly", "yes")
@@ -42,16 +45,16 @@ async def test_settings_that_endanger_sessions_are_told(redis_place: RedisPlace)
                 client.config_set("appendfsync", "everysec")
 
 
-async def test_what_is_torn_is_found_and_mended(redis_place: RedisPlace) -> None:
-    async with redis_place.open() as manager:
-        for name in ("whole", "torn", "unindexed", "endless", "vanished"):
+async def test_what_is_inconsistent_is_found_and_repaired(redis_backend: ServerBackend) -> None:
+    async with redis_backend.open() as manager:
+        for name in ("whole", "halved", "unindexed", "endless", "vanished"):
             await manager.create_session("u", session_id=name, ttl=600)
             await manager.add_message(name, {"from": "user", "text": "x"})
-        with redis_place.server.client() as client:
-            client.delete("session:torn:meta")
+        with redis_backend.server.client() as client:
+            client.delete("session:halved:meta")
             for key in client.scan_iter("sessions:due:*"):
-                client.zrem(key, "unindexed/u", "torn/u")
-            client.zrem("user:u:sessions", "unindexed", "torn")
+                client.zrem(key, "unindexed/u", "halved/u")
+            client.zrem("user:u:sessions", "unindexed", "halved")
             for part in ("meta", "agent", "history", "ids"):
                 client.persist(f"session:endless:{part}")
                 client.delete(f"session:vanished:{part}")
@@ -59,54 +62,54 @@ async def test_what_is_torn_is_found_and_mended(redis_place: RedisPlace) -> None
             wrong = {"orphans": "error", "index": "error", "deadlines": "error", "index entries": "error"}
             assert {subject: found[subject] for subject in wrong} == wrong
             assert await manager.get_active_sessions_count() == 3
-            mended = await Inspector(manager).diagnose(repair=True)
-            assert any("torn" in f.text and "repaired" in f.text for f in mended)
+            repaired = await Inspector(manager).diagnose(repair=True)
+            assert any("halved" in f.text and "repaired" in f.text for f in repaired)
             assert "error" not in levels(await Inspector(manager).diagnose()).values()
-            assert not list(client.scan_iter("session:torn:*"))
+            assert not list(client.scan_iter("session:halved:*"))
             assert 500 < client.ttl("session:endless:history") <= 600
         assert await manager.get_active_sessions_count() == 3
         sessions = await manager.get_user_sessions("u")
         assert {s.session_id for s in sessions} == {"whole", "unindexed", "endless"}
 
 
-async def test_a_hint_whose_twin_is_gone_is_removed_by_the_next_list(redis_place: RedisPlace) -> None:
-    async with redis_place.open() as manager:
+async def test_an_index_entry_whose_twin_is_gone_is_removed_by_the_next_list(redis_backend: ServerBackend) -> None:
+    async with redis_backend.open() as manager:
         await manager.create_session("u", session_id="s", ttl=600)
-        with redis_place.server.client() as client:
+        with redis_backend.server.client() as client:
             client.delete("session:s:meta", *client.keys("sessions:due:*"))
             assert await manager.get_user_sessions("u") == []
             assert not client.exists("user:u:sessions")
             client.delete(*client.keys("session:s:*"))
 
 
-async def test_a_session_of_another_program_is_indexed(redis_place: RedisPlace) -> None:
-    with redis_place.server.client() as client:
+async def test_a_session_of_another_program_is_indexed(redis_backend: ServerBackend) -> None:
+    with redis_backend.server.client() as client:
         created = "2025-06-09T08:00:00.000Z"
         client.hset("session:node:meta", mapping={"userId": "u", "sessionId": "node", "createdAt": created})
         client.set("session:node:agent", "ai")
         for part in ("meta", "agent"):
             client.expire(f"session:node:{part}", 600)
-    async with redis_place.open() as manager:
+    async with redis_backend.open() as manager:
         assert await manager.get_active_sessions_count() == 0
         await Inspector(manager).diagnose(repair=True)
         assert [s.session_id for s in await manager.get_user_sessions("u")] == ["node"]
         assert await manager.get_active_sessions_count() == 1
 
 
-async def test_a_user_without_rights_to_ask_is_told_so(redis_place: RedisPlace) -> None:
-    with redis_place.server.client() as client:
+async def test_a_user_without_rights_to_ask_is_told_so(redis_backend: ServerBackend) -> None:
+    with redis_backend.server.client() as client:
         client.execute_command("ACL", "SETUSER", "app", "on", ">p", "~*", "+@all", "-@dangerous", "-info", "-config")
         try:
-            url = f"redis://app:p@127.0.0.1:{redis_place.server.port}"
+            url = f"redis://app:p@127.0.0.1:{redis_backend.server.port}"
             async with SessionManager.from_url(url) as manager:
                 assert levels(await Inspector(manager).diagnose())["server"] == "warning"
         finally:
             client.execute_command("ACL", "DELUSER", "app")
 
 
-async def test_messages_without_a_session_are_found_in_a_file(tmp_path) -> None:
-    place = SqlitePlace(tmp_path / "chat.db")
-    async with place.open() as manager:
+async def test_messages_without_a_session_are_found_in_a_file(tmp_path: Path) -> None:
+    backend = SqliteBackend(tmp_path / "chat.db")
+    async with backend.open() as manager:
         await manager.create_session("u", session_id="s", ttl=600)
         await manager.add_message("s", {"from": "user", "text": "x"})
         with sqlite3.connect(tmp_path / "chat.db") as db:
@@ -117,13 +120,13 @@ async def test_messages_without_a_session_are_found_in_a_file(tmp_path) -> None:
         assert levels(await Inspector(manager).diagnose())["orphans"] == "ok"
 
 
-async def test_every_damaged_session_is_named_and_hides_no_other(redis_place: RedisPlace) -> None:
+async def test_every_damaged_session_is_named_and_hides_no_other(redis_backend: ServerBackend) -> None:
     names = ("good", "ttl", "created", "utf8", "history", "string", "count")
-    async with redis_place.open() as manager:
+    async with redis_backend.open() as manager:
         for name in names:
             await manager.create_session("u", session_id=name, ttl=600)
             await manager.add_message(name, {"from": "user", "text": "x"})
-        with redis_place.server.client() as client:
+        with redis_backend.server.client() as client:
             client.hset("session:ttl:meta", "ttl", "abc")
             client.hdel("session:created:meta", "createdAt")
             client.hset("session:utf8:meta", "name", b"\xff")
@@ -151,15 +154,15 @@ async def test_every_damaged_session_is_named_and_hides_no_other(redis_place: Re
                 client.flushall()
 
 
-async def test_another_programs_data_is_left_as_it_is(redis_place: RedisPlace) -> None:
-    with redis_place.server.client() as client:
+async def test_another_programs_data_is_left_as_it_is(redis_backend: ServerBackend) -> None:
+    with redis_backend.server.client() as client:
         client.set("session:foo:meta", "theirs")
         client.rpush("session:bar:history", "theirs", "too")
         client.hset("session:baz:ids", "a", "b")
         client.set("session:a/b:meta", "not even one of our ids")
         before = {key: client.dump(key) for key in client.scan_iter()}
         try:
-            async with redis_place.open() as manager:
+            async with redis_backend.open() as manager:
                 found = await Inspector(manager).diagnose(repair=True)
                 assert any(f.subject == "foreign keys" and "bar" in f.text and "baz" in f.text for f in found)
                 await manager.cleanup_expired_sessions()
@@ -169,15 +172,16 @@ async def test_another_programs_data_is_left_as_it_is(redis_place: RedisPlace) -
 
 
 @pytest.mark.parametrize("topology", ["redis", "cluster"])
-async def test_entries_in_a_wrong_bucket_or_that_name_nothing_are_put_right(start, topology: str) -> None:
-    place = start(topology)
-    place.clear()
-    keys = place.keys
-    async with place.open() as manager:
+async def test_entries_in_a_wrong_bucket_or_that_name_nothing_are_put_right(
+    start_empty: StartBackend, topology: str
+) -> None:
+    backend = start_empty(topology)
+    keys = backend.keys
+    async with backend.open() as manager:
         await manager.create_session("u", session_id="lives", ttl=600)
         wrong = next(bucket for bucket in keys.due_buckets() if bucket != keys.due("lives"))
         strays = {b"lives/u": 1, b"no separator": 2, b"\xff\xfe/u": 3, b"a b/u": 4}
-        with place.server.client() as client:
+        with backend.server.client() as client:
             client.zadd(wrong, strays)
             found = levels(await Inspector(manager).diagnose())
             assert found["stray entries"] == "error"
@@ -189,4 +193,3 @@ async def test_entries_in_a_wrong_bucket_or_that_name_nothing_are_put_right(star
             await Inspector(manager).diagnose(repair=True)
             assert client.zcard(wrong) == 0
             assert await manager.get_active_sessions_count() == 1
-    place.clear()

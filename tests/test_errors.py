@@ -1,4 +1,4 @@
-"""Errors as values: they pass between processes and keep what they know."""
+"""Errors as values: they can be passed between processes, with all their facts."""
 
 import copy
 import importlib
@@ -9,6 +9,7 @@ import pkgutil
 from collections.abc import Iterator
 from concurrent.futures import ProcessPoolExecutor
 from datetime import UTC, datetime
+from typing import Any
 
 import pytest
 
@@ -20,7 +21,7 @@ MESSAGES = (Message(sender="user", text="hello", id="m1", timestamp=datetime(202
 
 
 class QuotaExceeded(ChatSessionError):
-    """As an application may derive it: other parameters than its parent, and a fact of its own."""
+    """A class that an application may derive: with other parameters than its parent, and with a fact of its own."""
 
     def __init__(self, user_id: str, *, limit: int) -> None:
         super().__init__(f"user {user_id!r} has {limit} sessions")
@@ -42,11 +43,11 @@ EXAMPLES = {"str": "text", "str | None": "text", "int": 7, "int | str": 7, "floa
 def make(kind: type[ChatSessionError]) -> ChatSessionError:
     """An error of this class with a value for every parameter, and facts added later as the manager does."""
     parameters = inspect.signature(kind).parameters.values()
-    values = {p.name: EXAMPLES[inspect.formatannotation(p.annotation)] for p in parameters}
+    values: dict[str, Any] = {p.name: EXAMPLES[inspect.formatannotation(p.annotation)] for p in parameters}
     positional = [values.pop(p.name) for p in parameters if p.kind is not p.KEYWORD_ONLY]
     error = kind(*positional, **values)
     error.session_id = "s1"
-    error.messages = MESSAGES
+    vars(error)["messages"] = MESSAGES
     error.add_note("seen in a test")
     return error
 

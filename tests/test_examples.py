@@ -9,7 +9,7 @@ import signal
 import sqlite3
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -22,7 +22,7 @@ from chat_session import ChatSessionError, Inspector, SessionManager, Settings
 from chat_session.storage.redis.net import faults
 from chat_session.telemetry.hooks import Hooks
 from chat_session.telemetry.prometheus import PrometheusHooks
-from places import ACL
+from testkit.backends import ACL
 
 ROOT = Path(__file__).parent.parent
 EXAMPLES = ROOT / "examples"
@@ -86,7 +86,7 @@ async def test_the_cleanup_service_cleans_until_it_is_told_to_stop(tmp_path: Pat
 
 
 @pytest.fixture
-async def fastapi_client():
+async def fastapi_client() -> AsyncIterator[httpx.AsyncClient]:
     app = _load("fastapi_app").app
     async with (
         app.router.lifespan_context(app),
@@ -95,7 +95,7 @@ async def fastapi_client():
         yield client
 
 
-async def test_the_fastapi_app_answers_a_message_and_stores_a_repeat_once(fastapi_client) -> None:
+async def test_the_fastapi_app_answers_a_message_and_stores_a_repeat_once(fastapi_client: httpx.AsyncClient) -> None:
     created = await fastapi_client.post("/sessions", json={"user_id": "u", "metadata": {"name": "客服会话"}})
     assert created.status_code == 201
     assert created.json()["name"] == "客服会话"
@@ -107,7 +107,7 @@ async def test_the_fastapi_app_answers_a_message_and_stores_a_repeat_once(fastap
     assert [(m["seq"], m["from"], m["text"]) for m in history] == [(1, "user", "hi"), (2, "assistant", "You said: hi")]
 
 
-async def test_the_fastapi_app_is_silent_while_a_person_answers(fastapi_client) -> None:
+async def test_the_fastapi_app_is_silent_while_a_person_answers(fastapi_client: httpx.AsyncClient) -> None:
     session_id = (await fastapi_client.post("/sessions", json={"user_id": "u"})).json()["sessionId"]
     switched = await fastapi_client.post(f"/sessions/{session_id}/agent/human", params={"expect": 0})
     assert switched.json() == {"success": True, "newAgent": "human", "epoch": 1}
@@ -130,7 +130,7 @@ async def test_the_fastapi_app_drops_a_reply_that_comes_after_a_takeover(monkeyp
         assert await manager.get_history(session.session_id) == []
 
 
-async def test_the_fastapi_app_answers_errors_with_a_status_and_a_code(fastapi_client) -> None:
+async def test_the_fastapi_app_answers_errors_with_a_status_and_a_code(fastapi_client: httpx.AsyncClient) -> None:
     session_id = (await fastapi_client.post("/sessions", json={"user_id": "u"})).json()["sessionId"]
     answers = [
         await fastapi_client.get("/sessions/gone"),
@@ -169,7 +169,7 @@ def flask_client() -> Iterator[Any]:
         manager.close()
 
 
-def test_the_flask_app_stores_a_repeat_once(flask_client) -> None:
+def test_the_flask_app_stores_a_repeat_once(flask_client: Any) -> None:
     created = flask_client.post("/sessions", json={"user_id": "u", "metadata": {"name": "客服会话"}})
     assert (created.status_code, created.json["name"]) == (201, "客服会话")
     messages = f"/sessions/{created.json['sessionId']}/messages"
@@ -181,7 +181,7 @@ def test_the_flask_app_stores_a_repeat_once(flask_client) -> None:
     assert switched.json == {"success": True, "newAgent": "human", "epoch": 1}
 
 
-def test_the_flask_app_answers_errors_with_a_status_and_a_code(flask_client) -> None:
+def test_the_flask_app_answers_errors_with_a_status_and_a_code(flask_client: Any) -> None:
     session_id = flask_client.post("/sessions", json={"user_id": "u"}).json["sessionId"]
     answers = [
         flask_client.get("/sessions/gone"),
@@ -255,12 +255,13 @@ def test_the_errors_page_names_every_fault_of_a_server() -> None:
 def test_the_metrics_page_names_every_metric_with_its_labels() -> None:
     registry = CollectorRegistry()
     PrometheusHooks(registry)
+    collectors: list[Any] = list(registry._collector_to_names)
     registered = {
         collector._name + ("_total" if collector._type == "counter" else ""): (
             collector._type,
             ", ".join(f"`{label}`" for label in collector._labelnames) or "none",
         )
-        for collector in registry._collector_to_names
+        for collector in collectors
     }
     rows = re.findall(
         r"^\| `(chat_session_\w+)` \| (\w+) \| ([^|]+) \|", (DOCS / "metrics.md").read_text("utf-8"), re.MULTILINE
@@ -313,7 +314,7 @@ def test_a_pages_links_lead_somewhere(page: Path) -> None:
 
 
 def _run(name: str) -> str:
-    """What an example prints; it must end well and say nothing on stderr."""
+    """What an example prints. It must succeed and write nothing to standard error."""
     env = {**os.environ, "PYTHONWARNINGS": "error"}
     done = subprocess.run([sys.executable, EXAMPLES / name], capture_output=True, env=env, timeout=20, check=False)
     assert (done.returncode, done.stderr) == (0, b"")
@@ -321,7 +322,7 @@ def _run(name: str) -> str:
 
 
 def _load(name: str) -> ModuleType:
-    """A fresh copy of the module: it reads the environment anew."""
+    """A fresh copy of the module: it reads the environment again."""
     spec = importlib.util.spec_from_file_location(name, EXAMPLES / f"{name}.py")
     assert spec is not None
     assert spec.loader is not None

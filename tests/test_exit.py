@@ -1,4 +1,4 @@
-"""Scripts that forget to close a blocking manager, or are ended: the process exits, and as it should."""
+"""Scripts that do not close a blocking manager, or are killed: the process ends, with the right exit code."""
 
 import http.client
 import os
@@ -12,7 +12,10 @@ from pathlib import Path
 import pytest
 
 from chat_session import blocking
-from pythons import RELEASES, find_pythons
+from testkit.backends import StartBackend
+from testkit.command_line import PipedProcess
+from testkit.present import present
+from testkit.pythons import RELEASES, find_pythons
 
 PYTHONS = find_pythons()
 STORES = ("file", "memory", "redis")
@@ -70,10 +73,9 @@ def find_url(store: str, tmp_path: Path, request: pytest.FixtureRequest) -> str:
         return f"sqlite:///{tmp_path}/chat.db"
     if store == "memory":
         return "sqlite:///:memory:"
-    place = request.getfixturevalue("start")(store)
-    place.clear()
+    backend = request.getfixturevalue("start_empty")(store)
     # By its host's name: asking for its address takes a thread, which is gone before the exit's handlers run.
-    return place.url if store == "cluster" else f"redis://localhost:{place.server.port}"
+    return backend.url if store == "cluster" else f"redis://localhost:{backend.server.port}"
 
 
 def run(python: str, script: str, *args: str) -> subprocess.CompletedProcess[str]:
@@ -87,10 +89,8 @@ def test_a_script_that_does_not_close_the_manager_ends_with_its_exit_code(where:
 
 
 @pytest.mark.parametrize("end", ENDS)
-def test_on_a_cluster_too(start, end: str) -> None:
-    place = start("cluster")
-    place.clear()
-    check_end(sys.executable, place.url, end)
+def test_on_a_cluster_too(start_empty: StartBackend, end: str) -> None:
+    check_end(sys.executable, start_empty("cluster").url, end)
 
 
 def check_end(python: str, url: str, end: str) -> None:
@@ -103,7 +103,7 @@ def check_end(python: str, url: str, end: str) -> None:
     assert "Exception ignored" not in ran.stderr
     if not url.endswith(":memory:"):
         with blocking.SessionManager.from_url(url) as manager:
-            assert manager.get_session("s").user_id == "u", "what was acknowledged is there"
+            assert present(manager.get_session("s")).user_id == "u", "what was acknowledged is there"
 
 
 def test_a_script_that_closes_or_not_leaves_nothing_to_warn_of(url: str) -> None:
@@ -155,14 +155,16 @@ def ask(path: Path, process: subprocess.Popen[str]) -> bytes:
 
 
 @pytest.mark.parametrize("preload", [(), ("--preload",)], ids=["each worker imports", "preload"])
-def test_gunicorn_ends_at_once_and_by_itself(where: tuple[str, str], preload: tuple[str, ...], server_folder) -> None:
+def test_gunicorn_ends_at_once_and_by_itself(
+    where: tuple[str, str], preload: tuple[str, ...], server_folder: Path
+) -> None:
     python, url = where
     folder = server_folder / "gunicorn"
     folder.mkdir(exist_ok=True)
     folder.joinpath("exits.py").write_text(APP)
     path = folder / f"{time.monotonic_ns()}.sock"
     command = [python, "-m", "gunicorn", "--bind", f"unix:{path}", "--chdir", str(folder), *preload, "exits:app"]
-    process = subprocess.Popen(
+    process = PipedProcess(
         [*command, "--workers", "1", "--graceful-timeout", str(WITHIN), "--worker-tmp-dir", str(folder)],
         env={**os.environ, "URL": url},
         stderr=subprocess.PIPE,

@@ -1,4 +1,4 @@
-"""Every way in which a server words a fault is told for what it is."""
+"""Every error reply of a server is recognised as the fault that it means."""
 
 import pytest
 from redis.asyncio.connection import DefaultParser
@@ -40,7 +40,8 @@ REPLIES = {
 
 @pytest.mark.parametrize(("reply", "reason"), REPLIES.items())
 def test_a_reply_is_told_for_what_it_is(reply: str, reason: str) -> None:
-    assert classify(DefaultParser.parse_error(reply)).reason == reason
+    error = DefaultParser.parse_error(reply)  # type: ignore[no-untyped-call]
+    assert classify(error).reason == reason
 
 
 def test_a_pause_grows_and_ends_with_a_failover() -> None:

@@ -4,19 +4,19 @@ import asyncio
 import gc
 import itertools
 import random
-import signal
 import time
-from collections.abc import AsyncIterator, Callable, Iterator
-from contextlib import contextmanager, suppress
+from collections.abc import AsyncIterator, Callable
+from contextlib import suppress
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import pytest
-from proxy import FaultProxy
 from redis.asyncio import Redis
 from redis.exceptions import ResponseError
 
 from chat_session import (
+    Agent,
     Hooks,
     SessionManager,
     SessionNotFound,
@@ -30,8 +30,12 @@ from chat_session import (
 from chat_session.storage.redis.net.faults import NoReply
 from chat_session.storage.redis.net.wire import WireCommand, pack_command
 from chat_session.storage.redis.scripts.loading import load
-from places import RedisPlace, eventually, start_server
-from servers import Server, free_port
+from chat_session.testing import until
+from testkit.backends import ServerBackend, start_server, store_of
+from testkit.fault_proxy import FaultProxy
+from testkit.ports import free_port
+from testkit.present import present
+from testkit.servers import DURABLE, Server
 
 TEXT = {"from": "user", "text": "the text of a message"}
 
@@ -63,37 +67,22 @@ async def connect() -> AsyncIterator[Callable[..., SessionManager]]:
         await manager.close()
 
 
-@pytest.fixture
-def own_server(tmp_path_factory, server_folder: Path, request) -> Iterator[Server]:
-    """A server of this test alone, to be killed, frozen and configured."""
-    yield from start_server("redis", server_folder / f"own-{abs(hash(request.node.nodeid))}")
-
-
-@contextmanager
-def frozen(server: Server) -> Iterator[None]:
-    """It does not run, and its connections stay open."""
-    assert server.process
-    server.process.send_signal(signal.SIGSTOP)
-    try:
-        yield
-    finally:
-        server.process.send_signal(signal.SIGCONT)
-
-
 def once(fault: str) -> Callable[[], str]:
-    """The next reply meets the fault, those after it pass."""
+    """The next reply gets the fault; those after it pass."""
     faults = iter((fault,))
     return lambda: next(faults, "pass")
 
 
 async def create_sessions(manager: SessionManager, count: int) -> None:
-    """When this returns, the manager has also looked at the server's settings, as it does after the first answer."""
+    """When this returns, the manager has also read the server's settings, which it does after the first answer."""
     for i in range(count):
         await manager.create_session("u", session_id=f"s{i}", ttl=600)
-    await manager._store._executor._checking
+    await store_of(manager)._executor._checking
 
 
-async def test_a_server_that_is_away_is_unavailable_after_retries_within_the_deadline(connect) -> None:
+async def test_a_server_that_is_away_is_unavailable_after_retries_within_the_deadline(
+    connect: Callable[..., SessionManager],
+) -> None:
     heard = Heard()
     manager = connect(f"redis://127.0.0.1:{free_port()}", hooks=[heard], redis_max_retries=3)
     started = time.perf_counter()
@@ -109,7 +98,7 @@ async def test_a_server_that_is_away_is_unavailable_after_retries_within_the_dea
     assert error.__cause__ is not None
 
 
-async def test_retries_end_at_the_deadline_of_the_call(connect) -> None:
+async def test_retries_end_at_the_deadline_of_the_call(connect: Callable[..., SessionManager]) -> None:
     manager = connect(
         f"redis://127.0.0.1:{free_port()}", redis_max_retries=100, redis_retry_delay=200, store_timeout=0.7
     )
@@ -120,9 +109,11 @@ async def test_retries_end_at_the_deadline_of_the_call(connect) -> None:
     assert failed.value.session_id == "s"
 
 
-async def test_a_failed_append_carries_its_messages_to_be_sent_again(connect, redis_place: RedisPlace) -> None:
-    await connect(redis_place.url).create_session("u", session_id="s")
-    async with FaultProxy(redis_place.server.port) as proxy:
+async def test_a_failed_append_carries_its_messages_to_be_sent_again(
+    connect: Callable[..., SessionManager], redis_backend: ServerBackend
+) -> None:
+    await connect(redis_backend.url).create_session("u", session_id="s")
+    async with FaultProxy(redis_backend.server.port) as proxy:
         manager = connect(f"redis://127.0.0.1:{proxy.port}", redis_max_retries=1, store_timeout=1.0)
         await manager.add_message("s", {"from": "user", "text": "first"})  # so that the server knows the script
         proxy.fault = lambda: "swallow"
@@ -138,17 +129,17 @@ async def test_a_failed_append_carries_its_messages_to_be_sent_again(connect, re
 
 @pytest.mark.parametrize("fault", ["swallow", "reset", "cut"])
 async def test_lost_answers_are_asked_for_again_and_nothing_happens_twice(
-    connect, redis_place: RedisPlace, fault: str
+    connect: Callable[..., SessionManager], redis_backend: ServerBackend, fault: str
 ) -> None:
     seed = random.randrange(2**32)
     print(f"seed {seed}")
-    dice = random.Random(seed)
-    async with FaultProxy(redis_place.server.port) as proxy:
+    rng = random.Random(seed)
+    async with FaultProxy(redis_backend.server.port) as proxy:
         manager = connect(
             f"redis://127.0.0.1:{proxy.port}", store_timeout=1.0 if fault == "swallow" else 20.0, redis_max_retries=50
         )
         await manager.create_session("u", session_id="s", ttl=600)
-        proxy.fault = lambda: fault if dice.random() < 0.1 else "pass"
+        proxy.fault = lambda: fault if rng.random() < 0.1 else "pass"
 
         async def write(writer: int) -> list[int]:
             seqs = []
@@ -178,11 +169,13 @@ async def test_lost_answers_are_asked_for_again_and_nothing_happens_twice(
         assert await manager.get_active_sessions_count() == 11
 
 
-async def test_a_frozen_server_is_unavailable_and_the_manager_recovers_by_itself(connect, own_server: Server) -> None:
+async def test_a_frozen_server_is_unavailable_and_the_manager_recovers_by_itself(
+    connect: Callable[..., SessionManager], own_server: Server
+) -> None:
     heard = Heard()
     manager = connect(own_server.url, hooks=[heard], store_timeout=1.0)
     await manager.create_session("u", session_id="s", ttl=600)
-    with frozen(own_server):
+    with own_server.frozen():
         started = time.perf_counter()
         with pytest.raises(StoreUnavailable) as failed:
             await manager.add_message("s", {"id": "m", **TEXT})
@@ -192,25 +185,25 @@ async def test_a_frozen_server_is_unavailable_and_the_manager_recovers_by_itself
     assert heard.up == [True, False, True]
 
 
-async def test_a_killed_server_costs_retries_and_no_acknowledged_message(connect, server_folder: Path) -> None:
-    for server in start_server("redis", server_folder / "aof"):
-        server.stop()
-        server.options = ("--appendonly", "yes", "--appendfsync", "always")
-        server.start()
+async def test_a_killed_server_costs_retries_and_no_acknowledged_message(
+    connect: Callable[..., SessionManager], server_folder: Path
+) -> None:
+    with start_server("redis", server_folder / "aof", *DURABLE) as server:
         manager = connect(server.url, store_timeout=10.0, redis_max_retries=50)
         await manager.create_session("u", session_id="s", ttl=600)
         acknowledged: list[int] = []
 
-        async def write(manager=manager, acknowledged=acknowledged) -> None:
+        async def write() -> None:
             for i in range(90):
-                acknowledged.append((await manager.add_message("s", {"id": f"m{i}", **TEXT})).seq)
+                result = await manager.add_message("s", {"id": f"m{i}", **TEXT})
+                acknowledged.append(result.seq)
 
-        async def has_written(count: int, acknowledged=acknowledged) -> bool:
+        async def has_written(count: int) -> bool:
             return len(acknowledged) >= count
 
         writing = asyncio.create_task(write())
         for count in (15, 40, 65):
-            await eventually(lambda count=count: has_written(count))
+            await until(partial(has_written, count))
             server.kill()
             server.start()
         await writing
@@ -218,8 +211,10 @@ async def test_a_killed_server_costs_retries_and_no_acknowledged_message(connect
         assert [m.id for m in await manager.get_history("s", 100)] == [f"m{i}" for i in range(90)]
 
 
-async def test_a_flushed_script_cache_is_no_error(connect, redis_place: RedisPlace) -> None:
-    manager = connect(redis_place.url)
+async def test_a_flushed_script_cache_is_no_error(
+    connect: Callable[..., SessionManager], redis_backend: ServerBackend
+) -> None:
+    manager = connect(redis_backend.url)
     await manager.create_session("u", session_id="s", ttl=600)
 
     async def write(writer: int) -> None:
@@ -227,39 +222,41 @@ async def test_a_flushed_script_cache_is_no_error(connect, redis_place: RedisPla
             await manager.add_message("s", TEXT)
 
     async def flush() -> None:
-        with redis_place.server.client() as client:
+        with redis_backend.server.client() as client:
             for _ in range(50):
                 client.script_flush()
                 await asyncio.sleep(0)
 
     await asyncio.gather(*(write(w) for w in range(5)), flush())
-    assert (await manager.get_session("s")).message_count == 100
+    assert present(await manager.get_session("s")).message_count == 100
 
 
-async def test_many_calls_of_a_script_the_server_forgot_bring_it_along_once(connect, redis_place: RedisPlace) -> None:
-    manager = connect(redis_place.url)
+async def test_many_calls_of_a_script_the_server_forgot_bring_it_along_once(
+    connect: Callable[..., SessionManager], redis_backend: ServerBackend
+) -> None:
+    manager = connect(redis_backend.url)
     assert (await manager.cleanup_expired_sessions()).cleaned_count == 0  # so that its script is known
     for i in range(100):
         await manager.create_session("u", session_id=f"s{i}", ttl=1)
-    with redis_place.server.client() as client:
+    with redis_backend.server.client() as client:
 
         async def all_dead() -> bool:
-            return client.exists(*(f"session:s{i}:meta" for i in range(100))) == 0
+            return bool(client.exists(*(f"session:s{i}:meta" for i in range(100))) == 0)
 
-        await eventually(all_dead)
+        await until(all_dead)
         client.script_flush()
         client.config_resetstat()
         assert (await manager.cleanup_expired_sessions()).cleaned_count == 100
         stats = client.info("commandstats")
-        assert stats["cmdstat_eval"]["calls"] == 2  # one for reading hints, one for settling them
+        assert stats["cmdstat_eval"]["calls"] == 2  # one reads index entries, one reconciles them
         assert stats["cmdstat_evalsha"]["calls"] < 2 * (100 + 16 + 16)
 
 
 async def test_calls_of_one_session_keep_their_order_though_a_script_is_unknown(
-    connect, redis_place: RedisPlace
+    connect: Callable[..., SessionManager], redis_backend: ServerBackend
 ) -> None:
-    manager = connect(redis_place.url)
-    with redis_place.server.client() as client:
+    manager = connect(redis_backend.url)
+    with redis_backend.server.client() as client:
         for number in range(2):  # at first they are new to the connection; then the server forgets them
             session = f"s{number}"
             await manager.create_session("u", session_id=session, ttl=600)
@@ -273,8 +270,10 @@ async def test_calls_of_one_session_keep_their_order_though_a_script_is_unknown(
             assert (await manager.get_history(session))[0].text == "first"
 
 
-async def test_killed_connections_are_made_again(connect, redis_place: RedisPlace) -> None:
-    manager = connect(redis_place.url, redis_max_retries=20)
+async def test_killed_connections_are_made_again(
+    connect: Callable[..., SessionManager], redis_backend: ServerBackend
+) -> None:
+    manager = connect(redis_backend.url, redis_max_retries=20)
     await manager.create_session("u", session_id="s", ttl=600)
 
     async def write(writer: int) -> None:
@@ -282,7 +281,7 @@ async def test_killed_connections_are_made_again(connect, redis_place: RedisPlac
             await manager.add_message("s", {"id": f"{writer}-{i}", **TEXT})
 
     async def kill() -> None:
-        with redis_place.server.client() as client:
+        with redis_backend.server.client() as client:
             for _ in range(20):
                 client.execute_command("CLIENT", "KILL", "TYPE", "normal", "SKIPME", "yes")
                 await asyncio.sleep(0.002)
@@ -293,18 +292,20 @@ async def test_killed_connections_are_made_again(connect, redis_place: RedisPlac
     assert len({m.id for m in history}) == 100
 
 
-async def test_whoever_is_cancelled_takes_nobody_elses_answer_along(connect, redis_place: RedisPlace) -> None:
-    manager = connect(redis_place.url, max_message_history=5000)
+async def test_a_cancelled_caller_takes_no_other_callers_answer(
+    connect: Callable[..., SessionManager], redis_backend: ServerBackend
+) -> None:
+    manager = connect(redis_backend.url, max_message_history=5000)
     for i in range(10):
         await manager.create_session("u", session_id=f"s{i}", ttl=600)
-    dice = random.Random(7)
+    rng = random.Random(7)
 
     async def write(writer: int) -> set[str]:
         unknown = set()
         for i in range(50):
             session_id, message_id = f"s{(writer + i) % 10}", f"{writer}-{i}"
             try:
-                async with asyncio.timeout(dice.uniform(0, 0.003)):
+                async with asyncio.timeout(rng.uniform(0, 0.003)):
                     result = await manager.add_message(
                         session_id, {"id": message_id, "from": "user", "text": session_id}
                     )
@@ -325,52 +326,58 @@ async def test_whoever_is_cancelled_takes_nobody_elses_answer_along(connect, red
     assert {f"{w}-{i}" for w in range(20) for i in range(50)} - unknown <= set(stored)
 
 
-async def test_calls_to_a_far_server_do_not_wait_for_each_other(connect, redis_place: RedisPlace) -> None:
-    async with FaultProxy(redis_place.server.port, delay=0.002) as proxy:
+async def test_calls_to_a_far_server_do_not_wait_for_each_other(
+    connect: Callable[..., SessionManager], redis_backend: ServerBackend
+) -> None:
+    async with FaultProxy(redis_backend.server.port, delay=0.002) as proxy:
         proxy.fault = lambda: "delay"
         manager = connect(f"redis://127.0.0.1:{proxy.port}", store_timeout=59.0)
-        for i in range(10):  # after some of them it is known how far the server is
+        for i in range(10):  # after some calls the manager has measured the round trip
             await manager.create_session("u", session_id=f"s{i}", ttl=600)
         await manager.add_message("s9", TEXT)  # the server knows the script
         proxy.fault = lambda: "swallow"
-        calls = []
-        with redis_place.server.client() as client:
+        calls: list[asyncio.Task[Any]] = []
+        with redis_backend.server.client() as client:
 
             async def have_arrived() -> bool:
                 return all(client.llen(f"session:s{i}:history") for i in range(len(calls)))
 
-            for i in range(5):  # no answer comes, and each of them arrives all the same
+            for i in range(5):  # no answer comes, but each call reaches the server
                 calls.append(asyncio.create_task(manager.add_message(f"s{i}", TEXT)))
-                await eventually(have_arrived)
+                await until(have_arrived)
         for call in calls:
             call.cancel()
         await asyncio.gather(*calls, return_exceptions=True)
 
 
-async def test_an_error_in_the_place_of_a_mark_gives_nobody_anothers_answer(connect, redis_place: RedisPlace) -> None:
-    async with FaultProxy(redis_place.server.port, delay=0.002) as proxy:
+async def test_an_error_in_the_place_of_a_mark_gives_nobody_anothers_answer(
+    connect: Callable[..., SessionManager], redis_backend: ServerBackend
+) -> None:
+    async with FaultProxy(redis_backend.server.port, delay=0.002) as proxy:
         proxy.fault = lambda: "delay"
         manager = connect(f"redis://127.0.0.1:{proxy.port}", store_timeout=2.0, redis_max_retries=20)
         for i in range(10):
             await manager.create_session("u", session_id=f"s{i}", ttl=600)
-        await manager.add_message("s3", TEXT)  # its script need not be sent along any more
-        with redis_place.server.client() as client:
+        await manager.add_message("s3", TEXT)  # the server knows its script
+        with redis_backend.server.client() as client:
             client.script_flush()
         proxy.fault = once("swallow")
         first = asyncio.create_task(manager.get_session("s0"))
-        await eventually(lambda: _has_happened(proxy, "swallow"))
+        await until(lambda: _has_happened(proxy, "swallow"))
         behind = (manager.get_session("s1"), manager.add_message("s2", TEXT))  # the second is answered by an error
         found, _ = await asyncio.gather(*behind)
-        assert [(await first).session_id, found.session_id] == ["s0", "s1"]
+        assert [present(await first).session_id, present(found).session_id] == ["s0", "s1"]
 
 
 async def _has_happened(proxy: FaultProxy, fault: str) -> bool:
     return proxy.injected[fault] > 0
 
 
-async def test_who_is_cancelled_first_leaves_the_connection_to_those_behind(connect, redis_place: RedisPlace) -> None:
+async def test_who_is_cancelled_first_leaves_the_connection_to_those_behind(
+    connect: Callable[..., SessionManager], redis_backend: ServerBackend
+) -> None:
     heard = Heard()
-    async with FaultProxy(redis_place.server.port, delay=0.05) as proxy:
+    async with FaultProxy(redis_backend.server.port, delay=0.05) as proxy:
         proxy.fault = lambda: "delay"
         manager = connect(f"redis://127.0.0.1:{proxy.port}", hooks=[heard])
         for i in range(4):
@@ -384,8 +391,10 @@ async def test_who_is_cancelled_first_leaves_the_connection_to_those_behind(conn
     assert heard.retries == []
 
 
-async def test_who_is_cancelled_leaves_those_behind_no_longer_wait(connect, redis_place: RedisPlace) -> None:
-    async with FaultProxy(redis_place.server.port) as proxy:
+async def test_who_is_cancelled_leaves_those_behind_no_longer_wait(
+    connect: Callable[..., SessionManager], redis_backend: ServerBackend
+) -> None:
+    async with FaultProxy(redis_backend.server.port) as proxy:
         manager = connect(f"redis://127.0.0.1:{proxy.port}", store_timeout=5.0)  # two seconds for a round trip
         await create_sessions(manager, 1)
         proxy.fault = once("swallow")
@@ -399,11 +408,11 @@ async def test_who_is_cancelled_leaves_those_behind_no_longer_wait(connect, redi
 
 
 async def test_nobody_hears_of_a_fault_that_a_cancelled_caller_would_have_met(
-    connect, own_server: Server, caplog: pytest.LogCaptureFixture
+    connect: Callable[..., SessionManager], own_server: Server, caplog: pytest.LogCaptureFixture
 ) -> None:
     manager = connect(own_server.url, store_timeout=1.0)
     await create_sessions(manager, 1)
-    with frozen(own_server):
+    with own_server.frozen():
         for call in (manager.get_session, manager.get_session_ttl):
             with pytest.raises(TimeoutError):
                 await asyncio.wait_for(call("s0"), 0.05)
@@ -413,9 +422,11 @@ async def test_nobody_hears_of_a_fault_that_a_cancelled_caller_would_have_met(
     assert [record.message for record in caplog.records if record.name == "asyncio"] == []
 
 
-async def test_a_connection_that_could_not_take_all_does_not_break_the_next(connect, redis_place: RedisPlace) -> None:
+async def test_a_connection_that_could_not_take_all_does_not_break_the_next(
+    connect: Callable[..., SessionManager], redis_backend: ServerBackend
+) -> None:
     heard = Heard()
-    async with FaultProxy(redis_place.server.port, delay=0.002) as proxy:
+    async with FaultProxy(redis_backend.server.port, delay=0.002) as proxy:
         proxy.fault = lambda: "delay"
         url = f"redis://127.0.0.1:{proxy.port}"
         manager = connect(url, hooks=[heard], store_timeout=6.0, max_message_bytes=64_000_000)  # 2.4 s for a round trip
@@ -432,13 +443,15 @@ async def test_a_connection_that_could_not_take_all_does_not_break_the_next(conn
     assert heard.retries == ["timeout"] * 2
 
 
-async def test_the_moment_to_give_up_is_kept_by_every_call(connect, own_server: Server) -> None:
+async def test_the_moment_to_give_up_is_kept_by_every_call(
+    connect: Callable[..., SessionManager], own_server: Server
+) -> None:
     manager = connect(own_server.url, store_timeout=59.0)
     await create_sessions(manager, 1)
-    [server] = manager._store._executor._topology.servers()
+    [server] = store_of(manager)._executor._topology.servers()
     ask = WireCommand(pack_command((b"PING",)), writes=False)
     now = asyncio.get_running_loop().time
-    with frozen(own_server):
+    with own_server.frozen():
         waiting = asyncio.gather(*(server.send(ask, now() + 10) for _ in range(2)), return_exceptions=True)
         for _ in range(2):  # behind others, and alone
             started = now()
@@ -448,9 +461,11 @@ async def test_the_moment_to_give_up_is_kept_by_every_call(connect, own_server: 
     await waiting
 
 
-async def test_a_call_that_gave_up_before_it_left_is_not_sent_afterwards(connect, redis_place: RedisPlace) -> None:
-    async with FaultProxy(redis_place.server.port, delay=0.15) as proxy:
-        other = connect(redis_place.url)
+async def test_a_call_that_gave_up_before_it_left_is_not_sent_afterwards(
+    connect: Callable[..., SessionManager], redis_backend: ServerBackend
+) -> None:
+    async with FaultProxy(redis_backend.server.port, delay=0.15) as proxy:
+        other = connect(redis_backend.url)
         await other.create_session("u", session_id="s", ttl=600)
         manager = connect(f"redis://127.0.0.1:{proxy.port}", store_timeout=0.5, redis_retry_delay=1)
         faults = iter(("swallow", "swallow", "delay"))  # of three new connections; the third is ready too late
@@ -461,9 +476,11 @@ async def test_a_call_that_gave_up_before_it_left_is_not_sent_afterwards(connect
         assert failed.value.outcome_unknown or await other.get_history("s") == []
 
 
-async def test_many_reads_that_met_a_fault_go_together_again(connect, redis_place: RedisPlace) -> None:
+async def test_many_reads_that_met_a_fault_go_together_again(
+    connect: Callable[..., SessionManager], redis_backend: ServerBackend
+) -> None:
     heard = Heard()
-    async with FaultProxy(redis_place.server.port) as proxy:
+    async with FaultProxy(redis_backend.server.port) as proxy:
         manager = connect(f"redis://127.0.0.1:{proxy.port}", hooks=[heard])
         await create_sessions(manager, 40)
         answers = itertools.count()
@@ -472,19 +489,22 @@ async def test_many_reads_that_met_a_fault_go_together_again(connect, redis_plac
     assert heard.retries == ["connection"]
 
 
-async def test_a_reply_lost_from_the_middle_of_many_gives_nobody_anothers(connect, redis_place: RedisPlace) -> None:
-    dice = random.Random(1)
-    agents = {f"s{i}": dice.choice(("ai", "human")) for i in range(1000)}
-    async with FaultProxy(redis_place.server.port) as proxy:
+async def test_a_reply_lost_from_the_middle_of_many_gives_nobody_anothers(
+    connect: Callable[..., SessionManager], redis_backend: ServerBackend
+) -> None:
+    rng = random.Random(1)
+    choices: tuple[Agent, ...] = ("ai", "human")
+    agents = {f"s{i}": rng.choice(choices) for i in range(1000)}
+    async with FaultProxy(redis_backend.server.port) as proxy:
         manager = connect(f"redis://127.0.0.1:{proxy.port}", store_timeout=2.0, redis_max_retries=20)
         await asyncio.gather(*(manager.create_session("u", session_id=s, agent=a) for s, a in agents.items()))
         for lost in (1, 2, 3):  # a server answers a few hundred calls at a time, in one piece
-            pieces = itertools.count()
-            proxy.fault = lambda pieces=pieces, lost=lost: "swallow" if next(pieces) == lost else "pass"
+            faults = itertools.chain(["pass"] * lost, ["swallow"], itertools.repeat("pass"))
+            proxy.fault = partial(next, faults)
             assert await asyncio.gather(*map(manager.get_session_agent, agents)) == list(agents.values())
 
 
-async def test_a_wrong_password_is_denied_at_once(connect, own_server: Server) -> None:
+async def test_a_wrong_password_is_denied_at_once(connect: Callable[..., SessionManager], own_server: Server) -> None:
     with own_server.client() as client:
         client.config_set("requirepass", "correct")
     for url in ("redis://:wr0ng@127.0.0.1:{}", "redis://127.0.0.1:{}"):
@@ -499,7 +519,9 @@ async def test_a_wrong_password_is_denied_at_once(connect, own_server: Server) -
     await connect(f"redis://:correct@127.0.0.1:{own_server.port}").create_session("u", session_id="s")
 
 
-async def test_a_user_without_rights_is_denied_and_nothing_is_half_written(connect, own_server: Server) -> None:
+async def test_a_user_without_rights_is_denied_and_nothing_is_half_written(
+    connect: Callable[..., SessionManager], own_server: Server
+) -> None:
     with own_server.client() as client:
         client.execute_command("ACL", "SETUSER", "reader", "on", ">p", "~*", "+@all", "-@scripting")
         client.execute_command("ACL", "SETUSER", "blind", "on", ">p", "~session:*", "+@all")
@@ -510,7 +532,9 @@ async def test_a_user_without_rights_is_denied_and_nothing_is_half_written(conne
         assert client.dbsize() == 0
 
 
-async def test_a_user_who_may_not_begin_a_transaction_reads_all_the_same(connect, own_server: Server) -> None:
+async def test_a_user_who_may_not_begin_a_transaction_reads_all_the_same(
+    connect: Callable[..., SessionManager], own_server: Server
+) -> None:
     with own_server.client() as client:
         client.execute_command("ACL", "SETUSER", "scripting", "on", ">p", "~*", "+@all", "-multi")
     manager = connect(f"redis://scripting:p@127.0.0.1:{own_server.port}")
@@ -519,7 +543,9 @@ async def test_a_user_who_may_not_begin_a_transaction_reads_all_the_same(connect
     assert [message.seq for message in await manager.get_history("s", 2)] == [2, 3]
 
 
-async def test_a_server_out_of_memory_is_full_and_still_reads_and_deletes(connect, own_server: Server) -> None:
+async def test_a_server_out_of_memory_is_full_and_still_reads_and_deletes(
+    connect: Callable[..., SessionManager], own_server: Server
+) -> None:
     manager = connect(own_server.url)
     await manager.create_session("u", session_id="s", ttl=600)
     await manager.add_message("s", TEXT)
@@ -534,7 +560,9 @@ async def test_a_server_out_of_memory_is_full_and_still_reads_and_deletes(connec
     assert (await manager.delete_session("s")).success
 
 
-async def test_a_full_server_knows_what_was_done_before_and_lets_metadata_go(connect, own_server: Server) -> None:
+async def test_a_full_server_knows_what_was_done_before_and_lets_metadata_go(
+    connect: Callable[..., SessionManager], own_server: Server
+) -> None:
     manager = connect(own_server.url)
     await manager.create_session("u", {"mood": "calm"}, session_id="s", ttl=600)
     await manager.add_message("s", {"id": "m", **TEXT})
@@ -544,7 +572,7 @@ async def test_a_full_server_knows_what_was_done_before_and_lets_metadata_go(con
     assert (await manager.update_session("s", {"mood": None})).metadata == {}
 
 
-async def test_a_busy_server_is_waited_for(connect, own_server: Server) -> None:
+async def test_a_busy_server_is_waited_for(connect: Callable[..., SessionManager], own_server: Server) -> None:
     heard = Heard()
     manager = connect(own_server.url, hooks=[heard], store_timeout=20.0, redis_max_retries=100)
     await manager.create_session("u", session_id="s", ttl=600)
@@ -564,34 +592,36 @@ async def test_a_busy_server_is_waited_for(connect, own_server: Server) -> None:
 
         spun = asyncio.create_task(asyncio.to_thread(spin))
         writing = asyncio.create_task(write_until_it_is_busy())
-        await eventually(has_been_told)
+        await until(has_been_told)
         client.script_kill()
         await asyncio.gather(spun, writing)
     assert set(heard.retries) == {"busy"}
 
 
-async def test_a_server_that_cannot_save_is_full(connect, own_server: Server) -> None:
+async def test_a_server_that_cannot_save_is_full(connect: Callable[..., SessionManager], own_server: Server) -> None:
     manager = connect(own_server.url)
     await manager.create_session("u", session_id="s", ttl=600)
     with own_server.client() as client:
         client.config_set("save", "3600 1")
-        (own_server.folder / "dump.rdb").mkdir()  # where its file would go
+        (own_server.folder / "dump.rdb").mkdir()  # in the way of its file
         client.bgsave()
 
         async def has_failed() -> bool:
-            return client.info("persistence")["rdb_last_bgsave_status"] == "err"
+            return bool(client.info("persistence")["rdb_last_bgsave_status"] == "err")
 
-        await eventually(has_failed)
+        await until(has_failed)
         with pytest.raises(StoreFull) as failed:
             await manager.add_message("s", TEXT)
-        client.config_set("save", "")  # else it would not end
+        client.config_set("save", "")  # otherwise the server would refuse to end
     assert "cannot save to disk" in str(failed.value)
     assert await manager.get_history("s") == []
 
 
-async def test_a_server_that_reads_its_data_is_waited_for(connect, server_folder: Path) -> None:
+async def test_a_server_that_reads_its_data_is_waited_for(
+    connect: Callable[..., SessionManager], server_folder: Path
+) -> None:
     heard = Heard()
-    for server in start_server("redis", server_folder / "loading"):
+    with start_server("redis", server_folder / "loading") as server:
         manager = connect(server.url, hooks=[heard], store_timeout=20.0, redis_max_retries=100)
         for i in range(20):
             await manager.create_session("u", session_id=f"s{i}", ttl=600)
@@ -606,10 +636,12 @@ async def test_a_server_that_reads_its_data_is_waited_for(connect, server_folder
     assert "loading" in heard.retries
 
 
-async def test_a_replica_is_read_only(connect, own_server: Server, redis_place: RedisPlace) -> None:
+async def test_a_replica_is_read_only(
+    connect: Callable[..., SessionManager], own_server: Server, redis_backend: ServerBackend
+) -> None:
     manager = connect(own_server.url, redis_max_retries=2)
     with own_server.client() as client:
-        client.replicaof("127.0.0.1", redis_place.server.port)
+        client.replicaof("127.0.0.1", redis_backend.server.port)
         with pytest.raises(StoreReadOnly) as failed:
             await manager.create_session("u")
         assert "primary" in str(failed.value)
@@ -617,7 +649,7 @@ async def test_a_replica_is_read_only(connect, own_server: Server, redis_place: 
     assert await manager.create_session("u")
 
 
-async def test_what_is_not_redis_is_incompatible(connect) -> None:
+async def test_what_is_not_redis_is_incompatible(connect: Callable[..., SessionManager]) -> None:
     async def answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         writer.write(b"HTTP/1.1 400 Bad Request\r\n\r\n")
         await writer.drain()
@@ -631,15 +663,19 @@ async def test_what_is_not_redis_is_incompatible(connect) -> None:
         assert "not Redis" in str(failed.value)
 
 
-async def test_tls_to_a_plain_port_says_so(connect, redis_place: RedisPlace) -> None:
-    manager = connect(f"rediss://127.0.0.1:{redis_place.server.port}", redis_max_retries=1, store_timeout=1.0)
+async def test_tls_to_a_plain_port_says_so(
+    connect: Callable[..., SessionManager], redis_backend: ServerBackend
+) -> None:
+    manager = connect(f"rediss://127.0.0.1:{redis_backend.server.port}", redis_max_retries=1, store_timeout=1.0)
     with pytest.raises((StoreIncompatible, StoreUnavailable)) as failed:  # a greeting with a line end is answered
         await manager.create_session("u")
     assert "TLS" in str(failed.value)
 
 
-async def test_a_key_of_the_wrong_type_is_named_and_nothing_is_half_written(connect, redis_place: RedisPlace) -> None:
-    manager = connect(redis_place.url)
+async def test_a_key_of_the_wrong_type_is_named_and_nothing_is_half_written(
+    connect: Callable[..., SessionManager], redis_backend: ServerBackend
+) -> None:
+    manager = connect(redis_backend.url)
     calls: dict[str, Callable[[], Any]] = {
         "session:s:history": lambda: manager.add_message("s", TEXT),
         "session:s:ids": lambda: manager.add_message("s", TEXT),
@@ -647,7 +683,7 @@ async def test_a_key_of_the_wrong_type_is_named_and_nothing_is_half_written(conn
         "session:s:meta": lambda: manager.get_session("s"),
         "user:u:sessions": lambda: manager.get_user_sessions("u"),
     }
-    with redis_place.server.client() as client:
+    with redis_backend.server.client() as client:
         for key, call in calls.items():
             await manager.create_session("u", session_id="s", ttl=600)
             await manager.add_message("s", {"id": "m", **TEXT})
@@ -657,36 +693,40 @@ async def test_a_key_of_the_wrong_type_is_named_and_nothing_is_half_written(conn
             else:
                 client.set(key, "x")
             client.expire(key, 600)
-            before = await redis_place.digest(manager)
+            before = await redis_backend.digest(manager)
             with pytest.raises(StoreCorrupt) as failed:
                 await call()
             assert failed.value.key == key
-            assert await redis_place.digest(manager) == before
+            assert await redis_backend.digest(manager) == before
             client.flushall()
 
 
-async def test_a_number_that_is_none_is_named(connect, redis_place: RedisPlace) -> None:
-    manager = connect(redis_place.url)
-    with redis_place.server.client() as client:
+async def test_a_number_that_is_none_is_named(
+    connect: Callable[..., SessionManager], redis_backend: ServerBackend
+) -> None:
+    manager = connect(redis_backend.url)
+    with redis_backend.server.client() as client:
         wrong = ("x", "1.5", "1e400", "-7", "")
         for field, values in (("ttl", (*wrong, "0")), ("agentEpoch", wrong), ("messageCount", wrong)):
             for value in values:
                 await manager.create_session("u", session_id="s", ttl=600)
                 client.hset("session:s:meta", field, value)
-                before = await redis_place.digest(manager)
+                before = await redis_backend.digest(manager)
                 for call in (lambda: manager.add_message("s", TEXT), lambda: manager.get_session("s")):
                     with pytest.raises(StoreCorrupt) as failed:
                         await call()
                     assert failed.value.key == "session:s:meta"
-                assert await redis_place.digest(manager) == before
+                assert await redis_backend.digest(manager) == before
                 await manager.delete_session("s")
 
 
-async def test_a_torn_session_is_no_session_and_its_id_starts_empty(connect, redis_place: RedisPlace) -> None:
-    manager = connect(redis_place.url)
+async def test_a_session_without_its_record_is_no_session_and_its_id_starts_empty(
+    connect: Callable[..., SessionManager], redis_backend: ServerBackend
+) -> None:
+    manager = connect(redis_backend.url)
     await manager.create_session("u", session_id="s", ttl=600)
     await manager.add_message("s", {"id": "old", **TEXT})
-    with redis_place.server.client() as client:
+    with redis_backend.server.client() as client:
         client.delete("session:s:meta")
         client.hset("session:s:meta", "lastActiveAt", "2026-01-01T00:00:00.000Z")
         client.expire("session:s:meta", 600)
@@ -700,8 +740,8 @@ async def test_a_torn_session_is_no_session_and_its_id_starts_empty(connect, red
     assert (await manager.add_message("s", {"id": "old", **TEXT})).seq == 1
 
 
-async def test_an_exhausted_pool_is_waited_for(redis_place: RedisPlace) -> None:
-    client = Redis(unix_socket_path=str(redis_place.server.socket), max_connections=1)
+async def test_an_exhausted_pool_is_waited_for(redis_backend: ServerBackend) -> None:
+    client = Redis(unix_socket_path=str(redis_backend.server.socket), max_connections=1)
     manager = SessionManager(client, redis_retry_delay=20)
     try:
         await asyncio.gather(*(manager.create_session(f"u{i}", ttl=60) for i in range(50)))

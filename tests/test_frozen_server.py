@@ -1,52 +1,48 @@
-"""A server that is frozen holds nobody up for longer than promised."""
+"""A frozen server delays no caller for longer than promised."""
 
 import asyncio
 import gc
-import os
-import signal
 import tempfile
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from chat_session import SessionCleanup, StoreUnavailable
-from places import start_place
+from chat_session import SessionCleanup, SessionManager, StoreUnavailable
+from testkit.backends import ClusterBackend, RedisBackend, start_backend
+from testkit.descriptors import open_sockets
+from testkit.servers import Server
 
 TEXT = {"from": "user", "text": "x"}
 
 
 @pytest.fixture(params=["redis", "tls", "cluster"])
-def freezable(request: pytest.FixtureRequest, server_folder: Path) -> Iterator[Any]:
-    """Servers of this test's own."""
+def freezable(request: pytest.FixtureRequest, server_folder: Path) -> Iterator[RedisBackend[Any]]:
+    """Servers that no other test uses."""
     folder = Path(tempfile.mkdtemp(dir=server_folder))
-    with contextmanager(start_place)(request.param, folder / "f") as place:
+    with start_backend(request.param, folder / "f") as backend:
         try:
-            yield place
+            yield backend
         finally:
-            send_all(place, signal.SIGCONT)
+            for server in all_servers(backend):
+                server.thaw()
             gc.collect()
 
 
-def open_sockets() -> set[str]:
-    """Of this process."""
-    found = set()
-    for entry in os.listdir("/proc/self/fd"):  # noqa: PTH208
-        with suppress(FileNotFoundError):  # the folder's own
-            found.add(str(Path("/proc/self/fd", entry).readlink()))
-    return {name for name in found if name.startswith("socket:")}
+def all_servers(backend: RedisBackend[Any]) -> Sequence[Server]:
+    """The servers of a backend, with replicas."""
+    return backend.server.servers if isinstance(backend, ClusterBackend) else backend.server.primaries()
 
 
-def send_all(place: Any, number: signal.Signals) -> None:
-    for server in getattr(place.server, "servers", [place.server]):
-        server.process.send_signal(number)
+def freeze_all(backend: RedisBackend[Any]) -> None:
+    for server in all_servers(backend):
+        server.freeze()
 
 
 @pytest.mark.parametrize("calls", [0, 1, 200])
-async def test_close_takes_five_seconds_at_most(freezable: Any, calls: int) -> None:
+async def test_close_takes_five_seconds_at_most(freezable: RedisBackend[Any], calls: int) -> None:
     before = open_sockets()
     async with freezable.open() as manager:
         await manager.create_session("u", session_id="s", ttl=600)
@@ -54,23 +50,23 @@ async def test_close_takes_five_seconds_at_most(freezable: Any, calls: int) -> N
     await manager.get_session("s")
     cleanup = SessionCleanup(manager, interval=60)
     cleanup.start()
-    send_all(freezable, signal.SIGSTOP)
+    freeze_all(freezable)
     pending = [asyncio.create_task(manager.add_message("s", TEXT)) for _ in range(calls)]
     await asyncio.sleep(0)  # they are under way
     started = time.monotonic()
     await manager.close()
     assert time.monotonic() - started < 5.0
     outcomes = await asyncio.gather(*pending, return_exceptions=True)
-    assert time.monotonic() - started < 5.5  # nobody goes on waiting for a manager that is closed
+    assert time.monotonic() - started < 5.5  # no call goes on waiting after the manager is closed
     assert all(isinstance(outcome, StoreUnavailable) for outcome in outcomes)
-    await asyncio.sleep(0)  # a socket is closed by the loop's next turn
+    await asyncio.sleep(0)  # a socket is closed in the next iteration of the loop
     assert open_sockets() <= before
 
 
-async def test_no_call_waits_longer_than_its_promise(freezable: Any) -> None:
+async def test_no_call_waits_longer_than_its_promise(freezable: RedisBackend[Any]) -> None:
     async with freezable.open(store_timeout=1.0) as manager:
         await manager.create_session("u", session_id="s", ttl=600)
-        send_all(freezable, signal.SIGSTOP)
+        freeze_all(freezable)
 
         async def wait(call: Any) -> float:
             started = time.monotonic()
@@ -78,7 +74,7 @@ async def test_no_call_waits_longer_than_its_promise(freezable: Any) -> None:
                 await call
             return time.monotonic() - started
 
-        calls = [
+        calls: list[Callable[[SessionManager], Any]] = [
             lambda m: m.add_message("s", TEXT),
             lambda m: m.get_session("s"),
             lambda m: m.get_history("s", after=0),

@@ -1,14 +1,15 @@
 """Every order of the steps of counts, lists, sweeps and writers of one session on a cluster.
 
 The code that runs is the package's own: ClusterIndex and RedisSessions as they are, and the text of the scripts under
-Lua. Only the nodes are stood in for, by a dictionary: each command is one step, and a search tries all orders of
-the steps of several calls. A call that was answered the same way so far is in the same place, so states that were
+Lua. Only the nodes are replaced, by a dictionary. Each command is one step, and a search tries all orders of
+the steps of several calls. A call that was answered the same way so far is in the same state. States that were
 met before are not searched again.
 """
 
 import itertools
-from collections.abc import Callable, Coroutine, Iterator
+from collections.abc import Callable, Coroutine, Generator
 from datetime import UTC, datetime
+from functools import partial
 from typing import Any
 
 import pytest
@@ -29,7 +30,7 @@ MINUTE = 60_000
 
 
 class OneBucket(Keys):
-    """Counts and sweeps look at the one bucket that matters, since each command is a step."""
+    """Counts and sweeps read only the bucket that matters, since each command is one more step to search."""
 
     def due_buckets(self) -> list[bytes]:
         return [self.due("s")]
@@ -54,7 +55,7 @@ class Nodes:
         self._lua.globals()[b"redis"] = self._lua.table_from({b"call": self._call_from_lua})
 
     def state(self) -> Any:
-        """All but the token of a creation, which differs each time a call is run again up to where it was."""
+        """Everything except the token of a creation, which is different whenever a call is run again."""
         hashes = tuple(
             (key, tuple(sorted((name, each) for name, each in value.items() if name != b"cs:created")))
             for key, value in sorted(self.hashes.items())
@@ -81,7 +82,7 @@ class Nodes:
         return b"userId" in self.hashes.get(META, {})
 
     def run(self, command: Any) -> Any:
-        """One command, a script whole, as one step."""
+        """One command as one step. A whole script is one command."""
         if isinstance(command, Call):
             return self._run_script(command)
         return self.execute(*command.words)
@@ -135,8 +136,9 @@ class Nodes:
                 return sum(score > float(rest[0][1:]) for score in scores.values())
             case b"ZRANGEBYSCORE":
                 low = rest[0]
-                lowest = (lambda s: s > float(low[1:])) if low.startswith(b"(") else (lambda s: s >= float(low))
-                found = [p for p in sorted(scores.items(), key=lambda p: (p[1], p[0])) if lowest(p[1])]
+                limit = float(low.lstrip(b"("))
+                found = sorted(scores.items(), key=lambda p: (p[1], p[0]))
+                found = [p for p in found if (p[1] > limit if low.startswith(b"(") else p[1] >= limit)]
                 found = [p for p in found if p[1] <= float(rest[1])][int(rest[4]) :][: int(rest[5])]
                 return [part for member, score in found for part in (member, _score(score))]
             case b"ZREVRANGEBYSCORE":
@@ -154,7 +156,7 @@ class Nodes:
             self.hashes.pop(key, None)
             del self.deadlines[key]
 
-    def _run_script(self, call: Call) -> Any:
+    def _run_script(self, call: Call[Any]) -> Any:
         text = self._scripts.get(call.script)
         if text is None:
             text = self._lua.execute(b"return function(KEYS, ARGV) " + call.script.text + b"\nend")
@@ -187,7 +189,7 @@ def _from_lua(value: Any) -> Any:
 
 
 class StepExecutor:
-    """Stands where the connections are: hands each command to the search and waits for its reply."""
+    """In place of the connections: hands each command to the search and waits for its reply."""
 
     async def run(self, _name: str, command: Any, **_: Any) -> Any:
         return command.decode(await _step(command))
@@ -200,7 +202,7 @@ class _Step:
     def __init__(self, command: Any) -> None:
         self._command = command
 
-    def __await__(self) -> Iterator[Any]:
+    def __await__(self) -> Generator[Any, Any, Any]:
         return (yield self._command)
 
 
@@ -214,7 +216,7 @@ def make_store() -> RedisSessions:
 
 
 class Operation:
-    """A call in progress, known by the replies that it got."""
+    """A call in progress. The replies that it got identify its state."""
 
     def __init__(self, make: Callable[[], Coroutine[Any, Any, Any]], replies: tuple[Any, ...] = ()) -> None:
         self.make = make
@@ -251,7 +253,7 @@ async def quietly(call: Coroutine[Any, Any, Any]) -> Any:
 
 
 def run_alone(nodes: Nodes, call: Coroutine[Any, Any, Any]) -> Any:
-    """A call with nothing beside it."""
+    """Run a call to its end while nothing else happens."""
     reply = None
     while True:
         try:
@@ -273,16 +275,16 @@ OPERATIONS: dict[str, Callable[[RedisSessions, datetime], Coroutine[Any, Any, An
 
 
 def search(first: tuple[str, ...], names: tuple[str, ...], *, crash: bool = False) -> int:
-    """Try all orders of the steps. The number of states.
+    """Try all orders of the steps. Returns the number of states.
 
-    A count is right after each step; when all is done, lists and sweeps are too.
-    ``crash``: the first of them also ends at any step and is never heard of again.
+    A count must be right after each step; when all is done, lists and sweeps must be right, too.
+    ``crash``: the first call may also stop for ever after any of its steps.
     """
     store = make_store()
     nodes = Nodes()
     for name in first:
         run_alone(nodes, OPERATIONS[name](store, FIRST))
-    begin = [Operation(lambda name=name: OPERATIONS[name](store, SECOND)) for name in names]
+    begin = [Operation(partial(OPERATIONS[name], store, SECOND)) for name in names]
     seen: set[Any] = set()
     open_states = [(nodes.save(), [operation.replies for operation in begin], False)]
     while open_states:
@@ -362,7 +364,7 @@ def test_three_calls_in_every_order_leave_exact_counts(names: tuple[str, ...]) -
 
 
 class DeafNodes(Nodes):
-    """They say yes to whatever changes an index, and do nothing."""
+    """Nodes that confirm every change of an index and do nothing."""
 
     def _execute_on_set(self, name: bytes, key: bytes, rest: list[bytes]) -> Any:
         return 1 if name in (b"ZADD", b"ZREM") else super()._execute_on_set(name, key, rest)

@@ -9,19 +9,20 @@ import base64
 import json
 import os
 import shutil
-import socket
 import subprocess
-import time
-from collections.abc import Iterator
+from collections.abc import AsyncIterator, Iterator
 from datetime import UTC, datetime
 from hashlib import sha256
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import Any
 
 import pytest
 import redis
 
 from chat_session import AgentConflict, Inspector, MessageConflict, SessionManager
+from testkit.backends import start_server
+from testkit.present import present
+from testkit.programs import MissingProgram, need_program
 
 PROGRAMS = Path(__file__).parent / "interop"
 ODD_TEXTS = [
@@ -56,32 +57,19 @@ class Node:
 
 
 @pytest.fixture(scope="module")
-def interop_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[int]:
-    """The port of a server of our own on 127.0.0.1; it ends with the tests, whatever becomes of them."""
-    program = shutil.which("redis-server", path="/usr/bin:/usr/local/bin:/opt/homebrew/bin")
-    program = program or shutil.which("redis-server") or _cannot_run("redis-server is not installed")
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = int(probe.getsockname()[1])
-    folder = tmp_path_factory.mktemp("interop")
-    place = ["--port", str(port), "--bind", "127.0.0.1", "--dir", str(folder), "--save", "", "--appendonly", "no"]
-    process = subprocess.Popen([program, *place], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-    try:
-        _wait_for(process, port)
-        yield port
-    finally:
-        process.terminate()
-        process.wait(10)
+def interop_server(server_folder: Path) -> Iterator[int]:
+    """The port of a server that only these tests use."""
+    with start_server("redis", server_folder / "interop") as server:
+        yield server.port
 
 
 @pytest.fixture(scope="module")
 def node(interop_server: int) -> Node:
-    program = shutil.which("node") or _cannot_run("node is not installed")
-    return Node(program, _install_modules(), interop_server)
+    return Node(need_program("node"), _install_modules(), interop_server)
 
 
 @pytest.fixture
-async def manager(interop_server: int):
+async def manager(interop_server: int) -> AsyncIterator[SessionManager]:
     with redis.Redis(port=interop_server) as client:
         client.flushall()
     async with SessionManager.from_url(f"redis://127.0.0.1:{interop_server}/0", max_message_history=5) as manager:
@@ -91,14 +79,14 @@ async def manager(interop_server: int):
 # What this package wrote, read by ioredis
 
 
-async def test_a_session_is_read_field_by_field(manager, node):
+async def test_a_session_is_read_field_by_field(manager: SessionManager, node: Node) -> None:
     created = await manager.create_session("user:1 {ü} 🙂", {"name": "客服会话", "type": "support"}, session_id="s1")
     await manager.add_message(
         "s1",
         {"id": "msg-1", "from": "user", "text": "hi", "timestamp": "2026-01-31T09:00:00+01:00", "type": "text"},
     )
     await manager.switch_agent("s1", "human")
-    session = await manager.get_session("s1")
+    session = present(await manager.get_session("s1"))
     read = node("read_session", sessionId="s1")
     assert len(read["meta"].pop("cs:created")) == 8
     assert read["meta"].pop("cs:done").count(";") == 1
@@ -122,7 +110,7 @@ async def test_a_session_is_read_field_by_field(manager, node):
     assert read["types"] == ["hash", "string", "list", "hash"]
 
 
-async def test_all_keys_show_one_deadline(manager, node):
+async def test_all_keys_show_one_deadline(manager: SessionManager, node: Node) -> None:
     await manager.create_session("u", session_id="s1", ttl=90)
     await manager.add_message("s1", {"from": "user", "text": "hi"})
     read = node("read_session", sessionId="s1")
@@ -130,7 +118,7 @@ async def test_all_keys_show_one_deadline(manager, node):
     assert 85 <= read["ttl"] <= 90
 
 
-async def test_a_session_without_end_has_no_deadline_on_any_key(manager, node):
+async def test_a_session_without_end_has_no_deadline_on_any_key(manager: SessionManager, node: Node) -> None:
     await manager.create_session("u", session_id="s1", ttl=None)
     await manager.add_message("s1", {"from": "user", "text": "hi"})
     read = node("read_session", sessionId="s1")
@@ -138,8 +126,8 @@ async def test_a_session_without_end_has_no_deadline_on_any_key(manager, node):
     assert read["meta"]["ttl"] == "-1"
 
 
-async def test_metadata_of_each_json_type_reads_with_one_rule(manager, node):
-    """JSON.parse, and the text itself where that refuses."""
+async def test_metadata_of_each_json_type_reads_with_one_rule(manager: SessionManager, node: Node) -> None:
+    """The rule is JSON.parse, or the text itself where JSON.parse fails."""
     metadata = {
         "text": "plain",
         "empty": "",
@@ -162,11 +150,11 @@ async def test_metadata_of_each_json_type_reads_with_one_rule(manager, node):
         name: value for name, value in metadata.items() if name != "__proto__"
     }
     assert read["text"] == "plain"
-    assert (await manager.get_session("s1")).metadata == metadata
+    assert present(await manager.get_session("s1")).metadata == metadata
 
 
 @pytest.mark.parametrize("text", ODD_TEXTS)
-async def test_a_text_arrives_character_by_character(manager, node, text):
+async def test_a_text_arrives_character_by_character(manager: SessionManager, node: Node, text: str) -> None:
     await manager.create_session("u", session_id="s1")
     await manager.add_message("s1", {"from": "user", "text": text, "note": {"nested": [text]}})
     read = node("read_session", sessionId="s1")
@@ -175,7 +163,7 @@ async def test_a_text_arrives_character_by_character(manager, node, text):
     assert read["history"][0]["note"] == {"nested": [text]}
 
 
-async def test_the_list_is_bounded_and_in_order_for_the_other_reader(manager, node):
+async def test_the_list_is_bounded_and_in_order_for_the_other_reader(manager: SessionManager, node: Node) -> None:
     await manager.create_session("u", session_id="s1")
     await manager.add_messages("s1", [{"from": "user", "text": str(n)} for n in range(8)])
     read = node("read_session", sessionId="s1")
@@ -186,9 +174,9 @@ async def test_the_list_is_bounded_and_in_order_for_the_other_reader(manager, no
 # What the specification's module wrote, used here
 
 
-async def test_a_foreign_session_is_read(manager, node):
+async def test_a_foreign_session_is_read(manager: SessionManager, node: Node) -> None:
     wrote = _write(node, messages=[_message(1, text=ODD_TEXTS[1]), _message(2, text=ODD_TEXTS[2])])
-    session = await manager.get_session("js")
+    session = present(await manager.get_session("js"))
     assert session.user_id == "user123"
     assert session.to_dict()["createdAt"] == wrote["createdAt"]
     assert session.current_agent == "ai"
@@ -206,7 +194,7 @@ async def test_a_foreign_session_is_read(manager, node):
     assert history[0].timestamp == datetime(2026, 1, 31, 8, 0, tzinfo=UTC)
 
 
-async def test_a_foreign_session_is_appended_to_and_takes_one_deadline(manager, node):
+async def test_a_foreign_session_is_appended_to_and_takes_one_deadline(manager: SessionManager, node: Node) -> None:
     _write(node, messages=[_message(n) for n in (1, 2, 3)])
     added = await manager.add_message("js", {"id": "py-1", "from": "assistant", "text": "yes"})
     assert added.seq == 4
@@ -222,13 +210,15 @@ async def test_a_foreign_session_is_appended_to_and_takes_one_deadline(manager, 
     assert 86_390 <= read["ttl"] <= 86_400  # it had no ttl of its own: the default of the settings
 
 
-async def test_an_id_that_only_another_program_wrote_is_not_known_as_a_duplicate(manager, node):
+async def test_an_id_that_only_another_program_wrote_is_not_known_as_a_duplicate(
+    manager: SessionManager, node: Node
+) -> None:
     _write(node, messages=[_message(1)])
     again = await manager.add_message("js", _message(1))
     assert (again.seq, again.duplicate) == (2, False)
 
 
-async def test_a_foreign_session_is_switched_and_the_other_side_sees_it(manager, node):
+async def test_a_foreign_session_is_switched_and_the_other_side_sees_it(manager: SessionManager, node: Node) -> None:
     _write(node, messages=[_message(1)])
     switched = await manager.switch_agent("js", "human", expect="ai", note="an operator took over")
     assert switched.epoch == 1
@@ -238,7 +228,7 @@ async def test_a_foreign_session_is_switched_and_the_other_side_sees_it(manager,
     assert read["history"][-1]["text"] == "an operator took over"
 
 
-async def test_a_foreign_session_is_updated_extended_and_given_another_ttl(manager, node):
+async def test_a_foreign_session_is_updated_extended_and_given_another_ttl(manager: SessionManager, node: Node) -> None:
     _write(node, messages=[_message(1)])
     updated = await manager.update_session("js", {"priority": None, "vip": True})
     assert updated.metadata == {"name": "客服会话", "type": "support", "vip": True}
@@ -250,14 +240,14 @@ async def test_a_foreign_session_is_updated_extended_and_given_another_ttl(manag
     assert len({left for left in read["left"] if left != -2}) == 1
 
 
-async def test_a_foreign_session_is_deleted_whole(manager, node):
+async def test_a_foreign_session_is_deleted_whole(manager: SessionManager, node: Node) -> None:
     _write(node, messages=[_message(1)])
     deleted = await manager.delete_session("js")
     assert (deleted.success, deleted.deleted_keys) == (True, 3)
     assert node("read_session", sessionId="js")["types"] == ["none"] * 4
 
 
-async def test_a_foreign_session_is_listed_and_counted_after_a_repair(manager, node):
+async def test_a_foreign_session_is_listed_and_counted_after_a_repair(manager: SessionManager, node: Node) -> None:
     _write(node, messages=[_message(1)])
     assert await manager.get_user_sessions("user123") == []
     assert await manager.get_active_sessions_count() == 0
@@ -266,14 +256,16 @@ async def test_a_foreign_session_is_listed_and_counted_after_a_repair(manager, n
     assert await manager.get_active_sessions_count() == 1
 
 
-async def test_a_foreign_session_without_a_deadline_never_expires_until_it_is_written(manager, node):
+async def test_a_foreign_session_without_a_deadline_never_expires_until_it_is_written(
+    manager: SessionManager, node: Node
+) -> None:
     _write(node, ttl=None, messages=[_message(1)])
     assert await manager.get_session_ttl("js") == -1
     await manager.extend_session("js")
     assert await manager.get_session_ttl("js") == 86_400
 
 
-async def test_damaged_and_foreign_elements_keep_their_places(manager, node):
+async def test_damaged_and_foreign_elements_keep_their_places(manager: SessionManager, node: Node) -> None:
     raw = [
         b"{broken",
         b"\xff\xfe",
@@ -293,15 +285,17 @@ async def test_damaged_and_foreign_elements_keep_their_places(manager, node):
     assert [m.seq for m in await manager.get_history("js")] == [3, 4, 5, 6, 7]
 
 
-async def test_a_sender_of_another_program_is_shown_as_unreadable_with_its_text(manager, node):
+async def test_a_sender_of_another_program_is_shown_as_unreadable_with_its_text(
+    manager: SessionManager, node: Node
+) -> None:
     _write(node, messages=[{**_message(1), "from": "bot"}])
     [message] = await manager.get_history("js")
     assert message.type == "unreadable"
     assert json.loads(message.extra["raw"])["from"] == "bot"
 
 
-async def test_a_text_with_half_a_surrogate_pair_does_not_hide_the_others(manager, node):
-    """JSON.stringify writes one as an escape, which no UTF-8 can hold."""
+async def test_a_text_with_half_a_surrogate_pair_does_not_hide_the_others(manager: SessionManager, node: Node) -> None:
+    """JSON.stringify writes half a pair as an escape. UTF-8 has no form for it."""
     _write(node, messages=[_message(1)], raw=[b'{"id":"half","from":"user","text":"\\ud83d"}'])
     history = await manager.get_history("js")
     assert [m.id for m in history] == ["msg-1", "unreadable-2"]
@@ -310,7 +304,7 @@ async def test_a_text_with_half_a_surrogate_pair_does_not_hide_the_others(manage
 # Both sides on one session
 
 
-async def test_a_push_that_keeps_the_count_continues_the_sequence(manager, node):
+async def test_a_push_that_keeps_the_count_continues_the_sequence(manager: SessionManager, node: Node) -> None:
     await manager.create_session("u", session_id="s1")
     await manager.add_messages("s1", [{"id": f"py-{n}", "from": "user", "text": str(n)} for n in range(1, 6)])
     node("append_message", sessionId="s1", message=_message(1), maxHistory=5)
@@ -324,7 +318,7 @@ async def test_a_push_that_keeps_the_count_continues_the_sequence(manager, node)
     assert len(set(read["left"])) == 1
 
 
-async def test_a_switch_that_raises_the_epoch_fences_a_late_reply(manager, node):
+async def test_a_switch_that_raises_the_epoch_fences_a_late_reply(manager: SessionManager, node: Node) -> None:
     session = await manager.create_session("u", session_id="s1")
     node("switch_agent", sessionId="s1", agent="human", epoch=True)
     with pytest.raises(AgentConflict) as caught:
@@ -332,7 +326,7 @@ async def test_a_switch_that_raises_the_epoch_fences_a_late_reply(manager, node)
     assert (caught.value.current_epoch, caught.value.current_agent) == (1, "human")
 
 
-async def test_a_switch_without_the_epoch_is_seen_but_fences_nothing(manager, node):
+async def test_a_switch_without_the_epoch_is_seen_but_fences_nothing(manager: SessionManager, node: Node) -> None:
     session = await manager.create_session("u", session_id="s1")
     node("switch_agent", sessionId="s1", agent="human", epoch=False)
     assert await manager.get_session_agent("s1") == "human"
@@ -371,22 +365,9 @@ def _parse_as_javascript(stored: str) -> Any:
         return stored
 
 
-def _wait_for(process: subprocess.Popen[bytes], port: int) -> None:
-    deadline = time.monotonic() + 10
-    with redis.Redis(port=port) as client:
-        while True:
-            try:
-                client.ping()
-                return
-            except redis.ConnectionError:
-                if process.poll() is not None or time.monotonic() > deadline:
-                    raise
-                time.sleep(0.02)  # a server tells nobody that it is ready
-
-
 def _install_modules() -> Path:
     """The node_modules folder with what package.json asks for, made once for each content of it."""
-    npm = shutil.which("npm") or _cannot_run("npm is not installed")
+    npm = need_program("npm")
     wanted = PROGRAMS / "package.json"
     root = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "chat-session-tests"
     folder = root / f"interop-{sha256(wanted.read_bytes()).hexdigest()[:16]}"
@@ -399,18 +380,12 @@ def _install_modules() -> Path:
             done = subprocess.run(command, cwd=making, capture_output=True, timeout=60, check=False)
         except subprocess.TimeoutExpired:
             shutil.rmtree(making)
-            _cannot_run("npm install took longer than a minute")
+            raise MissingProgram("npm install took longer than a minute") from None
         if done.returncode:
             shutil.rmtree(making)
-            _cannot_run("npm install failed: " + done.stderr.decode(errors="replace")[-300:])
+            raise MissingProgram("npm install failed: " + done.stderr.decode(errors="replace")[-300:])
         try:
             making.rename(folder)
         except OSError:  # another process was faster
             shutil.rmtree(making)
     return folder / "node_modules"
-
-
-def _cannot_run(reason: str) -> NoReturn:
-    if os.environ.get("CI") == "true":
-        pytest.fail(reason)
-    pytest.skip(reason)

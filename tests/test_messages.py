@@ -1,6 +1,6 @@
-"""Everything that the package says to people stands in ``messages.txt``, to be read from start to end.
+"""Everything that the package says to people is in ``messages.txt``, to be read from start to end.
 
-``CHAT_SESSION_WRITE_MESSAGES=1 pytest tests/test_messages.py`` writes that file anew.
+``CHAT_SESSION_WRITE_MESSAGES=1 pytest tests/test_messages.py`` writes that file again.
 """
 
 import ast
@@ -36,7 +36,7 @@ class Messages(ast.NodeVisitor):
         self._visit_scope(ast.parse(path.read_text(encoding="utf-8")))
 
     def all(self) -> list[str]:
-        """Each once. What is a part of an error stands there as a whole."""
+        """Each once. A part of an error is shown within the whole error."""
         others = [text for text in self._others if not any(text in error for error in self.errors)]
         return list(dict.fromkeys([*self.errors, *others]))
 
@@ -56,7 +56,7 @@ class Messages(ast.NodeVisitor):
         self._texts.pop()
 
     def visit_Expr(self, node: ast.Expr) -> None:
-        if not isinstance(node.value, ast.Constant):  # else a docstring, which only programmers read
+        if not isinstance(node.value, ast.Constant):  # otherwise it is a docstring, which only programmers read
             self.generic_visit(node)
 
     def visit_Call(self, node: ast.Call) -> None:
@@ -67,7 +67,7 @@ class Messages(ast.NodeVisitor):
             self.generic_visit(node)
 
     def visit_arg(self, node: ast.arg) -> None:
-        """Of an annotation only what it calls: an option of a command has its help there."""
+        """Only the calls in an annotation, because they have the help texts of a command's options."""
         for inner in ast.walk(node):
             if isinstance(inner, ast.Call):
                 self.visit(inner)
@@ -102,14 +102,14 @@ class Messages(ast.NodeVisitor):
 
 
 def is_prose(text: str) -> bool:
-    """Two words, or a word beside a variable part; and not SQL, a list of columns or a style."""
+    """Two words, or a word beside a variable part. SQL, lists of columns and styles are no prose."""
     words = re.findall(r"(?:^|(?<=[\s(]))[A-Za-z'’]{2,}(?=[\s.,:;)]|$)", _PLACEHOLDER.sub("", text))
     beside_others = _PLACEHOLDER.search(text) is not None and " " in _PLACEHOLDER.sub("", text)
     return len(words) > 1 - beside_others and not _CODE.match(text) and text not in HEARD
 
 
 def collect() -> dict[str, Messages]:
-    """By module. The contract suite's strings are for those who write a store."""
+    """The messages by module. The contract suite is left out: it speaks to those who write a store."""
     paths = [path for path in sorted(PACKAGE.rglob("*.py")) if "testing" not in path.parts]
     return {path.relative_to(PACKAGE.parent).as_posix(): Messages(path) for path in paths}
 
@@ -126,7 +126,7 @@ def test_the_messages_are_those_that_were_read() -> None:
     said = "\n".join(lines[1:]) + "\n"
     if os.environ.get("CHAT_SESSION_WRITE_MESSAGES"):
         GOLDEN.write_text(said, encoding="utf-8")
-    assert said == GOLDEN.read_text(encoding="utf-8"), "read what is new, then write messages.txt anew (see above)"
+    assert said == GOLDEN.read_text(encoding="utf-8"), "read what is new, then write messages.txt again (see above)"
 
 
 def test_an_error_is_one_or_two_sentences() -> None:

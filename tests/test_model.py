@@ -11,10 +11,10 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, precondition, rule, run_state_machine_as_test
 
 from chat_session import AgentConflict, Inspector, MessageConflict, SessionExists, SessionManager, SessionNotFound
-from places import eventually
+from chat_session.testing import until
 
 HISTORY = 5
-EXAMPLES = int(os.environ.get("MODEL_EXAMPLES", "12"))  # runs of 30 steps in each place
+EXAMPLES = int(os.environ.get("MODEL_EXAMPLES", "12"))  # runs of 30 steps on each backend
 IDS = st.sampled_from(["s1", "s2", "s3", "s4"])
 USERS = st.sampled_from(["u", "user:1", "{x}", "客服 😀"])
 MESSAGE_IDS = st.sampled_from(["a", "b", 'c"\\', "d", "e", "f", "g", "h"])
@@ -37,7 +37,7 @@ class Model:
     history: list[tuple[int, str, str]] = field(default_factory=list)  # seq, id, text
 
     def append(self, *batch: tuple[str, str]) -> list[tuple[int, bool]]:
-        """Of each id with its text its seq, and whether it was there before: which is decided before any is stored."""
+        """Append (id, text) pairs. Returns the seq of each, and whether it was stored before the call."""
         known = {message_id: seq for seq, message_id, _ in self.history}
         answers = []
         for message_id, text in batch:
@@ -57,16 +57,15 @@ class Model:
 
 
 class Machine(RuleBasedStateMachine):
-    """``place`` and ``loop`` are set by the test."""
+    """``backend`` and ``loop`` are set by the test."""
 
-    place: Any
+    backend: Any
     loop: asyncio.AbstractEventLoop
 
     def __init__(self) -> None:
         super().__init__()
-        if hasattr(self.place, "clear"):
-            self.place.clear()
-        self.manager: SessionManager = self.place.open(max_message_history=HISTORY)
+        self.backend.clear()
+        self.manager: SessionManager = self.backend.open(max_message_history=HISTORY)
         self.sessions: dict[str, Model] = {}
         self.run(self.manager.cleanup_expired_sessions())
         for session in self.run(self._all()):
@@ -78,7 +77,7 @@ class Machine(RuleBasedStateMachine):
         return self.loop.run_until_complete(coroutine)
 
     async def _all(self) -> list[str]:
-        return [session.session_id async for session in Inspector(self.manager).scan_sessions()]
+        return [present(session.session_id) async for session in Inspector(self.manager).scan_sessions()]
 
     @rule(session_id=IDS, user=USERS, ttl=TTLS, metadata=METADATA)
     def create(self, session_id: str, user: str, ttl: int | None, metadata: dict[str, Any]) -> None:
@@ -144,7 +143,7 @@ class Machine(RuleBasedStateMachine):
 
     @rule(plan=st.dictionaries(IDS, st.sampled_from(["append", "switch", "extend", "delete", "look"]), min_size=2))
     def several_sessions_at_once(self, plan: dict[str, str]) -> None:
-        """Different calls on different sessions leave together, and each gets its own answer or error."""
+        """Different calls on different sessions are sent together, and each gets its own answer or error."""
         manager = self.manager
         calls = {
             "append": lambda session_id: manager.add_message(session_id, {"from": "user", "text": session_id}),
@@ -156,7 +155,8 @@ class Machine(RuleBasedStateMachine):
 
         async def together() -> list[Any]:
             made = (calls[kind](session_id) for session_id, kind in plan.items())
-            return await asyncio.gather(*made, return_exceptions=True)
+            answers: list[Any] = await asyncio.gather(*made, return_exceptions=True)
+            return answers
 
         for (session_id, kind), answer in zip(plan.items(), self.run(together()), strict=True):
             model = self.sessions.get(session_id)
@@ -222,7 +222,7 @@ class Machine(RuleBasedStateMachine):
     @precondition(lambda self: self.sessions and not self.died)
     @rule()
     def let_all_die(self) -> None:
-        """A second of real time, so only once a run."""
+        """It takes a second of real time, so it happens only once in a run."""
 
         async def die() -> None:
             for session_id in self.sessions:
@@ -231,7 +231,7 @@ class Machine(RuleBasedStateMachine):
             async def none_left() -> bool:
                 return await self.manager.get_active_sessions_count() == 0
 
-            await eventually(none_left)
+            await until(none_left)
 
         self.run(die())
         self.died = True
@@ -280,9 +280,9 @@ class Machine(RuleBasedStateMachine):
         self.run(self.manager.close())
 
 
-def test_the_manager_answers_as_the_model_does(place: Any) -> None:
+def test_the_manager_answers_as_the_model_does(backend: Any) -> None:
     loop = asyncio.new_event_loop()
-    machine = type("MachineOnAPlace", (Machine,), {"place": place, "loop": loop})
+    machine = type("MachineOnABackend", (Machine,), {"backend": backend, "loop": loop})
     checks = (HealthCheck.too_slow, HealthCheck.filter_too_much)
     try:
         run_state_machine_as_test(

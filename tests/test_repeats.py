@@ -1,4 +1,6 @@
-"""Calls that are repeated after a lost reply, all those of a round trip together."""
+"""Calls that are repeated after a lost reply. All calls of a round trip are repeated together."""
+
+from typing import Any
 
 import pytest
 
@@ -7,33 +9,37 @@ from chat_session.storage.redis.keys import Keys
 from chat_session.storage.redis.net.commands import Call
 from chat_session.storage.redis.scripts.sessions import switch_agent
 from chat_session.storage.redis.tokens import Tokens
+from testkit.backends import ServerBackend
+from testkit.present import present
 
 NOW = "2026-01-31T08:00:00.000Z"
 
 
-def switch(token: str) -> Call:
+def switch(token: str) -> Call[Any]:
     keys = Keys().session("s")
-    agent, facts = "human", {"now": NOW, "default_ttl": 600, "max_history": 100, "expect": None, "elements": []}
-    return switch_agent("s", keys, new_agent=agent, token=token, answered_below=0, **facts)
+    facts: dict[str, Any] = {"now": NOW, "default_ttl": 600, "max_history": 100, "expect": None, "elements": []}
+    return switch_agent("s", keys, new_agent="human", token=token, answered_below=0, **facts)
 
 
 @pytest.mark.parametrize("calls", [40, 256])
-async def test_switches_that_share_a_round_trip_and_are_repeated_together_count_once(redis_place, calls: int) -> None:
-    async with redis_place.open() as manager:
+async def test_switches_that_share_a_round_trip_and_are_repeated_together_count_once(
+    redis_backend: ServerBackend, calls: int
+) -> None:
+    async with redis_backend.open() as manager:
         await manager.create_session("u", session_id="s", ttl=600)
-        with redis_place.server.client() as client:
+        with redis_backend.server.client() as client:
             for _ in range(2):
                 batch = client.pipeline(transaction=False)
                 for i in range(calls):
                     batch.execute_command(*switch(f"manager.{i}").as_eval())
                 assert [reply[1] for reply in batch.execute()] == list(range(1, calls + 1))
-        assert (await manager.get_session("s")).agent_epoch == calls
+        assert present(await manager.get_session("s")).agent_epoch == calls
 
 
-async def test_a_session_that_is_changed_too_often_says_so_and_nothing_is_written(redis_place) -> None:
-    async with redis_place.open(redis_max_retries=1, redis_retry_delay=1) as manager:
+async def test_a_session_that_is_changed_too_often_says_so_and_nothing_is_written(redis_backend: ServerBackend) -> None:
+    async with redis_backend.open(redis_max_retries=1, redis_retry_delay=1) as manager:
         await manager.create_session("u", session_id="s", ttl=600)
-        with redis_place.server.client() as client:
+        with redis_backend.server.client() as client:
             for i in range(256):
                 client.execute_command(*switch(f"manager.{i}").as_eval())
             before = client.hgetall("session:s:meta")
@@ -42,14 +48,14 @@ async def test_a_session_that_is_changed_too_often_says_so_and_nothing_is_writte
             assert client.hgetall("session:s:meta") == before
 
 
-async def test_a_manager_that_got_its_answers_may_switch_as_often_as_it_likes(redis_place) -> None:
-    async with redis_place.open() as manager:
+async def test_a_manager_that_got_its_answers_may_switch_as_often_as_it_likes(redis_backend: ServerBackend) -> None:
+    async with redis_backend.open() as manager:
         await manager.create_session("u", session_id="s", ttl=600)
         for i in range(600):
             await manager.switch_agent("s", "human" if i % 2 else "ai")
-        with redis_place.server.client() as client:
+        with redis_backend.server.client() as client:
             assert client.hget("session:s:meta", "cs:done").count(b";") == 1
-        assert (await manager.get_session("s")).agent_epoch == 600
+        assert present(await manager.get_session("s")).agent_epoch == 600
 
 
 async def test_calls_that_may_still_be_under_way_are_remembered_although_later_ones_were_answered() -> None:

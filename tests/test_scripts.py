@@ -9,6 +9,7 @@ import pytest
 from chat_session.storage.redis.keys import IndexKeys, SessionKeys
 from chat_session.storage.redis.scripts import index, sessions
 from chat_session.storage.redis.scripts.loading import load
+from testkit.backends import StartBackend
 
 FOLDER = files("chat_session.storage.redis") / "lua"
 FILES = {
@@ -128,7 +129,7 @@ def test_every_script_has_its_caller_and_the_other_way_round() -> None:
     assert sorted(CALLERS) == NAMES
 
 
-def test_all_scripts_compile_on_the_oldest_server(start) -> None:
+def test_all_scripts_compile_on_the_oldest_server(start: StartBackend) -> None:
     with start("redis62").server.client() as client:
         for name in NAMES:
             script = load(name)

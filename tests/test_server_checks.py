@@ -1,12 +1,11 @@
-"""What the doctor says of servers that do not tell everything: managed ones refuse CONFIG."""
-
-from typing import Any
+"""What the doctor says about servers that do not tell everything: managed servers refuse CONFIG."""
 
 import pytest
 
 from chat_session import Inspector, SessionManager
 from chat_session.storage.contract import Finding
 from chat_session.storage.redis.server_checks import check_eviction, check_version, find_manager, parse_info
+from testkit.backends import ServerBackend
 
 AMAZON = b"# Server\r\nredis_version:7.1.0\r\nos:Amazon ElastiCache\r\nrole:master\r\naof_enabled:0\r\n"
 
@@ -16,11 +15,11 @@ async def check(url: str) -> dict[str, Finding]:
         return {finding.subject: finding for finding in await Inspector(manager).diagnose()}
 
 
-async def test_where_config_is_refused_no_loss_is_claimed(redis_place: Any) -> None:
-    with redis_place.server.client() as client:
+async def test_where_config_is_refused_no_loss_is_claimed(redis_backend: ServerBackend) -> None:
+    with redis_backend.server.client() as client:
         client.execute_command("ACL", "SETUSER", "app", "on", ">p", "~*", "+@all", "-config")
         try:
-            found = await check(f"redis://app:p@127.0.0.1:{redis_place.server.port}")
+            found = await check(f"redis://app:p@127.0.0.1:{redis_backend.server.port}")
         finally:
             client.execute_command("ACL", "DELUSER", "app")
     assert found["persistence"].level == "warning"

@@ -8,6 +8,8 @@ import pytest
 from chat_session import SessionManager, Settings, SettingsError
 from chat_session.cli.app import run_command
 from chat_session.settings import SettingsOverrides
+from testkit.backends import ServerBackend, store_of
+from testkit.present import present
 
 
 def test_the_specifications_variables_are_read(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -68,7 +70,7 @@ def test_a_bad_value_names_its_variable(monkeypatch: pytest.MonkeyPatch, variabl
 
 def test_an_unknown_setting_is_refused_with_the_nearest_name() -> None:
     with pytest.raises(SettingsError) as refused:
-        SessionManager.from_url("sqlite:///:memory:", defualt_session_ttl=5)
+        SessionManager.from_url("sqlite:///:memory:", defualt_session_ttl=5)  # type: ignore[arg-type]
     assert "Did you mean default_session_ttl?" in str(refused.value)
 
 
@@ -87,25 +89,25 @@ def test_a_store_named_twice_in_one_call_is_refused_but_in_the_environment_the_u
 @pytest.mark.parametrize("scheme", ["redis", "redis+cluster", "redis+sentinel"])
 def test_the_setting_asks_for_tls_whatever_the_urls_scheme(scheme: str) -> None:
     plain = SessionManager.from_url(f"{scheme}://localhost:1/{'chat' if 'sentinel' in scheme else ''}", redis_tls=True)
-    [server] = plain._store._executor._topology.servers() or plain._store._executor._topology._nodes.values()
+    [server] = store_of(plain)._executor._topology.servers() or store_of(plain)._executor._topology._nodes.values()
     assert "SSL" in server._connections._pool.connection_class.__name__
 
 
-async def test_a_prefix_stands_before_every_key(redis_place) -> None:
-    async with redis_place.open(key_prefix="app1:") as first, redis_place.open() as second:
+async def test_every_key_begins_with_the_prefix(redis_backend: ServerBackend) -> None:
+    async with redis_backend.open(key_prefix="app1:") as first, redis_backend.open() as second:
         await first.create_session("u", session_id="s", ttl=60)
         await first.add_message("s", {"from": "user", "text": "x"})
         assert await second.get_session("s") is None
         assert await second.get_active_sessions_count() == 0
-        with redis_place.server.client() as client:
+        with redis_backend.server.client() as client:
             assert all(key.startswith(b"app1:") for key in client.scan_iter())
         await first.delete_session("s")
 
 
-async def test_redis_host_port_and_password_make_a_connection(redis_place) -> None:
-    async with SessionManager(redis_host="127.0.0.1", redis_port=redis_place.server.port, redis_db=1) as manager:
+async def test_redis_host_port_and_password_make_a_connection(redis_backend: ServerBackend) -> None:
+    async with SessionManager(redis_host="127.0.0.1", redis_port=redis_backend.server.port, redis_db=1) as manager:
         await manager.create_session("u", session_id="s", ttl=60)
-        with redis_place.server.client() as client:
+        with redis_backend.server.client() as client:
             client.select(1)
             assert client.exists("session:s:meta")
 
@@ -122,26 +124,28 @@ def test_a_store_timeout_that_outlives_the_memory_of_repeated_writes_is_refused_
         Settings.load(store_timeout=60)
 
 
-async def test_never_as_the_default_holds_for_a_session_that_another_program_wrote_without_a_ttl(redis_place) -> None:
-    with redis_place.server.client() as client:
+async def test_never_as_the_default_holds_for_a_session_that_another_program_wrote_without_a_ttl(
+    redis_backend: ServerBackend,
+) -> None:
+    with redis_backend.server.client() as client:
         stamps = dict.fromkeys(("createdAt", "lastActiveAt"), "2026-01-31T08:00:00.000Z")
         client.hset("session:js:meta", mapping={"userId": "u", "sessionId": "js", "currentAgent": "ai", **stamps})
         client.set("session:js:agent", "ai")
         client.expire("session:js:meta", 60)
-    async with redis_place.open(default_session_ttl=None) as manager:
-        assert (await manager.get_session("js")).ttl is None
+    async with redis_backend.open(default_session_ttl=None) as manager:
+        assert present(await manager.get_session("js")).ttl is None
         await manager.add_message("js", {"from": "user", "text": "x"})
         assert await manager.get_session_ttl("js") == -1
         await manager.delete_session("js")
 
 
 @pytest.fixture
-def protected(redis_place):
+def protected(redis_backend: ServerBackend) -> Any:
     """A server with a user "app" beside the default one, each with a password."""
-    with redis_place.server.client() as client:
+    with redis_backend.server.client() as client:
         client.execute_command("ACL", "SETUSER", "app", "on", ">app-password", "~*", "+@all")
         client.execute_command("ACL", "SETUSER", "default", ">default-password", "resetpass", ">default-password")
-        yield f"redis://{{}}127.0.0.1:{redis_place.server.port}/0"
+        yield f"redis://{{}}127.0.0.1:{redis_backend.server.port}/0"
         client.execute_command("ACL", "SETUSER", "default", "nopass")
         client.execute_command("ACL", "DELUSER", "app")
 
@@ -166,7 +170,7 @@ async def test_the_environments_password_completes_a_url_that_has_none(
     for manager in (SessionManager(redis_max_retries=0), SessionManager.from_url(protected.format(login))):
         async with manager:
             assert await manager.get_session("s") is None
-            [server] = manager._store._executor._topology.servers()
+            [server] = store_of(manager)._executor._topology.servers()
             assert (server._connections._pool.connection_kwargs.get("username") or "default") == user
 
 
@@ -185,7 +189,7 @@ def test_the_environments_password_completes_urls_of_several_servers(
 ) -> None:
     monkeypatch.setenv("REDIS_PASSWORD", "secret")
     manager = SessionManager.from_url(f"{scheme}://localhost:1/{'chat' if 'sentinel' in scheme else ''}")
-    [server] = manager._store._executor._topology.servers() or manager._store._executor._topology._nodes.values()
+    [server] = store_of(manager)._executor._topology.servers() or store_of(manager)._executor._topology._nodes.values()
     assert server._connections._pool.connection_kwargs["password"] == "secret"
 
 

@@ -22,6 +22,8 @@ from chat_session import (
     StoreUnavailable,
 )
 from chat_session.storage.sqlite.file import APPLICATION_ID
+from testkit.backends import store_of
+from testkit.present import present
 
 WRITER = """
 import asyncio, sys
@@ -64,7 +66,7 @@ async def test_a_writer_killed_in_mid_write_loses_nothing_it_was_told(tmp_path: 
         assert [message.seq for message in history] == list(range(1, len(history) + 1))
         assert len(set(ids)) == len(ids)
         assert set(told) <= set(ids)
-        assert (await manager.get_session("s")).message_count == len(ids)
+        assert present(await manager.get_session("s")).message_count == len(ids)
         assert [f.level for f in await Inspector(manager).diagnose() if f.subject == "structure"] == ["ok"]
 
 
@@ -85,7 +87,7 @@ async def test_several_processes_write_at_the_same_time(tmp_path: Path) -> None:
 
 @contextmanager
 def held(path: Path) -> Iterator[None]:
-    """Somebody else has begun to write."""
+    """Another connection has begun to write within the block."""
     with closing(sqlite3.connect(path, isolation_level=None)) as other:
         other.execute("BEGIN IMMEDIATE")
         yield
@@ -117,10 +119,10 @@ async def test_a_call_that_was_cancelled_before_it_began_does_nothing(tmp_path: 
         await manager.create_session("u", session_id="s", ttl=600)
         with held(tmp_path / "chat.db"):
             first = asyncio.create_task(manager.add_message("s", {"from": "user", "text": "first"}))
-            while manager._calls.in_flight == 0 or manager._store._writer._jobs.qsize():
+            while manager._calls.in_flight == 0 or store_of(manager)._writer._jobs.qsize():
                 await asyncio.sleep(0.001)  # the writer has taken it, and waits for the lock
             second = asyncio.create_task(manager.add_message("s", {"from": "user", "text": "second"}))
-            while not manager._store._writer._jobs.qsize():
+            while not store_of(manager)._writer._jobs.qsize():
                 await asyncio.sleep(0.001)
             second.cancel()
             await asyncio.wait([second])
@@ -146,7 +148,7 @@ async def test_a_call_behind_the_close_is_refused_and_not_forgotten(tmp_path: Pa
     async with SessionManager.from_url(f"sqlite:///{tmp_path}/chat.db") as manager:
         await manager.create_session("u", session_id="s", ttl=600)
         may_go_on = threading.Event()
-        slow = asyncio.create_task(manager._store._writer.run("wait", lambda _: may_go_on.wait(10)))
+        slow = asyncio.create_task(store_of(manager)._writer.run("wait", lambda _: may_go_on.wait(10)))
         writing = asyncio.create_task(manager.add_message("s", {"from": "user", "text": "x"}))
         await asyncio.sleep(0)
         closing_down = asyncio.create_task(manager._store.close())
@@ -171,7 +173,7 @@ async def test_whatever_breaks_in_the_thread_the_caller_learns_of_it(tmp_path: P
             with pytest.raises(StoreCorrupt):
                 await manager.get_session("s")
             with pytest.raises(StoreCorrupt):
-                await manager._store._reader.run("divide", lambda _: 1 // 0)
+                await store_of(manager)._reader.run("divide", lambda _: 1 // 0)
             assert await manager.get_session("another") is None
 
 

@@ -1,4 +1,4 @@
-"""Damaged rows: each call fails alone and typed, and no error keeps anything open."""
+"""Damaged rows: only the call that meets one fails, with a typed error, and no error leaves anything open."""
 
 import asyncio
 import sqlite3
@@ -14,6 +14,8 @@ from hypothesis import strategies as st
 from chat_session import Inspector, SessionManager, StoreCorrupt, StoreUnavailable
 from chat_session.errors import ChatSessionError
 from chat_session.storage.sqlite import lists, sessions
+from testkit.backends import store_of
+from testkit.present import present
 
 USER = "UPDATE sessions SET user_id = CAST(x'ff41' AS TEXT) WHERE session_id = ?"
 
@@ -109,7 +111,7 @@ async def test_an_error_that_is_kept_holds_no_old_snapshot_and_no_log(path: Path
             raise ZeroDivisionError
 
         try:
-            await manager._store._reader.run("break_off", break_off)
+            await store_of(manager)._reader.run("break_off", break_off)
         except ChatSessionError as error:
             kept.append(error)
         assert len(kept) == 6
@@ -140,7 +142,7 @@ async def test_a_thousand_calls_on_a_locked_file_wait_no_longer_than_one(path: P
 async def test_a_call_whose_time_is_up_does_not_wait_for_one_that_may_wait_longer(path: Path) -> None:
     async with connect(path, store_timeout=0.2) as manager:
         await manager.create_session("u", session_id="s")
-        worker = manager._store._writer
+        worker = store_of(manager)._writer
 
         def append(text: str, timeout: float) -> asyncio.Task[Any]:
             worker._call_timeout = timeout
@@ -197,10 +199,10 @@ VALUES = st.one_of(
 
 @given(st.sampled_from([(table, name) for table, names in COLUMNS.items() for name in names]), VALUES, st.booleans())
 @settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
-async def test_whatever_stands_in_a_column_a_call_answers_or_fails_typed(
+async def test_whatever_is_in_a_column_a_call_answers_or_raises_a_typed_error(
     path: Path, column: tuple[str, str], value: Any, as_text: bool
 ) -> None:
-    """Columns have types, which SQLite enforces: what it refuses cannot stand there."""
+    """SQLite enforces the types of columns, so values that it refuses cannot occur."""
     table, name = column
     async with connect(path) as manager:
         for session_id in ("bad", "good"):
@@ -232,7 +234,7 @@ async def test_whatever_stands_in_a_column_a_call_answers_or_fails_typed(
         for call in calls:
             with suppress(ChatSessionError):
                 await asyncio.wait_for(call, 10)
-        assert (await manager.get_session("good")).metadata == {"a": 1}
+        assert present(await manager.get_session("good")).metadata == {"a": 1}
         assert [m.text for m in await manager.get_history("good")] == ["x"]
         change(path, "DELETE FROM sessions WHERE session_id = 'bad'")
         change(path, "DELETE FROM messages WHERE session_id = 'bad'")
@@ -282,7 +284,7 @@ async def test_every_page_is_read_by_an_index(path: Path) -> None:
             for statement in asked:
                 plans.extend(row[3].decode() for row in db.execute(f"EXPLAIN QUERY PLAN {statement}"))
 
-        await manager._store._reader.run("explain", explain)
+        await store_of(manager)._reader.run("explain", explain)
         assert len(plans) == 3 + 2 * 4
         assert all(plan.startswith("SEARCH") for plan in plans)
         assert "sessions_by_user (user_id=? AND (position,session_id)<(?,?))" in plans[0]

@@ -1,4 +1,4 @@
-"""Whose the file is, under which name, and whether it is still there."""
+"""The file of a store: who may read it, its name, and what happens if it is removed or replaced."""
 
 import asyncio
 import os
@@ -9,13 +9,15 @@ import sys
 import time
 from contextlib import closing
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from chat_session import Inspector, SessionManager, StoreIncompatible
+from testkit.command_line import PipedProcess
 
 
-def open_file(path: Path | str, **settings: object) -> SessionManager:
+def open_file(path: Path | str, **settings: Any) -> SessionManager:
     return SessionManager.from_url(f"sqlite:///{path}", **settings)
 
 
@@ -124,7 +126,7 @@ asyncio.run(main())
 async def test_a_process_killed_while_it_sets_up_a_file_leaves_one_that_works(tmp_path: Path) -> None:
     for i in range(12):
         path = tmp_path / f"{i}.db"
-        process = subprocess.Popen([sys.executable, "-c", SET_UP, f"sqlite:///{path}"], stdout=subprocess.PIPE)
+        process = PipedProcess([sys.executable, "-c", SET_UP, f"sqlite:///{path}"], stdout=subprocess.PIPE)
         process.stdout.readline()
         time.sleep(i * 0.002)  # a moment somewhere in the set-up
         process.send_signal(signal.SIGKILL)

@@ -15,6 +15,8 @@ from chat_session.message import check_message
 from chat_session.storage.codec import decode_message, encode_message
 from chat_session.storage.redis.codec import decode_meta, encode_meta
 from chat_session.storage.redis.keys import BUCKETS, Keys, due_member, parse_due_member
+from testkit.backends import ServerBackend
+from testkit.present import present
 
 MOMENT = from_iso("2026-01-31T08:00:00.123Z")
 
@@ -101,14 +103,14 @@ def test_a_session_of_another_program_may_lack_our_fields() -> None:
     assert (decode_message(foreign, 3).seq, decode_message(foreign, 3).extra) == (3, {"more": 1})
 
 
-async def test_what_stands_in_redis(redis_place) -> None:
-    async with redis_place.open(max_message_history=2) as manager:
+async def test_the_bytes_in_redis(redis_backend: ServerBackend) -> None:
+    async with redis_backend.open(max_message_history=2) as manager:
         await manager.create_session("u", {"a": 1}, session_id="s", ttl=600)
         for i in range(3):
             message = {"id": f"m{i}", "from": "user", "text": str(i), "timestamp": "2026-01-31T08:00:00Z"}
             await manager.add_message("s", message)
         await manager.switch_agent("s", "human")
-        with redis_place.server.client() as client:
+        with redis_backend.server.client() as client:
             keys = {"session:s:meta", "session:s:agent", "session:s:history", "session:s:ids", "user:u:sessions"}
             assert {key.decode() for key in client.scan_iter()} == keys | {Keys().due("s").decode()}
             assert client.get("session:s:agent") == b"human"
@@ -129,15 +131,15 @@ async def test_what_stands_in_redis(redis_place) -> None:
             [(member, due)] = client.zrange(Keys().due("s"), 0, -1, withscores=True)
             assert member == b"s/u"
             assert due <= deadlines.pop()
-            created = (await manager.get_session("s")).created_at.timestamp() * 1_000_000
+            created = present(await manager.get_session("s")).created_at.timestamp() * 1_000_000
             [(listed, position)] = client.zrange("user:u:sessions", 0, -1, withscores=True)
             assert (listed, position) == (b"s", pytest.approx(created, abs=1000))
 
 
-async def test_the_remembered_calls_are_dropped_after_a_minute_and_only_then(redis_place) -> None:
-    async with redis_place.open() as manager:
+async def test_the_remembered_calls_are_dropped_after_a_minute_and_only_then(redis_backend: ServerBackend) -> None:
+    async with redis_backend.open() as manager:
         await manager.create_session("u", session_id="s", ttl=600)
-        with redis_place.server.client() as client:
+        with redis_backend.server.client() as client:
             seconds, microseconds = client.time()
             now = seconds * 1000 + microseconds // 1000
             aged = [f"anothers.{i} {now - 60_001} {i} 0;" for i in range(59)]

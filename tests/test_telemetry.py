@@ -1,9 +1,10 @@
-"""What the hooks, the log and the metrics tell."""
+"""What the hooks, the log and the metrics report."""
 
 import asyncio
 import logging
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, closing, contextmanager
+from typing import Any
 
 import pytest
 from prometheus_client import CollectorRegistry
@@ -11,7 +12,7 @@ from redis.asyncio import Redis
 
 from chat_session import Hooks, Inspector, SessionManager, StoreUnavailable
 from chat_session.telemetry.prometheus import PrometheusHooks
-from places import RedisPlace
+from testkit.backends import Backend, ServerBackend
 
 
 class Failing(Hooks):
@@ -19,7 +20,7 @@ class Failing(Hooks):
         raise RuntimeError("a hook of somebody's")
 
 
-async def test_prometheus_counts_what_happens(place, open_manager) -> None:
+async def test_prometheus_counts_what_happens(backend: Backend, open_manager: Callable[..., SessionManager]) -> None:
     registry = CollectorRegistry()
     manager = open_manager(hooks=[PrometheusHooks(registry)], max_message_history=10)
 
@@ -30,7 +31,7 @@ async def test_prometheus_counts_what_happens(place, open_manager) -> None:
     await manager.add_messages("s", [{"from": "user", "text": "a"}, {"from": "assistant", "text": "b", "id": "m"}])
     await manager.add_message("s", {"from": "assistant", "text": "b", "id": "m"})
     await manager.switch_agent("s", "human", note="note")
-    await place.spoil(manager, "s", 1, b"damaged")
+    await backend.corrupt(manager, "s", 1, b"damaged")
     await manager.get_history("s")
     assert await manager.get_active_sessions_count() == 1
     assert value("messages_total", sender="user") == 1
@@ -49,7 +50,7 @@ async def test_prometheus_counts_what_happens(place, open_manager) -> None:
     assert value("cleanup_runs_total", outcome="ok") == 1
 
 
-async def test_prometheus_tells_retries_and_whether_the_store_is_up(redis_place: RedisPlace) -> None:
+async def test_prometheus_tells_retries_and_whether_the_store_is_up(redis_backend: ServerBackend) -> None:
     registry = CollectorRegistry()
     hooks = PrometheusHooks(registry)
     async with SessionManager(redis_port=1, redis_max_retries=1, redis_retry_delay=1, hooks=[hooks]) as manager:
@@ -58,38 +59,42 @@ async def test_prometheus_tells_retries_and_whether_the_store_is_up(redis_place:
     labels = {"operation": "get_agent", "reason": "connection"}
     assert registry.get_sample_value("chat_session_retries_total", labels) == 1
     assert registry.get_sample_value("chat_session_store_up") == 0
-    async with redis_place.open(hooks=[hooks]) as manager:
+    async with redis_backend.open(hooks=[hooks]) as manager:
         await manager.is_session_active("s")
     assert registry.get_sample_value("chat_session_store_up") == 1
 
 
-async def test_a_failing_hook_is_logged_and_hurts_nobody(open_manager, caplog) -> None:
+async def test_a_failing_hook_is_logged_and_hurts_nobody(
+    open_manager: Callable[..., SessionManager], caplog: pytest.LogCaptureFixture
+) -> None:
     manager = open_manager(hooks=[Failing()])
     await manager.create_session("u", session_id="s", ttl=60)
     assert await manager.is_session_active("s")
-    assert [r.action for r in caplog.records if r.action != "store_setting"] == ["hook_failed"] * 2
+    assert [a for r in caplog.records if (a := vars(r)["action"]) != "store_setting"] == ["hook_failed"] * 2
 
 
-async def test_log_records_have_stable_fields(open_manager, caplog) -> None:
+async def test_log_records_have_stable_fields(
+    open_manager: Callable[..., SessionManager], caplog: pytest.LogCaptureFixture
+) -> None:
     caplog.set_level(logging.DEBUG, logger="chat_session")
     manager = open_manager()
     await manager.create_session("u", session_id="s", ttl=60)
     await manager.cleanup_expired_sessions()
-    records = {record.action: record for record in caplog.records if record.name == "chat_session"}
+    records: dict[str, Any] = {vars(each)["action"]: each for each in caplog.records if each.name == "chat_session"}
     created = records["create_session"]
     assert (created.session_id, created.outcome, created.levelname) == ("s", "ok", "DEBUG")
     assert created.duration_ms > 0
     assert (records["cleanup"].removed, records["cleanup"].outcome, records["cleanup"].levelname) == (0, "ok", "INFO")
 
 
-async def test_settings_that_break_a_promise_are_told_when_the_store_is_reached(redis_place: RedisPlace) -> None:
+async def test_settings_that_break_a_promise_are_told_when_the_store_is_reached(redis_backend: ServerBackend) -> None:
     told = asyncio.Queue[str]()
 
     class Listening(Hooks):
         def endangered(self, setting: str, text: str) -> None:
             told.put_nowait(setting)
 
-    async with redis_place.open(hooks=[Listening()]) as manager:
+    async with redis_backend.open(hooks=[Listening()]) as manager:
         await manager.is_session_active("s")
         assert await asyncio.wait_for(told.get(), 5) == "persistence"
 
@@ -98,16 +103,19 @@ async def test_settings_that_break_a_promise_are_told_when_the_store_is_reached(
     ("url", "shown"),
     [("redis://app:secret@127.0.0.1:1/0", "redis://app@127.0.0.1:1/0"), (None, "127.0.0.1:1")],
 )
-async def test_the_log_names_the_store_that_is_down(caplog, url: str | None, shown: str) -> None:
+async def test_the_log_names_the_store_that_is_down(
+    caplog: pytest.LogCaptureFixture, url: str | None, shown: str
+) -> None:
     client = Redis(host="127.0.0.1", port=1, password="secret")
-    manager = SessionManager(None if url else client, redis_max_retries=0, **({"chat_session_url": url} if url else {}))
+    named: dict[str, Any] = {"chat_session_url": url} if url else {}
+    manager = SessionManager(None if url else client, redis_max_retries=0, **named)
     async with manager:
         with pytest.raises(StoreUnavailable) as down:
             await manager.is_session_active("s")
     assert "127.0.0.1:1 " in str(down.value)
     [record] = [record for record in caplog.records if getattr(record, "action", "") == "store_down"]
     assert record.getMessage() == f"The store {shown} is down."
-    assert record.store == shown
+    assert vars(record)["store"] == shown
     await client.aclose()
 
 
@@ -132,14 +140,19 @@ class Tracing(Hooks):
         self.told.append(f"{name} {outcome}")
 
 
+UNCLOSABLE: Any = object()
+
+
 class BrokenTracing(Hooks):
     def span(self, name: str, session_id: str | None) -> AbstractContextManager[object]:
         if name == "create_session":
             raise RuntimeError("cannot begin")
-        return closing(None)  # which cannot be closed
+        return closing(UNCLOSABLE)
 
 
-async def test_a_span_is_open_during_the_call_and_learns_how_it_ended(open_manager) -> None:
+async def test_a_span_is_open_during_the_call_and_learns_how_it_ended(
+    open_manager: Callable[..., SessionManager],
+) -> None:
     tracing, other = Tracing(), Tracing()
     manager = open_manager(hooks=[tracing, BrokenTracing(), other])
     await manager.create_session("u", session_id="s")

@@ -1,4 +1,4 @@
-"""Messages as mappings: what goes out comes in the same."""
+"""Messages as mappings: what to_dict returns is accepted again, and is the same message."""
 
 from datetime import UTC, datetime
 from typing import Any

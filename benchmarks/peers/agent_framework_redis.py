@@ -26,6 +26,7 @@ class AgentFramework(Peer):
     async def write_template(self) -> None:
         await self.provider.save_messages(TEMPLATE, [_message() for _ in range(HISTORY)])
         [key] = self.raw.keys("*")  # the form of its keys is its own affair
+        assert isinstance(key, bytes)
         self.template = key.decode()
 
     def keys(self, session: str) -> tuple[str, ...]:

@@ -22,7 +22,7 @@ class Floor(Peer):
     remarks: ClassVar = {"read_20": "gives bytes, not messages", "read_100": "gives bytes, not messages"}
 
     async def open(self) -> None:
-        self.client = open_client(self.server, self.database)
+        self.client: Any = open_client(self.server, self.database)
         for name in ("append_messages", "get_history", "create_session"):
             await self.client.script_load(load(name).text)
 
@@ -30,7 +30,7 @@ class Floor(Peer):
         await self.client.aclose()
 
     async def write_template(self) -> None:
-        async with SessionManager.from_url(self.server.url(self.database), default_session_ttl=TTL) as manager:
+        async with SessionManager.from_url(self.server.unix_url(self.database), default_session_ttl=TTL) as manager:
             await manager.create_session("someone", session_id=TEMPLATE)
         await self._append(TEMPLATE, HISTORY)
 
@@ -62,7 +62,7 @@ class Floor(Peer):
                 member=f"{session}/someone".encode(),
                 session_id=session,
                 created_ms=1_800_000_000_000,
-                new_new_agent="ai",
+                new_agent="ai",
                 fields={
                     "userId": b"someone",
                     "sessionId": session.encode(),

@@ -37,7 +37,7 @@ class GoogleADK(Peer):
         await self.create(TEMPLATE)
         for _ in range(HISTORY):
             await self.append_one(TEMPLATE)
-        self.template = self.raw.get(_key(TEMPLATE))
+        self.template: Any = self.raw.get(_key(TEMPLATE))
 
     def reset(self, sessions: Sequence[str]) -> None:
         with self.raw.pipeline(transaction=False) as pipeline:

@@ -63,7 +63,7 @@ class LangChain(Peer):
 
     def _history(self, session: str) -> RedisChatMessageHistory:
         if session not in self.histories:
-            history = RedisChatMessageHistory(session, url=self.server.url(self.database), ttl=TTL)
+            history = RedisChatMessageHistory(session, url=self.server.unix_url(self.database), ttl=TTL)
             history.redis_client.close()
             history.redis_client = self.client
             self.histories[session] = history

@@ -16,7 +16,7 @@ class Ours(Peer):
 
     async def open(self) -> None:
         self.manager = SessionManager.from_url(
-            self.server.url(self.database), max_message_history=HISTORY, default_session_ttl=TTL
+            self.server.unix_url(self.database), max_message_history=HISTORY, default_session_ttl=TTL
         )
 
     async def close(self) -> None:

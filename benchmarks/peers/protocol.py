@@ -1,4 +1,4 @@
-"""What a peer is: one adapter that does the same things in its own way."""
+"""What a peer is: an adapter that does the same operations with the peer's own means."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any, ClassVar
@@ -7,7 +7,7 @@ import redis
 from redis.asyncio import ConnectionPool, Redis
 
 from benchmarks.messages import HISTORY
-from benchmarks.server import Server
+from testkit.servers import Server
 
 CONNECTIONS = 512  # more than any operation has tasks, so that nobody waits for a connection
 TEMPLATE = "template"  # the session that is filled through the peer's own interface, then copied
@@ -30,7 +30,7 @@ class Peer:
     def __init__(self, server: Server, database: int) -> None:
         self.server = server
         self.database = database
-        self.raw = server.raw(database)
+        self.raw = server.client(database)
 
     # Untimed
 
@@ -41,7 +41,7 @@ class Peer:
         raise NotImplementedError
 
     async def fill(self, sessions: Sequence[str]) -> None:
-        """Make every session's history full: one through the peer itself, the rest copied in the server."""
+        """Fill the history of every session: one through the peer itself, the others as copies made by the server."""
         await self.write_template()
         self.reset(sessions)
 
@@ -78,7 +78,7 @@ class Peer:
     list_user: Any  # (user) -> sessions
 
     def texts(self, history: Any) -> list[str]:
-        """The texts of what a read gave; for the check before anything is timed."""
+        """The texts that a read returned, for the check before anything is timed."""
         raise NotImplementedError
 
 
@@ -87,14 +87,14 @@ def user_name(number: int) -> str:
 
 
 def open_client(server: Server, database: int, **options: Any) -> Redis:
-    """redis-py as it comes, with room for every task."""
-    pool = ConnectionPool.from_url(server.url(database), max_connections=CONNECTIONS, **options)
+    """A client of redis-py with its defaults, and with a connection for every task."""
+    pool = ConnectionPool.from_url(server.unix_url(database), max_connections=CONNECTIONS, **options)
     return Redis.from_pool(pool)
 
 
 def open_blocking_client(server: Server, database: int, **options: Any) -> redis.Redis:
     return redis.Redis(
-        connection_pool=redis.ConnectionPool.from_url(server.url(database), max_connections=CONNECTIONS, **options)
+        connection_pool=redis.ConnectionPool.from_url(server.unix_url(database), max_connections=CONNECTIONS, **options)
     )
 
 

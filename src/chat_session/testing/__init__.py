@@ -1,23 +1,45 @@
-"""The contract of a store as tests, for anyone who writes one.
+"""The contract of a store as tests, for anyone who writes a store.
 
-    from chat_session.testing import SessionContract
+    sessions    SessionsContract: sessions, messages, agents, lifetimes and indexes; every store has these
+    operator    OperatorContract: scan, list all sessions by page, diagnose, restore
+    backend     Backend: what the tests need to know of the store under test
+    waiting     until, until_dead: how the tests wait
 
-    class TestMyStore(SessionContract):
+To run the contract for a store of your own, write a class in a test file. It derives from ``StoreContract``, or from
+the contracts of the capabilities that your store has, and gives the tests three fixtures::
+
+    import pytest
+    from chat_session.testing import StoreContract
+
+    class TestMyStore(StoreContract):
         @pytest.fixture
-        def place(self): ...
+        def backend(self):                  # see Backend: it opens managers on an empty store
+            return MyBackend()
 
-A place opens managers on the store under test and can look beneath it: see ``Place``. The tests are
-asynchronous; run them with pytest-asyncio in auto mode, and call
-``pytest.register_assert_rewrite("chat_session.testing")`` in conftest.py for readable failures.
+        @pytest.fixture
+        async def open_manager(self, backend):
+            opened = []
+            def make(**settings):
+                opened.append(backend.open(**settings))
+                return opened[-1]
+            yield make
+            for manager in opened:
+                await manager.close()
+
+        @pytest.fixture
+        def manager(self, open_manager):
+            return open_manager()
+
+The tests are asynchronous: install pytest-asyncio and set ``asyncio_mode = "auto"``. For readable failures call
+``pytest.register_assert_rewrite("chat_session.testing")`` in conftest.py, before anything imports this package.
 """
 
-from chat_session.testing.agents import AgentContract
-from chat_session.testing.indexes import IndexContract
-from chat_session.testing.lifetimes import LifetimeContract
-from chat_session.testing.messages import MessageContract
-from chat_session.testing.place import Place as Place
+from chat_session.testing.backend import Backend as Backend
+from chat_session.testing.operator import OperatorContract
 from chat_session.testing.sessions import SessionsContract
+from chat_session.testing.waiting import until as until
+from chat_session.testing.waiting import until_dead as until_dead
 
 
-class SessionContract(SessionsContract, MessageContract, AgentContract, LifetimeContract, IndexContract):
-    """All of it."""
+class StoreContract(SessionsContract, OperatorContract):
+    """All tests of all capabilities."""

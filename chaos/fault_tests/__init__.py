@@ -1,0 +1,61 @@
+"""The table of all fault tests. Each is a coroutine that takes a Trial."""
+
+from chaos.fault_tests import (
+    cancellations,
+    claims,
+    clocks,
+    failovers,
+    flushed_scripts,
+    full_disk,
+    killed_connections,
+    killed_servers,
+    killed_workers,
+    lost_replies,
+    memory_limit,
+    moving_slots,
+    power_cuts,
+    soak,
+    stalls,
+    sweepers,
+)
+from chaos.trial import FaultTest
+
+ONE, MANY, EVERY, FILE = ("standalone",), ("standalone", "cluster"), ("standalone", "cluster", "sqlite"), ("sqlite",)
+SENTINEL, CLUSTER = ("sentinel",), ("cluster",)
+
+_TABLE = (
+    FaultTest("R1", "reply swallowed", lost_replies.swallow, MANY, limit=400, in_short=True),
+    FaultTest("R2", "reset after execution", lost_replies.reset, MANY, limit=300, in_short=True),
+    FaultTest("R3", "kill -9, appendfsync always", killed_servers.synced_always, ONE, limit=300, in_short=True),
+    FaultTest("R4", "kill -9, appendfsync everysec", killed_servers.synced_every_second, ONE, limit=300),
+    FaultTest("R5", "primary killed, Sentinel, WAIT 1", failovers.sentinel, SENTINEL, limit=600, short_limit=90),
+    FaultTest("R6", "primary killed, Cluster, WAIT 1", failovers.cluster, CLUSTER, limit=500, short_limit=90),
+    FaultTest("R7", "slots migrated", moving_slots.run, CLUSTER, limit=500, short_limit=90),
+    FaultTest("R8", "SCRIPT FLUSH every 5 ms", flushed_scripts.run, MANY, limit=150, in_short=True),
+    FaultTest("R9", "memory limit reached", memory_limit.run, ONE, limit=200, in_short=True),
+    FaultTest("R10", "CLIENT KILL every 100 ms", killed_connections.run, MANY, limit=180),
+    FaultTest("R11", "cancelled at 0 to 3 ms", cancellations.run, EVERY, limit=200, in_short=True),
+    FaultTest("R12", "stalled for 200 ms", stalls.run, ONE, limit=200, in_short=True),
+    FaultTest("R13", "sweepers and deaths at the edge", sweepers.run, EVERY, limit=400, in_short=True),
+    FaultTest("R14", "worker killed -9 in mid-call", killed_workers.in_mid_call, MANY, limit=200, in_short=True),
+    FaultTest("R15", "clocks 2 h wrong, server frozen 3 s", clocks.run, ONE, limit=200),
+    FaultTest("R16", "one hundred claims at once", claims.run, EVERY, limit=300, in_short=True),
+    FaultTest("R17", "soak", soak.run, ONE, limit=2400, short_limit=120),
+    FaultTest("R18", "primary frozen, Sentinel, WAIT 1", failovers.freeze, SENTINEL, limit=300, short_limit=90),
+    FaultTest("R19", "one of four workers killed -9", killed_workers.one_of_four, EVERY, limit=300),
+    FaultTest("R20", "writer of a file killed -9", killed_workers.in_mid_call, FILE, limit=200, in_short=True),
+    FaultTest("R21", "disk full under a file", full_disk.run, FILE, limit=200, in_short=True),
+    FaultTest("R22", "three processes on one file", killed_workers.side_by_side, FILE, limit=300, in_short=True),
+    FaultTest("R23", "primary frozen, Sentinel, WAIT 2", failovers.freeze_for_all, SENTINEL, limit=300, short_limit=90),
+    FaultTest("R24", "power cut under a file", power_cuts.under_a_file, FILE, limit=600, short_limit=60, in_short=True),
+    FaultTest(
+        "R25",
+        "power cut, appendfsync always",
+        power_cuts.under_an_append_only_file,
+        ONE,
+        limit=600,
+        short_limit=60,
+        in_short=True,
+    ),
+)
+FAULT_TESTS = {fault_test.id: fault_test for fault_test in _TABLE}
