@@ -72,9 +72,9 @@ TABLE = (
     ),
     Mutant(
         "a reader is given all messages but the newest, SQLite",
-        f"{_SQLITE}/sessions.py",
-        "NEVER if before is None else before, limit),",
-        "_must_find(db, session_id).message_count if before is None else before, limit),",
+        f"{_SQLITE}/messages.py",
+        "2**63 - 1 if before is None else before, limit)",
+        "require_session(db, session_id).message_count if before is None else before, limit)",
         "R22 sqlite",
     ),
     Mutant(
@@ -86,7 +86,7 @@ TABLE = (
     ),
     Mutant(
         "another ttl is not stored, SQLite",
-        f"{_SQLITE}/sessions.py",
+        f"{_SQLITE}/queries.sql",
         "UPDATE sessions SET ttl = ?, deadline",
         "UPDATE sessions SET ttl = coalesce(ttl, ?), deadline",
         "R22 sqlite",
@@ -100,7 +100,7 @@ TABLE = (
     ),
     Mutant(
         "deadlines are five seconds early, SQLite",
-        f"{_SQLITE}/sessions.py",
+        f"{_SQLITE}/lifetimes.py",
         "now_ms() + ttl * 1000\n",
         "now_ms() + ttl * 1000 - 5000\n",
         "R22 sqlite",
@@ -114,9 +114,9 @@ TABLE = (
     ),
     Mutant(
         "a count takes those that died a second ago for living, SQLite",
-        f"{_SQLITE}/sessions.py",
-        '"SELECT count(*) FROM sessions WHERE deadline > ?", (now_ms(),)',
-        '"SELECT count(*) FROM sessions WHERE deadline > ?", (now_ms() - 1000,)',
+        f"{_SQLITE}/queries.sql",
+        "SELECT count(*) FROM sessions WHERE deadline > ?;",
+        "SELECT count(*) FROM sessions WHERE deadline > ? - 1000;",
         "R13 sqlite",
     ),
     Mutant(
@@ -171,7 +171,7 @@ TABLE = (
     ),
     Mutant(
         "one message too many is kept, SQLite",
-        f"{_SQLITE}/sessions.py",
+        f"{_SQLITE}/messages.py",
         "(session_id, count - max_history))",
         "(session_id, count - max_history - 1))",
         "sqlite: test_contract.py: the_history_keeps_the_last_n",
@@ -192,7 +192,7 @@ TABLE = (
     ),
     Mutant(
         "a reply of an epoch that is over lands, SQLite",
-        f"{_SQLITE}/sessions.py",
+        f"{_SQLITE}/messages.py",
         "if fresh and epoch is not None and epoch != session.agent_epoch:",
         "if fresh and epoch is not None and epoch > session.agent_epoch:",
         "R16 sqlite",
@@ -258,7 +258,7 @@ TABLE = (
     Mutant(
         "a deletion leaves the messages, SQLite",
         f"{_SQLITE}/sessions.py",
-        'messages = db.execute("DELETE FROM messages WHERE session_id = ?", (session_id,)).rowcount',
+        'messages = db.execute(SQL["delete_messages"], (session_id,)).rowcount',
         "messages = 0",
         "R22 sqlite",
     ),
@@ -271,23 +271,23 @@ TABLE = (
     ),
     Mutant(
         "a sweep leaves the messages of the dead, SQLite",
-        f"{_SQLITE}/sessions.py",
-        '    db.executemany("DELETE FROM messages WHERE session_id = CAST(? AS TEXT)", dead)\n',
+        f"{_SQLITE}/lifetimes.py",
+        '    db.executemany(SQL["delete_messages"], dead)\n',
         "",
         "R13 sqlite",
     ),
     Mutant(
         "a sweep takes sessions that have half a second left, SQLite",
-        f"{_SQLITE}/sessions.py",
-        "db.execute(_DELETE_DEAD, (now_ms(), BATCH))",
-        "db.execute(_DELETE_DEAD, (now_ms() + 500, BATCH))",
+        f"{_SQLITE}/lifetimes.py",
+        'db.execute(SQL["delete_dead_sessions"], (now_ms(), BATCH))',
+        'db.execute(SQL["delete_dead_sessions"], (now_ms() + 500, BATCH))',
         "R13 sqlite",
     ),
     Mutant(
         "the list of a user shows another's sessions, SQLite",
-        f"{_SQLITE}/lists.py",
-        "position FROM sessions WHERE user_id = ? AND",
-        "position FROM sessions WHERE user_id >= ? AND",
+        f"{_SQLITE}/queries.sql",
+        "WHERE user_id = :user_id AND",
+        "WHERE user_id >= :user_id AND",
         "R22 sqlite",
     ),
     Mutant(
@@ -323,7 +323,8 @@ TABLE = (
         "a cancelled caller takes the next answer",
         f"{_REDIS}/net/pipeline.py",
         "        for pending in batch.commands:\n            reply = connection.take()\n",
-        "        for pending in [each for each in batch.commands if not each.reply.cancelled()]:\n            reply = connection.take()\n",
+        "        for pending in filter(lambda each: not each.reply.cancelled(), batch.commands):\n"
+        "            reply = connection.take()\n",
         "R11 standalone",
     ),
     Mutant(
@@ -356,7 +357,7 @@ TABLE = (
     ),
     Mutant(
         "an error shows the text of a message",
-        f"{_SQLITE}/sessions.py",
+        f"{_SQLITE}/messages.py",
         "        raise AgentConflict(session_id, epoch, session.agent_epoch, session.current_agent)",
         "        raise AgentConflict(f'{session_id} {drafts[0].message.text}', epoch, session.agent_epoch, 'ai')",
         "R16 sqlite",

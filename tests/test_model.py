@@ -12,6 +12,7 @@ from hypothesis.stateful import RuleBasedStateMachine, precondition, rule, run_s
 
 from chat_session import AgentConflict, Inspector, MessageConflict, SessionExists, SessionManager, SessionNotFound
 from chat_session.testing import until
+from testkit.present import present
 
 HISTORY = 5
 EXAMPLES = int(os.environ.get("MODEL_EXAMPLES", "12"))  # runs of 30 steps on each backend

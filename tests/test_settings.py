@@ -70,7 +70,7 @@ def test_a_bad_value_names_its_variable(monkeypatch: pytest.MonkeyPatch, variabl
 
 def test_an_unknown_setting_is_refused_with_the_nearest_name() -> None:
     with pytest.raises(SettingsError) as refused:
-        SessionManager.from_url("sqlite:///:memory:", defualt_session_ttl=5)  # type: ignore[arg-type]
+        SessionManager.from_url("sqlite:///:memory:", defualt_session_ttl=5)  # type: ignore[call-arg]
     assert "Did you mean default_session_ttl?" in str(refused.value)
 
 

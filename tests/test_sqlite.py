@@ -21,7 +21,7 @@ from chat_session import (
     StoreReadOnly,
     StoreUnavailable,
 )
-from chat_session.storage.sqlite.file import APPLICATION_ID
+from chat_session.storage.sqlite.schema import APPLICATION_ID
 from testkit.backends import store_of
 from testkit.present import present
 

@@ -13,7 +13,8 @@ from hypothesis import strategies as st
 
 from chat_session import Inspector, SessionManager, StoreCorrupt, StoreUnavailable
 from chat_session.errors import ChatSessionError
-from chat_session.storage.sqlite import lists, sessions
+from chat_session.storage.sqlite.lists import list_sessions, list_user_sessions, scan_sessions
+from chat_session.storage.sqlite.messages import get_history
 from testkit.backends import store_of
 from testkit.present import present
 
@@ -275,11 +276,11 @@ async def test_every_page_is_read_by_an_index(path: Path) -> None:
         def explain(db: sqlite3.Connection) -> None:
             asked: list[str] = []
             db.set_trace_callback(asked.append)
-            lists.page_of_user(db, "u", 10, (2**63 - 1, ""))
-            lists.page_of_all(db, 10, "", None)
-            lists.scan(db, "", 10)
+            list_user_sessions(db, "u", 10, (2**63 - 1, ""))
+            list_sessions(db, 10, "", None)
+            scan_sessions(db, "", 10)
             for before, after in ((None, None), (9, None), (None, 1), (9, 1)):
-                sessions._history(db, "s", 10, before, after)
+                get_history(db, "s", 10, before, after)
             db.set_trace_callback(None)
             for statement in asked:
                 plans.extend(row[3].decode() for row in db.execute(f"EXPLAIN QUERY PLAN {statement}"))

@@ -18,9 +18,6 @@ class EncodedMessage(NamedTuple):
     json: bytes
 
 
-Element = EncodedMessage
-
-
 class _Known(msgspec.Struct, forbid_unknown_fields=True, gc=False):
     """The fields that nearly every message has and no others: read three times as fast as any mapping."""
 

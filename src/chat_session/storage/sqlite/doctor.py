@@ -1,4 +1,4 @@
-"""What an operator wants to know of the file."""
+"""The diagnosis of the file for an operator."""
 
 import sqlite3
 from collections import Counter
@@ -9,20 +9,20 @@ from chat_session.errors import StoreCorrupt
 from chat_session.message import UNREADABLE
 from chat_session.storage.codec import decode_message
 from chat_session.storage.contract import Finding
-from chat_session.storage.sqlite.rows import COLUMNS, decode_name, decode_session
+from chat_session.storage.sqlite.lifetimes import count_sessions
+from chat_session.storage.sqlite.queries import SQL
+from chat_session.storage.sqlite.rows import decode_name, decode_session
 
-SHOWN = 100  # damaged sessions that are named one by one
-
-_ORPHANS = "FROM messages WHERE session_id NOT IN (SELECT session_id FROM sessions)"
+SHOWN = 100  # damaged sessions that are named
 
 
-def check(db: sqlite3.Connection) -> list[Finding]:
+def diagnose(db: sqlite3.Connection) -> list[Finding]:
     """The file's structure and settings, messages without a session, and every row that cannot be read."""
     [problem] = db.execute("PRAGMA quick_check(1)").fetchone()
     [journal] = db.execute("PRAGMA journal_mode").fetchone()
-    [living] = db.execute("SELECT count(*) FROM sessions WHERE deadline > ?", (now_ms(),)).fetchone()
-    [dead] = db.execute("SELECT count(*) FROM sessions WHERE deadline <= ?", (now_ms(),)).fetchone()
-    [orphans] = db.execute(f"SELECT count(*) {_ORPHANS}").fetchone()
+    living = count_sessions(db)
+    [dead] = db.execute(SQL["count_dead_sessions"], (now_ms(),)).fetchone()
+    [orphans] = db.execute(SQL["count_orphans"]).fetchone()
     problem, journal = problem.decode(), journal.decode()
     none = Finding("ok", "orphans", "There are no messages without a session.")
     return [
@@ -40,11 +40,11 @@ def check(db: sqlite3.Connection) -> list[Finding]:
 
 
 def remove_orphans(db: sqlite3.Connection) -> int:
-    return db.execute(f"DELETE {_ORPHANS}").rowcount
+    return db.execute(SQL["delete_orphans"]).rowcount
 
 
 def _find_damaged_sessions(db: sqlite3.Connection) -> Iterator[str]:
-    for row in db.execute(f"SELECT {COLUMNS} FROM sessions ORDER BY session_id"):  # noqa: S608 - no value in it
+    for row in db.execute(SQL["read_all_sessions"]):
         try:
             decode_session(row)
         except StoreCorrupt as error:
@@ -53,13 +53,13 @@ def _find_damaged_sessions(db: sqlite3.Connection) -> Iterator[str]:
 
 def _find_damaged_messages(db: sqlite3.Connection) -> list[str]:
     unreadable: Counter[str] = Counter()
-    for session_id, seq, element in db.execute("SELECT session_id, seq, element FROM messages"):
+    for session_id, seq, element in db.execute(SQL["read_all_messages"]):
         unreadable[decode_name(session_id)] += decode_message(element, seq).type == UNREADABLE
     return [f"session {name} has {count:,} messages that cannot be read" for name, count in unreadable.items() if count]
 
 
 def _report_damaged(damaged: list[str]) -> list[Finding]:
-    """Each is named: nobody but an operator can decide what is to become of it."""
+    """Names each damaged session, because only an operator can decide what to do with it."""
     if not damaged:
         return [Finding("ok", "damage", "There are no sessions that cannot be read.")]
     findings = [Finding("error", "damage", f"{text}.") for text in damaged[:SHOWN]]

@@ -1,4 +1,4 @@
-"""SQLite's errors, told apart and turned into ours."""
+"""Turns SQLite's errors into the errors of this package."""
 
 import sqlite3
 

@@ -1,5 +1,6 @@
-"""A session's row, as it is written and read."""
+"""A session's row, read and decoded."""
 
+import sqlite3
 from collections.abc import Callable, Sequence
 from datetime import datetime
 from functools import partial
@@ -7,20 +8,29 @@ from typing import Any
 
 import msgspec
 
-from chat_session.clock import from_iso
-from chat_session.errors import InvalidInput, StoreCorrupt
+from chat_session.clock import from_iso, now_ms
+from chat_session.errors import InvalidInput, SessionNotFound, StoreCorrupt
 from chat_session.session import Session, check_agent, check_count, check_ttl
+from chat_session.storage.sqlite.queries import SQL
 
-COLUMNS = (
-    "session_id, user_id, created_at, last_active_at, current_agent, agent_switched_at, agent_epoch, "
-    "message_count, ttl, metadata"
-)
+
+def get_session(db: sqlite3.Connection, session_id: str) -> Session | None:
+    row = db.execute(SQL["find_session"], (session_id, now_ms())).fetchone()
+    return None if row is None else decode_session(row)
+
+
+def require_session(db: sqlite3.Connection, session_id: str) -> Session:
+    """Raises SessionNotFound."""
+    session = get_session(db, session_id)
+    if session is None:
+        raise SessionNotFound(session_id)
+    return session
 
 
 def decode_session(row: Sequence[Any]) -> Session:
-    """Read the columns, by the same rules as in Redis. Raises StoreCorrupt.
+    """Decode the columns, which ``find_session`` lists, by the same rules as in Redis. Raises StoreCorrupt.
 
-    Text comes as bytes: decoded here, one bad text is the damage of one row.
+    Texts arrive as bytes and are decoded here, so that one bad text damages one row only.
     """
     try:
         switched = row[5]
@@ -42,12 +52,12 @@ def decode_session(row: Sequence[Any]) -> Session:
 
 
 def decode_text(stored: object) -> str:
-    """Text as it stands there, to be looked for again."""
+    """Stored text, even if it is not UTF-8; the result can be used in a query."""
     return stored.decode(errors="surrogateescape") if isinstance(stored, bytes) else str(stored)
 
 
 def decode_name(stored: object) -> str:
-    """A session's id as it can be shown."""
+    """A session id that can be printed."""
     return decode_text(stored).encode(errors="replace").decode()
 
 

@@ -1,4 +1,4 @@
-"""The embedded store, put together from its parts."""
+"""The embedded store, composed of its parts."""
 
 from msgspec import Struct
 
@@ -9,21 +9,21 @@ from chat_session.storage.sqlite.worker import Worker
 
 
 class SqliteOptions(Struct, frozen=True, kw_only=True):
-    """``mode`` as in SQLite's own URIs: rwc creates a missing file, rw wants one that exists, ro reads only."""
+    """``mode`` as in SQLite's own URIs: rwc creates a missing file, rw needs an existing one, ro only reads."""
 
-    path: str  # ":memory:" for none
+    path: str  # ":memory:" for no file
     mode: str
     max_history: int
     call_timeout: float  # seconds
 
 
 class SqliteStore:
-    """Sessions in one file, also with several processes on it, or in memory."""
+    """Sessions in one file, which several processes may use at once, or in memory."""
 
     def __init__(self, options: SqliteOptions) -> None:
         file = DatabaseFile(options.path, options.mode)
         self._writer = Worker(file, "BEGIN IMMEDIATE", options.call_timeout)
-        # A database in memory belongs to its connection, so there the writer reads, too.
+        # A database in memory belongs to one connection, so the writer also reads.
         self._reader = self._writer if file.in_memory else Worker(file, "BEGIN", options.call_timeout)
         self.sessions = SqliteSessions(self._reader, self._writer, options.max_history)
         self.operator = SqliteOperator(self._reader, self._writer)

@@ -1,7 +1,7 @@
-"""A thread that owns one connection and runs what has queued up together in one transaction.
+"""A thread that owns one connection and runs all queued jobs in one transaction.
 
-Writes that wait for each other anyway so share one commit, and with it one sync of the disk. A job
-that refuses (its session is gone, say) is undone alone; when the commit fails, all of them fail.
+Writes that wait at the same time share one commit, and with it one sync of the disk. A job that raises (its session
+is gone, for example) is undone alone. If the commit fails, all jobs of the batch fail.
 """
 
 import asyncio
@@ -9,21 +9,22 @@ import random
 import sqlite3
 import threading
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from contextlib import closing, suppress
 from functools import partial
 from queue import Empty, SimpleQueue
-from typing import Any, NamedTuple, TypeVar
+from typing import Any, Concatenate, NamedTuple, ParamSpec, TypeVar
 
 from chat_session.errors import ManagerClosed
 from chat_session.storage.sqlite.faults import explain
 from chat_session.storage.sqlite.file import DatabaseFile
 
+P = ParamSpec("P")
 T = TypeVar("T")
 
 MAX_BATCH = 256
-LOOK_EVERY = 0.05  # seconds between two looks of a reader whether the file is in its place
-MAX_NAP = 0.005  # seconds between two looks whether the file is free
+CHECK_EVERY = 0.05  # seconds between a reader's checks that the file is in its place
+MAX_RETRY_DELAY = 0.005  # seconds between two attempts on a file that another process holds
 
 Work = Callable[[sqlite3.Connection], Any]
 Executor = sqlite3.Connection | sqlite3.Cursor
@@ -46,13 +47,13 @@ class Worker:
         self._call_timeout = call_timeout
         self._jobs: SimpleQueue[_Job | None] = SimpleQueue()
         self._thread: threading.Thread | None = None
-        self._connection: sqlite3.Connection | None = None  # the thread's alone
-        self._checked = 0.0  # when the file was last found in its place
+        self._connection: sqlite3.Connection | None = None  # used by the thread only
+        self._checked = 0.0  # when the file was last in its place
         self._ended: asyncio.Future[None] | None = None
         self._closed = False
 
     async def run(self, name: str, work: Callable[[sqlite3.Connection], T]) -> T:
-        """Run ``work`` in a transaction; give its result once that is committed. Raises StoreError, ManagerClosed."""
+        """Run ``work`` in a transaction; the result, once it is committed. Raises StoreError, ManagerClosed."""
         if self._closed:
             raise ManagerClosed
         if self._thread is None:
@@ -63,18 +64,23 @@ class Worker:
         self._jobs.put(_Job(name, work, time.monotonic() + self._call_timeout, loop, answer))
         return await answer
 
-    async def close(self) -> None:
-        """Do what is queued, but wait for no other process; then close the file.
+    def call(
+        self, command: Callable[Concatenate[sqlite3.Connection, P], T], *args: P.args, **kwargs: P.kwargs
+    ) -> Awaitable[T]:
+        """Run a function on the connection under its own name."""
+        return self.run(command.__name__, lambda db: command(db, *args, **kwargs))
 
-        The thread says when it has ended: at the exit of the interpreter no other thread could be started to
-        wait for it.
+    async def close(self) -> None:
+        """Run the queued jobs without waiting for other processes, then close the file.
+
+        The thread itself reports its end: while the interpreter exits, no other thread can be started to wait for it.
         """
         first, self._closed = not self._closed, True
         if self._thread is not None and first:
             self._ended = asyncio.get_running_loop().create_future()
             self._jobs.put(None)
             await self._ended
-            self._thread.join()  # it is at its last line
+            self._thread.join()  # at once: it is at its last line
 
     def _serve(self) -> None:
         closing_down = False
@@ -88,25 +94,25 @@ class Worker:
             _tell(self._ended.get_loop(), _resolve, [(self._ended, None)])
 
     def _run_batch(self, batch: list[_Job]) -> list[_Job]:
-        """Run and answer them. Those that may wait longer than others for a file that is taken are given back."""
+        """Run and answer the jobs. Returns those that may wait longer, if another process holds the file."""
         deadline = min(job.expires for job in batch)
         try:
             self._connection = self._connection or self._open(deadline)
             outcomes = self._transact(self._connection, batch, deadline)
-        except Exception as error:  # whatever breaks, each caller learns of it, typed
+        except Exception as error:  # each caller gets a typed error, whatever broke
             now = time.monotonic()
             failed = [job for job in batch if job.expires <= now] if _is_busy(error) else []
             failed = failed or batch
-            error = _let_go(error)
+            error = _drop_frames(error)
             _answer(failed, [explain(error, self._file.path, job.name) for job in failed])
             return [job for job in batch if job not in failed]
         _answer(batch, outcomes)
         return []
 
     def _take(self) -> tuple[list[_Job], bool]:
-        """Wait for a job and take all that queued up behind it; whether it was the end of them.
+        """Wait for a job and take all that are queued behind it; and whether the worker is to end.
 
-        What was cancelled before it began is left out.
+        Jobs that were cancelled before they began are left out.
         """
         jobs = [self._jobs.get()]
         with suppress(Empty):
@@ -117,14 +123,14 @@ class Worker:
     def _open(self, deadline: float) -> sqlite3.Connection:
         connection = self._file.open(self._call_timeout, partial(self._execute_when_free, deadline=deadline))
         if self._begin == "BEGIN IMMEDIATE":
-            connection.execute("PRAGMA busy_timeout=0")  # it waits in a way of our own
+            connection.execute("PRAGMA busy_timeout=0")  # _execute_when_free waits instead
         return connection
 
     def _execute_when_free(self, connection: Executor, statement: str, deadline: float) -> None:
         """Execute it as soon as no other process holds the file.
 
-        SQLite itself asks ever more seldom, ten times a second in the end: beside three busy writers one was
-        seen to wait for 5 s. For the change to WAL, where processes that open a new file collide, 3.40 does not wait.
+        SQLite's own waiting gets slower with each attempt, down to ten attempts a second: beside three busy writers
+        a fourth waited for 5 s. SQLite 3.40 does not wait at all when several processes change a new file to WAL.
         """
         while True:
             try:
@@ -134,7 +140,7 @@ class Worker:
                 late = self._closed or time.monotonic() > deadline
                 if not _is_busy(error) or late:
                     raise
-                time.sleep(random.uniform(0, MAX_NAP))  # noqa: S311 - so that no two of them keep in step
+                time.sleep(random.uniform(0, MAX_RETRY_DELAY))  # noqa: S311 - random, so that two processes do not collide again
 
     def _transact(self, connection: sqlite3.Connection, batch: Sequence[_Job], deadline: float) -> list[Any]:
         with closing(connection.cursor()) as cursor:
@@ -150,14 +156,14 @@ class Worker:
         return outcomes
 
     def _check_in_place(self) -> None:
-        """Before each commit of writes; a reader looks now and then, since that takes a tenth of a read."""
+        """Before each commit of writes. A reader checks every 50 ms, because a check takes a tenth of a read."""
         now = time.monotonic()
-        if self._begin == "BEGIN IMMEDIATE" or now - self._checked > LOOK_EVERY:
+        if self._begin == "BEGIN IMMEDIATE" or now - self._checked > CHECK_EVERY:
             self._file.check_in_place()
             self._checked = now
 
     def _run_one(self, connection: sqlite3.Connection, cursor: sqlite3.Cursor, job: _Job) -> Any:
-        """Its result, or its error: a job that fails is undone alone, unless SQLite gave up the transaction."""
+        """The job's result or its error. A job that fails is undone alone, unless SQLite ended the transaction."""
         cursor.execute("SAVEPOINT job")
         try:
             outcome = job.work(connection)
@@ -165,18 +171,18 @@ class Worker:
             if not connection.in_transaction:
                 raise
             cursor.execute("ROLLBACK TO job")
-            outcome = explain(_let_go(error), self._file.path, job.name)
+            outcome = explain(_drop_frames(error), self._file.path, job.name)
         cursor.execute("RELEASE job")
         return outcome
 
 
 def _is_busy(error: Exception) -> bool:
-    """Another process holds the file."""
+    """Whether another process holds the file."""
     return isinstance(error, sqlite3.OperationalError) and error.sqlite_errorcode == sqlite3.SQLITE_BUSY
 
 
-def _let_go(error: Exception) -> Exception:
-    """Whoever keeps the error must not keep the cursors in its frames: they would hold the transaction open."""
+def _drop_frames(error: Exception) -> Exception:
+    """Without its frames: a caller that kept the error would also keep their cursors, and the transaction open."""
     seen: BaseException | None = error
     while seen is not None:
         seen.__traceback__ = None
@@ -185,7 +191,7 @@ def _let_go(error: Exception) -> Exception:
 
 
 def _answer(batch: Sequence[_Job], outcomes: Sequence[Any]) -> None:
-    """Hand all answers over to each event loop in one go."""
+    """Give all answers to each event loop in one step."""
     by_loop: dict[asyncio.AbstractEventLoop, list[tuple[asyncio.Future[Any], Any]]] = {}
     for job, outcome in zip(batch, outcomes, strict=True):
         by_loop.setdefault(job.loop, []).append((job.answer, outcome))
@@ -194,7 +200,7 @@ def _answer(batch: Sequence[_Job], outcomes: Sequence[Any]) -> None:
 
 
 def _tell(loop: asyncio.AbstractEventLoop, function: Callable[..., None], argument: Any) -> None:
-    with suppress(RuntimeError):  # the loop was closed; nobody waits any more
+    with suppress(RuntimeError):  # the loop was closed, so nobody waits any more
         loop.call_soon_threadsafe(function, argument)
 
 

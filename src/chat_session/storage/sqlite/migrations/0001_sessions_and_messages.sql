@@ -1,4 +1,4 @@
--- Moments that decide (deadline) are milliseconds of this host's clock; stamps are ISO text as in Redis.
+-- A deadline is in milliseconds of this host's clock. The times that end in _at are ISO 8601 text, as in Redis.
 CREATE TABLE sessions (
     session_id        TEXT PRIMARY KEY,
     user_id           TEXT NOT NULL,

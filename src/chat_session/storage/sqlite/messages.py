@@ -1,0 +1,78 @@
+"""Appending to a session's history, and reading it."""
+
+import sqlite3
+from collections.abc import Sequence
+
+import msgspec
+
+from chat_session.errors import AgentConflict, MessageConflict
+from chat_session.message import Draft, Message
+from chat_session.session import Session
+from chat_session.storage.codec import EncodedMessage, decode_message, encode_message, is_same_content
+from chat_session.storage.contract import Appended
+from chat_session.storage.sqlite.lifetimes import save_session, slide_deadline
+from chat_session.storage.sqlite.queries import SQL
+from chat_session.storage.sqlite.rows import get_session, require_session
+
+
+def append_messages(
+    db: sqlite3.Connection, session_id: str, drafts: Sequence[Draft], epoch: int | None, max_history: int
+) -> list[Appended]:
+    session = require_session(db, session_id)
+    appended = insert_messages(db, session, drafts, max_history)
+    fresh = sum(not done.duplicate for done in appended)
+    if fresh and epoch is not None and epoch != session.agent_epoch:
+        raise AgentConflict(session_id, epoch, session.agent_epoch, session.current_agent)
+    if fresh:
+        save_session(db, msgspec.structs.replace(session, message_count=session.message_count + fresh))
+    else:  # a repeat keeps the session alive, too
+        slide_deadline(db, session)
+    return appended
+
+
+def get_history(
+    db: sqlite3.Connection, session_id: str, limit: int, before: int | None, after: int | None
+) -> list[Message]:
+    if get_session(db, session_id) is None:
+        return []
+    forwards = before is None and after is not None
+    query = SQL["history_forwards" if forwards else "history_backwards"]
+    rows = db.execute(query, (session_id, after or 0, 2**63 - 1 if before is None else before, limit)).fetchall()
+    return [decode_message(element, seq) for seq, element in (rows if forwards else reversed(rows))]
+
+
+def insert_messages(
+    db: sqlite3.Connection, session: Session, drafts: Sequence[Draft], max_history: int
+) -> list[Appended]:
+    """Insert the new ones and trim the history. If a later one is refused, the job's savepoint undoes all of it."""
+    session_id, count = session.session_id, session.message_count
+    written = [(draft.message, encode_message(draft)) for draft in drafts]
+    # If a batch is longer than the history, its first ids are forgotten at once. Its last message tells a repeat.
+    end = _find_duplicate(db, session_id, *written[-1]) if len(written) > max_history else None
+    appended = []
+    for to_come, (message, element) in zip(range(len(written) - 1, -1, -1), written, strict=False):
+        known = _find_duplicate(db, session_id, message, element)
+        if known is not None:
+            appended.append(Appended(known, duplicate=True))
+        elif end is not None and to_come >= max_history and (seq := (end.seq or 0) - to_come) > 0:
+            appended.append(Appended(msgspec.structs.replace(message, seq=seq), duplicate=True))
+        else:
+            count += 1
+            db.execute(SQL["insert_message"], (session_id, count, *element))
+            appended.append(Appended(msgspec.structs.replace(message, seq=count), duplicate=False))
+    if count > session.message_count:
+        db.execute(SQL["trim_history"], (session_id, count - max_history))
+    return appended
+
+
+def _find_duplicate(
+    db: sqlite3.Connection, session_id: str, message: Message, element: EncodedMessage
+) -> Message | None:
+    """The stored message of the same id and content. Raises MessageConflict for the same id with other content."""
+    row = db.execute(SQL["find_message"], (session_id, element.id)).fetchone()
+    if row is None:
+        return None
+    seq, fingerprint, stored = row
+    if not is_same_content(fingerprint, element.fingerprint):
+        raise MessageConflict(session_id, message.id or "")
+    return decode_message(stored, seq)
