@@ -25,6 +25,7 @@ from chat_session.storage.sqlite.queries import SQL
 from chat_session.storage.sqlite.rows import _DECODERS
 from chat_session.storage.sqlite.schema import MIGRATIONS, find_migrations
 from chat_session.storage.sqlite.worker import Worker
+from testkit.present import present
 
 SOURCES = Path(queries.__file__).parent
 SECOND = """\
@@ -67,7 +68,7 @@ def test_every_query_can_be_prepared_on_the_schema(name: str) -> None:
 
 @pytest.mark.parametrize("name", ["find_session", "list_user_sessions", "list_sessions", "read_all_sessions"])
 def test_a_query_for_sessions_selects_the_columns_that_are_decoded_in_their_order(name: str) -> None:
-    columns = re.search(r"SELECT\s+(.*?)\s+FROM", SQL[name], re.DOTALL).group(1)
+    [columns] = re.findall(r"SELECT\s+(.*?)\s+FROM", SQL[name], re.DOTALL)
     assert re.split(r",\s+", columns)[: len(_DECODERS)] == list(_DECODERS)
 
 
@@ -233,15 +234,15 @@ def start(path: Path, folder: Path) -> Iterator[subprocess.Popen[str]]:
     command = [sys.executable, "-c", OPEN, str(path), str(folder)]
     with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as process:
         try:
-            assert process.stdout.readline() == "ready\n"
+            assert present(process.stdout).readline() == "ready\n"
             yield process
         finally:
             process.send_signal(signal.SIGKILL)
 
 
 def let_open(process: subprocess.Popen[str]) -> None:
-    process.stdin.write("go\n")
-    process.stdin.flush()
+    present(process.stdin).write("go\n")
+    present(process.stdin).flush()
 
 
 async def test_of_processes_that_open_an_older_file_at_once_one_upgrades_it(path: Path, tmp_path: Path) -> None:

@@ -10,7 +10,7 @@ from chat_session.errors import StoreIncompatible
 APPLICATION_ID = 0x43685365  # "ChSe", at offset 68 of the file: it belongs to this package
 MIGRATIONS = files(__package__) / "migrations"
 
-Execute = Callable[[sqlite3.Connection, str], None]  # run a statement as soon as no other process holds the file
+Execute = Callable[[sqlite3.Connection, str], object]  # run a statement as soon as no other process holds the file
 
 
 def migrate(
