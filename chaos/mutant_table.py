@@ -424,6 +424,6 @@ TABLE = (
         f"{_REDIS}/index/cluster.py",
         "not _is_left_to_writers(entry)]",
         "True]",
-        "redis: test_index_model.py: three_calls or two_calls",
+        "redis: test_index_model.py: three_calls",
     ),
 )

@@ -135,6 +135,6 @@ async def explain(_: Request, error: ChatSessionError) -> JSONResponse:
 
 
 if __name__ == "__main__":
-    import uvicorn  # only to serve; whoever mounts the app elsewhere does not need it
+    import uvicorn  # only to serve; not needed if the app is mounted elsewhere
 
     uvicorn.run(app, host="127.0.0.1", port=8000)

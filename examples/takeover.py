@@ -3,7 +3,7 @@
 python examples/takeover.py
 
 Each switch of the agent begins an epoch. A reply carries the epoch at which its computation began;
-one of an earlier epoch is refused, whoever sends it and however late it comes.
+one of an earlier epoch is refused, whichever process sends it and however late it comes.
 """
 
 import asyncio

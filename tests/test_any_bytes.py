@@ -49,7 +49,7 @@ def damages(draw: Any) -> list[tuple[str, Any]]:
 
 
 def damage(client: Any, keys: Any, name: str, write: tuple[str, Any]) -> None:
-    own, index = keys.session("s"), keys.index("s", "u")
+    own, index = keys.session("s"), keys.entries("s", "u").keys
     buckets = keys.due_buckets()
     other = buckets[(buckets.index(index.due) + 1) % len(buckets)]
     key = {**own._asdict(), "user": index.user, "due": index.due, "other bucket": other}[name]

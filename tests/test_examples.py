@@ -291,6 +291,8 @@ async def test_the_metrics_page_names_every_operation() -> None:
         await manager.get_active_sessions_count()
         await manager.cleanup_expired_sessions()
         await Inspector(manager).diagnose()
+        await Inspector(manager).list_sessions()
+        assert [found async for found in Inspector(manager).scan_sessions()]
         await manager.delete_session("s")
     listed = (DOCS / "metrics.md").read_text("utf-8").split("`operation` is one of")[1].split(".")[0]
     assert set(re.findall(r"`(\w+)`", listed)) == called

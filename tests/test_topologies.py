@@ -285,22 +285,22 @@ async def test_on_a_cluster_calls_made_at_once_leave_together_for_each_node(clus
 async def test_a_full_queue_makes_callers_wait_and_is_told(
     redis_backend: ServerBackend, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    class Crowds(Hooks):
+    class FullQueue(Hooks):
         waited = 0
 
-        def crowded(self, address: str) -> None:
+        def queue_full(self, address: str) -> None:
             type(self).waited += 1
 
     monkeypatch.setattr(pipeline, "MAX_QUEUE", 10)
     registry = CollectorRegistry()
-    hooks = [Crowds(), PrometheusHooks(registry)]
+    hooks = [FullQueue(), PrometheusHooks(registry)]
     async with redis_backend.open(hooks=hooks, max_message_history=1000) as manager:
         await manager.create_session("u", session_id="s", ttl=600)
         results = await asyncio.gather(*(manager.add_message("s", TEXT) for _ in range(200)))
         assert [result.seq for result in results] == list(range(1, 201))  # in order
-        assert 0 < Crowds.waited < 200  # each is reported once, and is admitted in order
+        assert 0 < FullQueue.waited < 200  # each is reported once, and is admitted in order
         [server] = [each.address for each in store_of(manager)._executor._topology.servers()]
-        assert registry.get_sample_value("chat_session_queue_full_total", {"server": server}) == Crowds.waited
+        assert registry.get_sample_value("chat_session_queue_full_total", {"server": server}) == FullQueue.waited
         assert len(next(iter(store_of(manager)._executor._topology.servers()))._queue) == 0
 
 

@@ -197,7 +197,7 @@ _WORD = re.compile(r"\b(" + "|".join(_BY_WORD) + r")\b")
 def classify(error: Exception, *, connecting: bool = False) -> Fault:
     """Tell what kind of fault an error of redis-py, or of anything below it, is.
 
-    ``connecting``: nothing had been sent yet. A plain port answers a TLS greeting with silence.
+    ``connecting``: nothing had been sent yet. A port without TLS does not answer a TLS handshake.
     """
     if type(error) is builtins.TimeoutError:  # ours and asyncio's; it may be that of thousands at once
         return _SILENT if connecting else _SLOW
