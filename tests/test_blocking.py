@@ -71,6 +71,7 @@ def test_an_iterator_gives_what_came_before_the_error(tmp_path) -> None:
             manager.create_session("u", session_id=f"s{i}")
         with sqlite3.connect(tmp_path / "chat.db") as file:
             file.execute("UPDATE sessions SET created_at = 'yesterday' WHERE session_id = 's1'")
+        file.close()  # from Python 3.13 on an open one that is dropped is a warning
         found = []
         with pytest.raises(StoreCorrupt, match="s1"):
             found.extend(session.session_id for session in manager.scan_sessions())
