@@ -24,7 +24,9 @@ class Reference(griffe.Extension):
         for name, field in Settings.model_fields.items():
             shown = pkg["settings.Settings"][name]
             shown.annotation = getattr(field.annotation, "__name__", str(field.annotation).removeprefix("typing."))
-            shown.docstring = griffe.Docstring(f"{field.description or ''}".capitalize() + ".", parent=shown)
+            allowed = field.description or ""
+            if allowed not in ("", "text"):
+                shown.docstring = griffe.Docstring(f"{allowed[0].upper()}{allowed[1:]}.", parent=shown)
 
 
 def _as_synchronous(made: griffe.Attribute, namesake: griffe.Function) -> griffe.Function:
