@@ -8,9 +8,20 @@ import subprocess
 import sys
 from pathlib import Path
 
-RELEASES = ("3.11", "3.12", "3.13")
 ROOT = Path(__file__).parents[1]
 OWN = "{}.{}".format(*sys.version_info)
+
+
+def find_installed(release: str) -> Path | None:
+    found = shutil.which(f"python{release}")
+    if found and subprocess.run([found, "-c", ""], capture_output=True, check=False).returncode == 0:
+        return Path(found)
+    kept = sorted(Path.home().glob(f".pyenv/versions/{release}.*/bin/python"))
+    return kept[-1] if kept else None
+
+
+# Those that pyproject.toml names, and later ones where the machine has them.
+RELEASES = ("3.11", "3.12", "3.13", *filter(find_installed, ("3.14", "3.15", "3.16")))
 
 
 def find_pythons() -> dict[str, Path]:
@@ -21,7 +32,7 @@ def find_pythons() -> dict[str, Path]:
 
 def make_ready(folder: Path) -> None:
     for release in RELEASES:
-        python = _find_installed(release)
+        python = find_installed(release)
         if release == OWN:
             continue
         if python is None:
@@ -38,14 +49,6 @@ def make_ready(folder: Path) -> None:
             "--disable-pip-version-check",
         ]
         subprocess.run([*pip, "--constraint", ROOT / "constraints.txt", "--editable", ROOT, "gunicorn"], check=True)
-
-
-def _find_installed(release: str) -> Path | None:
-    found = shutil.which(f"python{release}")
-    if found and subprocess.run([found, "-c", ""], capture_output=True, check=False).returncode == 0:
-        return Path(found)
-    kept = sorted(Path.home().glob(f".pyenv/versions/{release}.*/bin/python"))
-    return kept[-1] if kept else None
 
 
 if __name__ == "__main__":
