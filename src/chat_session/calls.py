@@ -80,16 +80,18 @@ class Calls:
             self.closed = True
             await self.store.close()
 
-    def leave(self, error: BaseException | None) -> str:
-        """A call in flight has ended; its outcome: "ok", "cancelled", "error", or the code of the error."""
+    def end(self, outcome: str) -> None:
+        """A call in flight has ended."""
         self.in_flight -= 1
         if self.closed and not self.in_flight:
             self._idle.set()
-        if error is None:
-            if not self._store_up:
-                self._tell_store_up(True)
-            return "ok"
+        if outcome == "ok" and not self._store_up:
+            self._tell_store_up(True)
+
+    def classify(self, error: BaseException, session_id: str | None) -> str:
+        """The outcome that is told to the hooks: "cancelled", "error", or the code of the error, which is completed."""
         if isinstance(error, ChatSessionError):
+            error.session_id = error.session_id or session_id
             self._tell_store_up(not isinstance(error, StoreError) or isinstance(error, StoreCorrupt))
             return error.code
         return "cancelled" if isinstance(error, asyncio.CancelledError) else "error"
@@ -119,9 +121,9 @@ class _Call(Struct, gc=False):
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
-        if isinstance(error, ChatSessionError):
-            error.session_id = error.session_id or self.session_id
-        outcome = self.calls.leave(error)
-        self.calls.hooks.operation(self.name, self.session_id, time.perf_counter() - self.started, outcome)
+        calls = self.calls
+        outcome = "ok" if error is None else calls.classify(error, self.session_id)
+        calls.end(outcome)
+        calls.hooks.operation(self.name, self.session_id, time.perf_counter() - self.started, outcome)
         if self.span is not None:
             self.span.__exit__(kind, error, traceback)

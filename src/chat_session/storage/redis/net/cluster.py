@@ -16,7 +16,7 @@ from redis.exceptions import AskError, InvalidResponse, MovedError, RedisCluster
 
 from chat_session.storage.redis.net.faults import NoReply
 from chat_session.storage.redis.net.pipeline import PipelinedConnection
-from chat_session.storage.redis.net.topology import Connect, close_all
+from chat_session.storage.redis.net.topology import Connect, Keyed, close_all
 from chat_session.storage.redis.net.wire import WireCommand, pack_command
 
 SLOTS = 16_384
@@ -49,8 +49,8 @@ class Cluster:
         for seed in seeds:
             self._node(seed)
 
-    def server_of(self, key: bytes) -> PipelinedConnection | None:
-        return self._slots[key_slot(key)] if self._known else None
+    def server_of(self, command: Keyed) -> PipelinedConnection | None:
+        return self._slots[key_slot(command.key)] if self._known else None
 
     def servers(self) -> Sequence[PipelinedConnection]:
         return tuple(dict.fromkeys(node for node in self._slots if node is not None))

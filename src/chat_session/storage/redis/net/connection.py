@@ -33,6 +33,14 @@ class ServerConnection:
         self._push: Any = None  # what came between two replies
 
     async def send(self, data: Sequence[bytes]) -> None:
+        """Raises ConnectionError also if the connection was lost a moment ago.
+
+        asyncio of 3.12 and 3.13.0 does not check that in ``writelines``. It goes on waiting for the closed socket, and
+        a later connection that gets the same number is not read.
+        """
+        transport = transport_of(self.inner)
+        if transport is not None and transport.is_closing():
+            raise ConnectionError("the connection was lost")
         await self.inner.send_packed_command(data, check_health=False)
 
     def take(self) -> Any:

@@ -174,7 +174,13 @@ class CommandExecutor:
         while True:
             attempt += 1
             try:
-                reply = await self._follow_redirects(command, on, tried, expires)
+                if tried is None:
+                    server = on or self._topology.server_of(command) or await self._discover(command, expires)
+                    reply = await server.send(to_wire(command, server), expires)
+                else:
+                    server, reply = tried
+                if isinstance(reply, Exception):
+                    reply = await self._follow_redirects(command, server, reply, expires)
             except NoReply as lost:
                 cause: Exception = lost.cause
                 unknown, connecting = unknown or lost.sent, not lost.sent
@@ -198,18 +204,9 @@ class CommandExecutor:
             await asyncio.sleep(pause)
 
     async def _follow_redirects(
-        self,
-        command: Command[Any],
-        on: PipelinedConnection | None,
-        tried: tuple[PipelinedConnection, Any] | None,
-        expires: float,
+        self, command: Command[Any], server: PipelinedConnection, reply: Any, expires: float
     ) -> Any:
-        """One try: the reply of the server that has the key and knows the script. Raises NoReply."""
-        if tried is not None:
-            server, reply = tried
-        else:
-            server = on or self._topology.server_of(command.key) or await self._discover(command.key, expires)
-            reply = await server.send(to_wire(command, server), expires)
+        """From an error to the reply of the server that has the key and knows the script. Raises NoReply."""
         if isinstance(reply, NoReply):
             raise reply
         asking = False
@@ -226,13 +223,13 @@ class CommandExecutor:
             reply = await server.send(to_wire(command, server, asking=asking), expires)
         return reply
 
-    async def _discover(self, key: bytes, expires: float) -> PipelinedConnection:
+    async def _discover(self, command: Command[Any], expires: float) -> PipelinedConnection:
         try:
             async with asyncio.timeout_at(expires):
                 await self._topology.discover()
         except TimeoutError as error:
             raise NoReply(error, sent=False) from error
-        server = self._topology.server_of(key)
+        server = self._topology.server_of(command)
         if server is None:
             raise NoReply(SlotNotCoveredError("the slot of the key has no primary"), sent=False)
         return server
@@ -241,7 +238,7 @@ class CommandExecutor:
         self, commands: Sequence[Command[Any]], expires: float
     ) -> Sequence[tuple[PipelinedConnection, Any] | None]:
         """One try of each: where, and its outcome. None, and nothing is sent, if it is not known where."""
-        servers = [server for command in commands if (server := self._topology.server_of(command.key))]
+        servers = [server for command in commands if (server := self._topology.server_of(command))]
         if len(servers) < len(commands):  # the first of all calls to a cluster, or the first after a fault
             return [None] * len(commands)
         pending = [

@@ -41,7 +41,7 @@ class Connections(Protocol):
 
     max_in_flight: int
 
-    async def acquire(self) -> ServerConnection: ...
+    async def acquire(self, timeout: float) -> ServerConnection: ...  # noqa: ASYNC109 - in redis-py's own words
     async def release(self, connection: ServerConnection) -> None: ...
 
 
@@ -77,6 +77,7 @@ class PipelinedConnection:
         self._closed = False
         self._runner: asyncio.Task[None] | None = None  # sends and reads while there is anything to do
         self._sender: asyncio.Task[None] | None = None  # sends further batches while the runner reads
+        self._ending: asyncio.Task[None] | None = None  # gives up a connection whose round trip takes too long
         self._barriers = count()
         self._scripts: set[bytes] = set()
         self._alarm: asyncio.TimerHandle | None = None
@@ -122,7 +123,7 @@ class PipelinedConnection:
 
     async def join(self) -> None:
         """Wait until no task connects any more: a socket that nobody waits for would stay open."""
-        await end_tasks(self._runner, self._sender)
+        await end_tasks(self._runner, self._sender, self._ending)
 
     async def _send_when_admitted(self, command: WireCommand, expires: float) -> Any:
         admission: asyncio.Future[None] = asyncio.get_running_loop().create_future()
@@ -175,17 +176,15 @@ class PipelinedConnection:
 
     async def _send(self) -> None:
         """Send what is queued, behind what is in flight. Raises nothing: whatever breaks, each caller learns of it."""
-        due = asyncio.get_running_loop().time() + self._timeout
         connection = self._connection
         try:
-            async with asyncio.timeout_at(due):
-                if connection is None:
-                    connection = self._connection = await self._connect()
-                data = self._put_in_flight(due)
-                if data:
-                    await connection.send(data)
-                elif not self._in_flight:  # nobody waits any more
-                    await self._release(connection)
+            if connection is None:
+                connection = self._connection = await self._connect()
+            data = self._put_in_flight()
+            if data:
+                await connection.send(data)
+            elif not self._in_flight:  # nobody waits any more
+                await self._release(connection)
         except Exception as error:
             if connection is None:
                 for pending in self._take():
@@ -195,7 +194,7 @@ class PipelinedConnection:
     async def _connect(self) -> ServerConnection:
         """Queued commands that expire meanwhile are not sent."""
         if not self._closed:
-            connection = await self._connections.acquire()
+            connection = await self._connections.acquire(self._timeout)
             if not self._closed:
                 return connection
             await connection.abort()
@@ -206,12 +205,16 @@ class PipelinedConnection:
         self._connection = None
         await self._connections.release(connection)
 
-    def _put_in_flight(self, due: float) -> list[bytes]:
+    def _put_in_flight(self) -> list[bytes]:
         """Put what the next round trip carries in flight, in batches so short that their replies can be held back.
 
         Each batch that may be followed by another ends in a barrier of its own. One that a WAIT confirms is not split.
         """
-        commands, now = self._take(), asyncio.get_running_loop().time()
+        commands, loop = self._take(), asyncio.get_running_loop()
+        now = loop.time()
+        due = now + self._timeout
+        if self._alarm is None or due < self._alarm.when():
+            self._set_alarm(due, loop)
         size = len(commands) if self._confirmation.replicas else MAX_BATCH
         is_remote = self._max_in_flight > 0 and self._rtt > REMOTE_RTT
         data: list[bytes] = []
@@ -245,8 +248,7 @@ class PipelinedConnection:
         if connection is None:
             return
         try:
-            async with asyncio.timeout_at(batch.due):
-                is_healthy = await self._read_batch(connection, batch)
+            is_healthy = await self._read_batch(connection, batch)
         except Exception as error:
             await self._give_up(connection, error)
             return
@@ -320,9 +322,15 @@ class PipelinedConnection:
             await self._connections.release(connection)
 
     def _expire(self, loop: asyncio.AbstractEventLoop) -> None:
-        """One timer for all commands: fail those that have waited too long, and look again when the next one has."""
+        """One timer for all: fail the commands that have waited too long, and give up a round trip that takes too long.
+
+        It is set again for the next such moment.
+        """
         self._alarm = None
         now = loop.time()
+        if self._in_flight and self._in_flight[0].due <= now:
+            error = TimeoutError("no answer within the time of a round trip")
+            self._ending = loop.create_task(self._give_up(self._connection, error))  # what waits for it, fails
         late = TimeoutError("no answer within the call's time")
         in_flight = [(pending, True) for batch in self._in_flight for pending in batch.commands]
         left = []
@@ -331,6 +339,8 @@ class PipelinedConnection:
                 pending.fail(late, sent=sent)
             if not pending.reply.done():
                 left.append(pending.expires)
+        if self._in_flight:
+            left.append(self._in_flight[0].due)
         if left:
             self._set_alarm(max(min(left), now + TICK), loop)
 

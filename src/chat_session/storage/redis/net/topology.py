@@ -19,13 +19,20 @@ GOODBYE_TIMEOUT = 0.7  # seconds: TLS ends with words from both sides, which a b
 Connect = Callable[[ConnectionPool], PipelinedConnection]
 
 
+class Keyed(Protocol):
+    """A command; its key decides which server is asked."""
+
+    @property
+    def key(self) -> bytes: ...
+
+
 class Topology(Protocol):
     """Finds the server that has a key. ``address`` says where the servers are, without a password."""
 
     address: str
 
-    def server_of(self, key: bytes) -> PipelinedConnection | None:
-        """The server that has the key. None while that is not known: call ``discover`` first."""
+    def server_of(self, command: Keyed) -> PipelinedConnection | None:
+        """The server that has its key. None while that is not known: call ``discover`` first."""
         ...
 
     async def discover(self) -> None:
@@ -57,8 +64,9 @@ class PooledConnections:
     def __init__(self, pool: ConnectionPool) -> None:
         self._pool = pool
 
-    async def acquire(self) -> ServerConnection:
-        return ServerConnection(await self._pool.get_connection())  # type: ignore[no-untyped-call]
+    async def acquire(self, timeout: float) -> ServerConnection:  # noqa: ASYNC109
+        async with asyncio.timeout(timeout):
+            return ServerConnection(await self._pool.get_connection())  # type: ignore[no-untyped-call]
 
     async def release(self, connection: ServerConnection) -> None:
         await self._pool.release(connection.inner)
@@ -73,13 +81,14 @@ class DedicatedConnection(PooledConnections):
         super().__init__(pool)
         self._kept: ServerConnection | None = None
 
-    async def acquire(self) -> ServerConnection:
+    async def acquire(self, timeout: float) -> ServerConnection:  # noqa: ASYNC109
         kept = self._kept
         if kept is None:
-            kept = self._kept = await super().acquire()
+            kept = self._kept = await super().acquire(timeout)
         elif not kept.inner.is_connected or await kept.has_unsolicited_data():
             await kept.abort()
-            await kept.inner.connect()  # type: ignore[no-untyped-call]
+            async with asyncio.timeout(timeout):
+                await kept.inner.connect()  # type: ignore[no-untyped-call]
             kept = self._kept = ServerConnection(kept.inner)
         return kept
 
@@ -98,7 +107,7 @@ class OneServer:
         self._closes = closes
         self.address = self._server.address
 
-    def server_of(self, key: bytes) -> PipelinedConnection | None:  # noqa: ARG002 - it has every key
+    def server_of(self, command: Keyed) -> PipelinedConnection | None:  # noqa: ARG002 - it has every key
         return self._server
 
     async def discover(self) -> None:
