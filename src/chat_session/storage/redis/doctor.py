@@ -12,7 +12,7 @@ from chat_session.session import Session
 from chat_session.storage.codec import decode_message
 from chat_session.storage.contract import Finding
 from chat_session.storage.redis.codec import NEVER, decode_meta, encode_ttl
-from chat_session.storage.redis.index.server import DueEntry, Index
+from chat_session.storage.redis.index.entries import DueEntry, Index, Verdict
 from chat_session.storage.redis.keys import Keys, expected_type, parse_due_member
 from chat_session.storage.redis.net.commands import Command, Read
 from chat_session.storage.redis.net.decoders import (
@@ -190,7 +190,7 @@ class Doctor:
         owners = await self._executor.run_all("diagnose", reads, keep_corrupt=True)
         for entry, owner in zip(ahead, owners, strict=True):
             if not isinstance(owner, StoreCorrupt) and owner != entry.user_id.encode():
-                act = partial(self._index.reconcile, "diagnose", [entry], "reap")
+                act = partial(self._index.reconcile, "diagnose", [entry], Verdict.REAP)
                 self._problems[_STALE][entry.session_id] = act
 
     async def _correct(self, bucket: bytes, member: bytes, at: bytes) -> None:

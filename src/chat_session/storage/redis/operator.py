@@ -8,7 +8,7 @@ from chat_session.results import SessionPage
 from chat_session.session import Agent, Session
 from chat_session.storage.contract import Finding
 from chat_session.storage.redis.doctor import Doctor
-from chat_session.storage.redis.index.server import Index
+from chat_session.storage.redis.index.entries import Index
 from chat_session.storage.redis.keys import Keys
 from chat_session.storage.redis.net.executor import CommandExecutor
 from chat_session.storage.redis.pages import SessionPages

@@ -10,7 +10,7 @@ from chat_session.results import SessionPage
 from chat_session.session import Agent, Session, is_session_id
 from chat_session.storage.cursors import read_cursor, write_cursor
 from chat_session.storage.redis.codec import decode_meta
-from chat_session.storage.redis.index.server import Index, UserEntry
+from chat_session.storage.redis.index.entries import Index, UserEntry
 from chat_session.storage.redis.keys import Keys, parse_due_member
 from chat_session.storage.redis.net.commands import Read
 from chat_session.storage.redis.net.decoders import scores, stored_hash

@@ -17,7 +17,7 @@ from chat_session.storage.codec import decode_message, encode_message
 from chat_session.storage.contract import Appended, RemainingTtl, Switched
 from chat_session.storage.redis.codec import decode_number, decode_user, encode_ttl
 from chat_session.storage.redis.index.due import DueEntries
-from chat_session.storage.redis.index.server import Index
+from chat_session.storage.redis.index.entries import Index, Verdict
 from chat_session.storage.redis.keys import Keys, SessionKeys
 from chat_session.storage.redis.net.commands import Call, Command, Read, ReadTransaction
 from chat_session.storage.redis.net.decoders import integer, optional_text, optional_texts, refuse, stored_hash, texts
@@ -162,11 +162,11 @@ class RedisSessions:
         return await self._pages.page_of_user(user_id, limit, cursor)
 
     async def count_sessions(self) -> int:
-        _, living = await self._due.check("count_sessions", "mark_dead")
+        _, living = await self._due.check("count_sessions", Verdict.MARK_DEAD)
         return living
 
     async def sweep(self) -> int:
-        reaped, _ = await self._due.check("sweep", "reap")
+        reaped, _ = await self._due.check("sweep", Verdict.REAP)
         return reaped
 
 

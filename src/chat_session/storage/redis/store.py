@@ -5,7 +5,8 @@ from typing import Self
 from chat_session.errors import SettingsError
 from chat_session.storage.redis.codec import encode_ttl
 from chat_session.storage.redis.index.cluster import ClusterIndex
-from chat_session.storage.redis.index.server import Index, ServerIndex
+from chat_session.storage.redis.index.entries import Index
+from chat_session.storage.redis.index.server import ServerIndex
 from chat_session.storage.redis.keys import Keys, expected_type
 from chat_session.storage.redis.net.cluster import Cluster
 from chat_session.storage.redis.net.executor import CommandExecutor, RetryPolicy

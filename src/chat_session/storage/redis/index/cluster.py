@@ -20,7 +20,8 @@ from chat_session.errors import SessionExists, SessionNotFound
 from chat_session.session import Session
 from chat_session.storage.codec import EncodedMessage
 from chat_session.storage.redis.codec import NEVER, decode_user
-from chat_session.storage.redis.index.server import Dead, DueEntry, Outcome, UserEntry, create_call, delete_call
+from chat_session.storage.redis.index.entries import DueEntry, Outcome, UserEntry, Verdict
+from chat_session.storage.redis.index.server import create_call, delete_call
 from chat_session.storage.redis.keys import IndexEntry, Keys, SessionEntries
 from chat_session.storage.redis.net.commands import Call, Command, Read
 from chat_session.storage.redis.net.decoders import integer, optional_text, score
@@ -74,7 +75,7 @@ class ClusterIndex:
         if taken is None:
             await self._finish(name, session.session_id, session.user_id, begun, _lifetime(begun, ttl))
             return
-        back = _change_call(entries.user, entered, before or b"discard")  # both entries become what they were
+        back = _change_call(entries.user, entered, before or Verdict.DISCARD)  # both entries become what they were
         await self._finish(name, session.session_id, session.user_id, begun, beside=[back])
         raise taken
 
@@ -83,8 +84,8 @@ class ClusterIndex:
         first: list[Command[Any]] = [_begin_call(entries.due), _score_read(entries.user)]
         begun, user_score = await self._executor.run_all(name, first)
         deleted = await self._executor.run(name, delete_call(self._keys, (), session_id, user_id))
-        forget = [] if user_score is None else [_change_call(entries.user, user_score, b"discard")]
-        await self._finish(name, session_id, user_id, begun, "discard", beside=forget)
+        forget = [] if user_score is None else [_change_call(entries.user, user_score, Verdict.DISCARD)]
+        await self._finish(name, session_id, user_id, begun, Verdict.DISCARD, beside=forget)
         return deleted
 
     async def set_ttl(self, session_id: str, ttl: int) -> None:
@@ -105,14 +106,14 @@ class ClusterIndex:
         begun = await self._begin("diagnose", self._keys.entries(session_id, user_id))
         await self._finish("diagnose", session_id, user_id, begun)
 
-    async def reconcile(self, name: str, entries: Sequence[DueEntry], dead: Dead) -> list[Outcome]:
+    async def reconcile(self, name: str, entries: Sequence[DueEntry], dead: Verdict) -> list[Outcome]:
         """Entries were read before the sessions are asked; what is changed is still as it was read."""
         answers = await self._ask(name, entries)
         free = [i for i, entry in enumerate(entries) if not _is_left_to_writers(entry)]
         outcomes = [Outcome.DEAD if answer.left is None else Outcome.LIVES for answer in answers]
         changed = await self._change(name, [(entries[i], answers[i]) for i in free], dead)
         for i, done in zip(free, changed, strict=True):
-            reaped = done and answers[i].left is None and dead == "reap"
+            reaped = done and answers[i].left is None and dead == Verdict.REAP
             outcomes[i] = Outcome.REAPED if reaped else Outcome.CHANGED
         return outcomes
 
@@ -128,9 +129,9 @@ class ClusterIndex:
         for entry, each, due_score, left in zip(entries, indexed, due_scores, lives, strict=True):
             if left is not None or (due_score and _is_begun(due_score)):
                 continue
-            forget.append(_change_call(each.user, entry.score, b"discard"))
+            forget.append(_change_call(each.user, entry.score, Verdict.DISCARD))
             if due_score:
-                mark.append(_change_call(each.due, due_score, "mark_dead"))
+                mark.append(_change_call(each.due, due_score, Verdict.MARK_DEAD))
         await self._executor.run_all(name, mark)
         await self._executor.run_all(name, forget)
 
@@ -150,7 +151,7 @@ class ClusterIndex:
         each = zip(entries, told[::2], told[1::2], strict=True)
         return [left if owner == entry.user_id.encode() and left != GONE else None for entry, owner, left in each]
 
-    async def _change(self, name: str, asked: Sequence[tuple[DueEntry, _Answer]], dead: Dead) -> list[bool]:
+    async def _change(self, name: str, asked: Sequence[tuple[DueEntry, _Answer]], dead: Verdict) -> list[bool]:
         """Make entries what their sessions say, unless others have changed them since; then the users' lists too."""
         indexed = [self._keys.entries(entry.session_id, entry.user_id) for entry, _ in asked]
         calls = []
@@ -161,7 +162,7 @@ class ClusterIndex:
         follow: list[Command[Any]] = []
         for (_, answer), each, done in zip(asked, indexed, changed, strict=True):
             if done and answer.left is None and answer.user_score is not None:
-                follow.append(_change_call(each.user, answer.user_score, b"discard"))
+                follow.append(_change_call(each.user, answer.user_score, Verdict.DISCARD))
             if done and answer.left is not None and answer.user_score is None:  # lost: it comes to the list's beginning
                 follow.append(Read((b"ZADD", each.user.key, b"NX", now_ms() * 1000, each.user.member), integer))
         await self._executor.run_all(name, follow)
@@ -190,7 +191,7 @@ class ClusterIndex:
                 return
             entry = DueEntry(session_id, user_id, undecided, _begun_ms(begun))
             [answer] = await self._ask(name, [entry])
-            if (await self._change(name, [(entry, answer)], "reap"))[0]:
+            if (await self._change(name, [(entry, answer)], Verdict.REAP))[0]:
                 return
             undecided = await self._executor.run(name, call)
 

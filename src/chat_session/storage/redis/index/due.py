@@ -5,8 +5,8 @@ from itertools import chain
 from typing import NamedTuple
 
 from chat_session.errors import StoreCorrupt
-from chat_session.storage.redis.index.server import Dead, DueEntry, Index, Outcome
-from chat_session.storage.redis.keys import Keys, parse_due_member
+from chat_session.storage.redis.index.entries import DueEntry, Index, Outcome, Verdict
+from chat_session.storage.redis.keys import Keys, due_member, parse_due_member
 from chat_session.storage.redis.net.commands import Read
 from chat_session.storage.redis.net.decoders import integer
 from chat_session.storage.redis.net.executor import CommandExecutor
@@ -24,13 +24,13 @@ class DueEntries:
         self._keys = keys
         self._index = index
 
-    async def check(self, name: str, dead: Dead) -> tuple[int, int]:
+    async def check(self, name: str, dead: Verdict) -> tuple[int, int]:
         """Look after the entries that are due, of all buckets at once; how many were reaped, how many sessions live.
 
         A bucket is done when nothing is due in it but what writers are changing at this moment. Those marked as
         dead before are looked at only when they are to be reaped.
         """
-        lowest = "(0" if dead == "mark_dead" else "-inf"
+        lowest = "(0" if dead == Verdict.MARK_DEAD else "-inf"
         pending = {bucket: _Progress() for bucket in self._keys.due_buckets()}
         living: dict[bytes, int] = {}
         reaped = 0
@@ -96,7 +96,8 @@ class _Progress(NamedTuple):
             first = changed[0]
             same = self.first is not None and first[:3] == self.first[:3]
             if same and self.repeats >= MAX_REPEATS:
-                problem = f"has the entry {first.member!r}, which stays due although it was checked {MAX_REPEATS} times"
+                member = due_member(first.session_id, first.user_id)
+                problem = f"has the entry {member!r}, which stays due although it was checked {MAX_REPEATS} times"
                 raise StoreCorrupt(bucket.decode(), problem)
             return _Progress(first=first, repeats=self.repeats + 1 if same else 0)
         if len(entries) < BATCH:
