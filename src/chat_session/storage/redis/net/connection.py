@@ -58,12 +58,13 @@ class ServerConnection:
 
     async def next(self) -> Any:
         """Wait for the next reply. Raises what redis-py raises when there is none."""
+        reply = self.take() if self._push is None else NOT_ARRIVED
         while self._push is not None:
             push, self._push = self._push, None
             await handle_push(self.inner, push)
             reply = self.take()
-            if reply is not NOT_ARRIVED:
-                return reply
+        if reply is not NOT_ARRIVED:
+            return reply
         try:
             return await self.inner.read_response(disable_decoding=True, disconnect_on_error=False)
         except ResponseError as error:

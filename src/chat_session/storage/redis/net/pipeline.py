@@ -157,6 +157,8 @@ class PipelinedConnection:
                     await self._send()
                 if self._in_flight:
                     await self._read()
+                if not self._queue and not self._in_flight:
+                    await asyncio.sleep(0)  # callers that have their replies call again: no new task, a turn less
         finally:
             self._runner = None
 
