@@ -303,7 +303,7 @@ TABLE = (
         f"{_REDIS}/net/executor.py",
         "outcome_unknown=unknown)",
         "outcome_unknown=False)",
-        "R12 standalone",
+        "redis: test_faults.py: a_failed_append_carries",
     ),
     Mutant(
         "a call that gave up before it left is sent afterwards",
@@ -339,7 +339,7 @@ TABLE = (
         f"{_REDIS}/net/executor.py",
         "server, asking = target, type(reply) is AskError",
         "server, asking = target, False",
-        "R7 cluster",
+        "cluster: test_topologies.py: a_slot_that_moves",
     ),
     Mutant(
         "a full server's refusal is taken for an outage",
