@@ -12,7 +12,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from redis.asyncio import Redis
+from redis.asyncio import Connection, Redis
+from redis.exceptions import ConnectionError as RedisConnectionError
 from redis.exceptions import ResponseError
 
 from chat_session import (
@@ -27,7 +28,9 @@ from chat_session import (
     StoreReadOnly,
     StoreUnavailable,
 )
+from chat_session.storage.redis.net.connection import ServerConnection
 from chat_session.storage.redis.net.faults import NoReply
+from chat_session.storage.redis.net.private import transport_of
 from chat_session.storage.redis.net.wire import WireCommand, pack_command
 from chat_session.storage.redis.scripts.loading import load
 from chat_session.testing import until
@@ -749,3 +752,14 @@ async def test_an_exhausted_pool_is_waited_for(redis_backend: ServerBackend) -> 
     finally:
         await manager.close()
         await client.aclose()
+
+
+async def test_a_connection_that_was_lost_a_moment_ago_is_not_written_to(own_server: Server) -> None:
+    """From 3.12 on asyncio would go on waiting for the closed socket, in the place of the next one of that number."""
+    inner = Connection(host="127.0.0.1", port=own_server.port)
+    await inner.connect()  # type: ignore[no-untyped-call]
+    transport = present(transport_of(inner))
+    transport.abort()
+    with pytest.raises(RedisConnectionError, match="was lost"):
+        await ServerConnection(inner).send([b"*1\r\n$4\r\nPING\r\n"])
+    await inner.disconnect()

@@ -112,7 +112,7 @@ async def test_a_store_can_be_handed_in(backend: Backend, manager: SessionManage
 
 
 class OnlySessions:
-    """Somebody's store that offers one capability and no others."""
+    """A store of another program that offers one capability and no others."""
 
     operator = None
 

@@ -17,7 +17,7 @@ from testkit.backends import Backend, ServerBackend
 
 class Failing(Hooks):
     def operation(self, name: str, session_id: str | None, seconds: float, outcome: str) -> None:
-        raise RuntimeError("a hook of somebody's")
+        raise RuntimeError("a hook of another program")
 
 
 async def test_prometheus_counts_what_happens(backend: Backend, open_manager: Callable[..., SessionManager]) -> None:

@@ -89,7 +89,7 @@ class Calls:
             self._tell_store_up(True)
 
     def classify(self, error: BaseException, session_id: str | None) -> str:
-        """The outcome that is told to the hooks: "cancelled", "error", or the code of the error, which is completed."""
+        """The outcome that the hooks are given: "cancelled", "error", or the code of the error, which is completed."""
         if isinstance(error, ChatSessionError):
             error.session_id = error.session_id or session_id
             self._tell_store_up(not isinstance(error, StoreError) or isinstance(error, StoreCorrupt))

@@ -36,7 +36,7 @@ class SessionStore(Protocol):
     """Sessions, their messages and their indexes in one place.
 
     A session exists while its own record does and its deadline, by the store's clock, is ahead.
-    What remains of a dead one is nobody's: a new session of that id starts empty.
+    What remains of a dead one belongs to no session: a new session of that id starts empty.
     """
 
     async def create_session(

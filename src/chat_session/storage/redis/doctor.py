@@ -14,7 +14,7 @@ from chat_session.storage.contract import Finding
 from chat_session.storage.redis.codec import NEVER, decode_meta, encode_ttl
 from chat_session.storage.redis.index.entries import DueEntry, Index, Verdict
 from chat_session.storage.redis.keys import Keys, expected_type, parse_due_member
-from chat_session.storage.redis.net.commands import Command, Read
+from chat_session.storage.redis.net.commands import Command, PlainCommand
 from chat_session.storage.redis.net.decoders import (
     fields,
     integer,
@@ -101,7 +101,7 @@ class Doctor:
     async def _check_sessions(self, ids: Sequence[str]) -> None:
         metas = [self._keys.meta(session_id) for session_id in ids]
         replies = await self._executor.run_all(
-            "diagnose", [Read((b"HGETALL", key), stored_hash) for key in metas], keep_corrupt=True
+            "diagnose", [PlainCommand((b"HGETALL", key), stored_hash) for key in metas], keep_corrupt=True
         )
         living = []
         for session_id, key, reply in zip(ids, metas, replies, strict=True):
@@ -129,12 +129,12 @@ class Doctor:
     async def _check_orphan(self, session_id: str) -> None:
         """Only this package writes ids: a session id whose keys lack them may be another program's."""
         keys = self._keys.session(session_id)
-        types = await self._executor.run_all("diagnose", [Read((b"TYPE", key), text) for key in keys])
+        types = await self._executor.run_all("diagnose", [PlainCommand((b"TYPE", key), text) for key in keys])
         ours = all(found in (expected_type(key), b"none") for key, found in zip(keys, types, strict=True))
         if not ours or types[-1] == b"none":
             self._problems[_FOREIGN][session_id] = _leave
             return
-        command = Read((b"HSCAN", keys.ids, b"0", b"COUNT", 1), scan_of(fields))
+        command = PlainCommand((b"HSCAN", keys.ids, b"0", b"COUNT", 1), scan_of(fields))
         _, sample = await self._executor.run("diagnose", command)
         if sample and next(iter(sample.values())).partition(b":")[0].isdigit():
             self._problems[_ORPHANS][session_id] = partial(self._executor.run, "diagnose", remove_orphan(keys))
@@ -145,8 +145,8 @@ class Doctor:
         asked: list[Command[Any]] = []
         for session_id, user_id, _ in living:
             entries = self._keys.entries(session_id, user_id)
-            asked += [Read((b"PTTL", key), integer) for key in self._keys.session(session_id)]
-            asked += [Read((b"ZSCORE", *entry), score) for entry in entries]
+            asked += [PlainCommand((b"PTTL", key), integer) for key in self._keys.session(session_id)]
+            asked += [PlainCommand((b"ZSCORE", *entry), score) for entry in entries]
         told = await self._executor.run_all("diagnose", asked, keep_corrupt=True)
         for i, (session_id, user_id, ttl) in enumerate(living):
             left: Sequence[Any] = told[6 * i : 6 * i + 4]
@@ -162,14 +162,14 @@ class Doctor:
     async def _check_histories(self, ids: Sequence[str]) -> None:
         keys = [self._keys.session(session_id) for session_id in ids]
         named = [key for each in keys for key in each[1:]]
-        types = await self._executor.run_all("diagnose", [Read((b"TYPE", key), text) for key in named])
+        types = await self._executor.run_all("diagnose", [PlainCommand((b"TYPE", key), text) for key in named])
         for key, found in zip(named, types, strict=True):
             if found not in (expected_type(key), b"none"):
                 self._damaged[key.decode()] = (
                     f"is a {found.decode(errors='replace')}, not a {expected_type(key).decode()}"
                 )
         lists = [each.history for each in keys if each.history.decode() not in self._damaged]
-        reads = [Read((b"LRANGE", key, 0, -1), texts) for key in lists]
+        reads = [PlainCommand((b"LRANGE", key, 0, -1), texts) for key in lists]
         for key, elements in zip(lists, await self._executor.run_all("diagnose", reads), strict=True):
             unreadable = sum(decode_message(element, 1).type == UNREADABLE for element in elements)
             if unreadable:
@@ -186,7 +186,9 @@ class Doctor:
                 )
             elif float(at) > now_ms():
                 ahead.append(DueEntry(*names, at, now_ms()))
-        reads = [Read((b"HGET", self._keys.meta(entry.session_id), b"userId"), optional_text) for entry in ahead]
+        reads = [
+            PlainCommand((b"HGET", self._keys.meta(entry.session_id), b"userId"), optional_text) for entry in ahead
+        ]
         owners = await self._executor.run_all("diagnose", reads, keep_corrupt=True)
         for entry, owner in zip(ahead, owners, strict=True):
             if not isinstance(owner, StoreCorrupt) and owner != entry.user_id.encode():
@@ -198,8 +200,8 @@ class Doctor:
         names = parse_due_member(member)
         if names is not None:
             words = (b"ZADD", self._keys.due(names[0]), b"NX", at, member)
-            await self._executor.run("diagnose", Read(words, integer))
-        await self._executor.run("diagnose", Read((b"ZREM", bucket, member), integer))
+            await self._executor.run("diagnose", PlainCommand(words, integer))
+        await self._executor.run("diagnose", PlainCommand((b"ZREM", bucket, member), integer))
 
 
 def _report(problem: _Problem, names: Sequence[str], *, repaired: bool) -> Finding:

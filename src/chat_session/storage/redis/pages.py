@@ -12,7 +12,7 @@ from chat_session.storage.cursors import read_cursor, write_cursor
 from chat_session.storage.redis.codec import decode_meta
 from chat_session.storage.redis.index.entries import Index, UserEntry
 from chat_session.storage.redis.keys import Keys, parse_due_member
-from chat_session.storage.redis.net.commands import Read
+from chat_session.storage.redis.net.commands import PlainCommand
 from chat_session.storage.redis.net.decoders import scores, stored_hash
 from chat_session.storage.redis.net.executor import CommandExecutor
 from chat_session.storage.redis.scripts import index as scripts
@@ -88,7 +88,7 @@ class SessionPages:
     async def _read_newest(self, key: bytes, place: _Place, limit: int) -> scripts.Scores:
         """The entries behind a place; the first page needs no script to find it."""
         if place == _START:
-            command = Read((b"ZREVRANGE", key, 0, limit - 1, b"WITHSCORES"), scores)
+            command = PlainCommand((b"ZREVRANGE", key, 0, limit - 1, b"WITHSCORES"), scores)
             return await self._executor.run("list_user_sessions", command)
         call = scripts.list_entries(key, direction="descending", score=place.score, member=place.member, limit=limit)
         return await self._executor.run("list_user_sessions", call)
@@ -144,7 +144,7 @@ class SessionPages:
     async def _read_sessions(self, name: str, names: Sequence[tuple[str, str]]) -> list[Session | StoreCorrupt | None]:
         """The sessions of these ids and users; None for a dead one, the error for one that cannot be read."""
         keys = [self._keys.meta(session_id) for session_id, _ in names]
-        reads = [Read((b"HGETALL", key), stored_hash) for key in keys]
+        reads = [PlainCommand((b"HGETALL", key), stored_hash) for key in keys]
         replies = await self._executor.run_all(name, reads, keep_corrupt=True)
         found: list[Session | StoreCorrupt | None] = []
         for (session_id, user_id), key, reply in zip(names, keys, replies, strict=True):

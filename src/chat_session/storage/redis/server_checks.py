@@ -8,7 +8,7 @@ from chat_session.checks import brief
 from chat_session.clock import now_ms
 from chat_session.errors import StoreDenied, StoreError, StoreIncompatible
 from chat_session.storage.contract import Finding
-from chat_session.storage.redis.net.commands import Read
+from chat_session.storage.redis.net.commands import PlainCommand
 from chat_session.storage.redis.net.decoders import fields, moment, text
 from chat_session.storage.redis.net.executor import CommandExecutor
 from chat_session.storage.redis.net.pipeline import PipelinedConnection
@@ -43,12 +43,12 @@ async def warn_of_settings(executor: CommandExecutor) -> None:
 async def _check_server(executor: CommandExecutor, server: PipelinedConnection) -> list[Finding]:
     """Version, role, persistence, eviction, clock. What the user may not ask is reported as unknown."""
     try:
-        reply = await executor.run("diagnose", Read((b"INFO",), text), on=server)
+        reply = await executor.run("diagnose", PlainCommand((b"INFO",), text), on=server)
     except StoreDenied:
         problem = "This user may not use INFO, so the server's version and settings are unknown."
         return [Finding("warning", "server", problem)]
     info = parse_info(reply)
-    seconds, microseconds = await executor.run("diagnose", Read((b"TIME",), moment), on=server)
+    seconds, microseconds = await executor.run("diagnose", PlainCommand((b"TIME",), moment), on=server)
     clock_ms = seconds * 1000 + microseconds // 1000
     return [
         check_version(info),
@@ -139,7 +139,7 @@ def _check_clock(difference_ms: int) -> Finding:
 async def _read_config(executor: CommandExecutor, server: PipelinedConnection, name: str) -> str | None:
     """None where CONFIG is forbidden, as managed servers do."""
     try:
-        values = await executor.run("diagnose", Read((b"CONFIG", b"GET", name), fields), on=server)
+        values = await executor.run("diagnose", PlainCommand((b"CONFIG", b"GET", name), fields), on=server)
     except (StoreDenied, StoreIncompatible):
         return None
     return values.get(name.encode(), b"").decode()

@@ -19,7 +19,7 @@ from chat_session.storage.redis.codec import decode_number, decode_user, encode_
 from chat_session.storage.redis.index.due import DueEntries
 from chat_session.storage.redis.index.entries import Index, Verdict
 from chat_session.storage.redis.keys import Keys, SessionKeys
-from chat_session.storage.redis.net.commands import Call, Command, Read, ReadTransaction
+from chat_session.storage.redis.net.commands import Call, Command, PlainCommand, ReadTransaction
 from chat_session.storage.redis.net.decoders import integer, optional_text, optional_texts, refuse, stored_hash, texts
 from chat_session.storage.redis.net.executor import CommandExecutor
 from chat_session.storage.redis.pages import SessionPages
@@ -57,12 +57,12 @@ class RedisSessions:
 
     async def get_session(self, session_id: str) -> Session | None:
         key = self._keys.meta(session_id)
-        fields = await self._executor.run("get_session", Read((b"HGETALL", key), stored_hash))
+        fields = await self._executor.run("get_session", PlainCommand((b"HGETALL", key), stored_hash))
         return self._pages.decode(key, fields)
 
     async def get_agent(self, session_id: str) -> Agent | None:
         key = self._keys.meta(session_id)
-        command = Read((b"HMGET", key, b"userId", b"currentAgent"), _two_texts)
+        command = PlainCommand((b"HMGET", key, b"userId", b"currentAgent"), _two_texts)
         user_id, agent = await self._executor.run("get_agent", command)
         if user_id is None:
             return None
@@ -89,7 +89,7 @@ class RedisSessions:
     async def delete_session(self, session_id: str) -> int:
         meta = self._keys.meta(session_id)
         for _ in range(MAX_OWNERS):
-            owner = await self._executor.run("delete_session", Read((b"HGET", meta, b"userId"), optional_text))
+            owner = await self._executor.run("delete_session", PlainCommand((b"HGET", meta, b"userId"), optional_text))
             if owner is None:
                 return 0
             deleted = await self._index.delete(session_id, decode_user(meta, owner))
@@ -152,7 +152,7 @@ class RedisSessions:
 
     async def get_ttl(self, session_id: str) -> int:
         key = self._keys.meta(session_id)
-        commands = [Read((b"HEXISTS", key, b"userId"), integer), Read((b"PTTL", key), integer)]
+        commands = [PlainCommand((b"HEXISTS", key, b"userId"), integer), PlainCommand((b"PTTL", key), integer)]
         exists, left = await self._executor.run_all("get_ttl", commands)
         if not exists:
             return -2

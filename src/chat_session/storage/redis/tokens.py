@@ -52,5 +52,6 @@ class Tokens:
         self._begin()
 
     def answered(self, token: Token) -> None:
+        """It is not repeated any more, so scripts may forget it."""
         if token.text.startswith(self._id):
             self._open.pop(token.number, None)

@@ -129,7 +129,7 @@ class LifecycleContract:
         assert await manager.get_session(big.session_id) == big
 
     @pytest.mark.parametrize("letter", ["x", "漢", '"'])
-    async def testmetadata_of_64_kib_is_accepted_and_a_byte_more_refused_by_its_size(
+    async def test_metadata_of_64_kib_is_accepted_and_a_byte_more_refused_by_its_size(
         self, manager: SessionManager, letter: str
     ) -> None:
         full = metadata_of(65_536, letter)

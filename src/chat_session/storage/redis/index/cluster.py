@@ -23,7 +23,7 @@ from chat_session.storage.redis.codec import NEVER, decode_user
 from chat_session.storage.redis.index.entries import DueEntry, Outcome, UserEntry, Verdict
 from chat_session.storage.redis.index.server import create_call, delete_call
 from chat_session.storage.redis.keys import IndexEntry, Keys, SessionEntries
-from chat_session.storage.redis.net.commands import Call, Command, Read
+from chat_session.storage.redis.net.commands import Call, Command, PlainCommand
 from chat_session.storage.redis.net.decoders import integer, optional_text, score
 from chat_session.storage.redis.net.executor import CommandExecutor
 from chat_session.storage.redis.scripts import index as scripts
@@ -90,7 +90,7 @@ class ClusterIndex:
 
     async def set_ttl(self, session_id: str, ttl: int) -> None:
         name, keys = "set_ttl", self._keys.session(session_id)
-        owner = await self._executor.run(name, Read((b"HGET", keys.meta, b"userId"), optional_text))
+        owner = await self._executor.run(name, PlainCommand((b"HGET", keys.meta, b"userId"), optional_text))
         if owner is None:
             raise SessionNotFound(session_id)
         user_id = decode_user(keys.meta, owner)
@@ -146,7 +146,7 @@ class ClusterIndex:
         asked: list[Command[Any]] = []
         for entry in entries:
             meta = self._keys.meta(entry.session_id)
-            asked += [Read((b"HGET", meta, b"userId"), optional_text), Read((b"PTTL", meta), integer)]
+            asked += [PlainCommand((b"HGET", meta, b"userId"), optional_text), PlainCommand((b"PTTL", meta), integer)]
         told = await self._executor.run_all(name, asked)
         each = zip(entries, told[::2], told[1::2], strict=True)
         return [left if owner == entry.user_id.encode() and left != GONE else None for entry, owner, left in each]
@@ -164,7 +164,7 @@ class ClusterIndex:
             if done and answer.left is None and answer.user_score is not None:
                 follow.append(_change_call(each.user, answer.user_score, Verdict.DISCARD))
             if done and answer.left is not None and answer.user_score is None:  # lost: it comes to the list's beginning
-                follow.append(Read((b"ZADD", each.user.key, b"NX", now_ms() * 1000, each.user.member), integer))
+                follow.append(PlainCommand((b"ZADD", each.user.key, b"NX", now_ms() * 1000, each.user.member), integer))
         await self._executor.run_all(name, follow)
         return changed
 
@@ -208,8 +208,8 @@ def _change_call(entry: IndexEntry, seen: bytes, verdict: bytes | str) -> Call[b
     return scripts.change_entry(entry.key, member=entry.member, seen=seen, verdict=verdict)
 
 
-def _score_read(entry: IndexEntry) -> Read[bytes | None]:
-    return Read((b"ZSCORE", entry.key, entry.member), score)
+def _score_read(entry: IndexEntry) -> PlainCommand[bytes | None]:
+    return PlainCommand((b"ZSCORE", entry.key, entry.member), score)
 
 
 def _keep_taken(call: Call[bytes]) -> Call[SessionExists | None]:

@@ -7,7 +7,7 @@ from typing import NamedTuple
 from chat_session.errors import StoreCorrupt
 from chat_session.storage.redis.index.entries import DueEntry, Index, Outcome, Verdict
 from chat_session.storage.redis.keys import Keys, due_member, parse_due_member
-from chat_session.storage.redis.net.commands import Read
+from chat_session.storage.redis.net.commands import PlainCommand
 from chat_session.storage.redis.net.decoders import integer
 from chat_session.storage.redis.net.executor import CommandExecutor
 from chat_session.storage.redis.scripts import index as scripts
@@ -73,9 +73,9 @@ class DueEntries:
             names = parse_due_member(member)
             if names is not None:
                 own.append((self._keys.due(names[0]), score, member))
-        adds = [Read((b"ZADD", due, b"NX", score, member), integer) for due, score, member in own]
+        adds = [PlainCommand((b"ZADD", due, b"NX", score, member), integer) for due, score, member in own]
         await self._executor.run_all(name, adds)
-        await self._executor.run_all(name, [Read((b"ZREM", bucket, member), integer) for member, _ in strays])
+        await self._executor.run_all(name, [PlainCommand((b"ZREM", bucket, member), integer) for member, _ in strays])
         return {due for due, _, _ in own}
 
 

@@ -59,8 +59,8 @@ class Call(Struct, Generic[T], frozen=True, gc=False):
         return (b"EVAL", self.script.text, len(self.keys), *self.keys, *self.args)
 
 
-class Read(Struct, Generic[T], frozen=True, gc=False):
-    """One reading command, or one that is repeatable by nature, such as ZADD. Its first key is the second word."""
+class PlainCommand(Struct, Generic[T], frozen=True, gc=False):
+    """One command that reads, or that is repeatable by nature, such as ZADD. Its second word is its key."""
 
     words: tuple[Arg, ...]
     decode: Callable[[Any], T]
@@ -102,7 +102,7 @@ class ReadTransaction(Struct, Generic[T], frozen=True, gc=False):
         return self.fallback.keys
 
 
-Command = Call[T] | Read[T] | ReadTransaction[T]
+Command = Call[T] | PlainCommand[T] | ReadTransaction[T]
 
 
 def is_script_reply(reply: Any) -> bool:

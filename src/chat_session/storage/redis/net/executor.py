@@ -14,7 +14,7 @@ from redis.exceptions import AskError, NoScriptError, RedisError, SlotNotCovered
 from chat_session.errors import StoreCorrupt, StoreIncompatible
 from chat_session.storage.redis.net.commands import (
     Command,
-    Read,
+    PlainCommand,
     ReadTransaction,
     UnexpectedReply,
     is_script_reply,
@@ -124,7 +124,7 @@ class CommandExecutor:
     async def servers(self) -> Sequence[PipelinedConnection]:
         """Every server that takes writes, for operators' scans. Raises as ``run``."""
         if not self._topology.servers():
-            await self.run("discover", Read((b"EXISTS", b"discover"), integer))
+            await self.run("discover", PlainCommand((b"EXISTS", b"discover"), integer))
         return self._topology.servers()
 
     async def scan(
@@ -142,12 +142,13 @@ class CommandExecutor:
         cursor = seen = b"0"
         steps = 0
         while True:
-            cursor, found = await self.run(name, Read((*before, cursor, *after), scan_of(items)), on=on)
+            command = PlainCommand((*before, cursor, *after), scan_of(items))
+            cursor, found = await self.run(name, command, on=on)
             yield found
             if cursor == b"0":
                 return
             if cursor == seen:
-                raise self._unexpected_reply(str(before[0], "ascii") if isinstance(before[0], bytes) else "SCAN")
+                raise self._unexpected_reply(command.name)
             steps += 1
             if steps & (steps - 1) == 0:  # kept at every power of two: a loop of any length is met
                 seen = cursor
@@ -269,9 +270,9 @@ class CommandExecutor:
 
     async def _raise_wrong_type(self, command: Command[Any], cause: Exception) -> None:
         """Find the key whose type made the server refuse, and name it. Returns for a command that reads any type."""
-        if isinstance(command, Read) and command.words[0] == b"TYPE":
+        if isinstance(command, PlainCommand) and command.words[0] == b"TYPE":
             return
-        types = await self.run_all("name_wrong_key", [Read((b"TYPE", key), text) for key in command.keys])
+        types = await self.run_all("name_wrong_key", [PlainCommand((b"TYPE", key), text) for key in command.keys])
         for key, found in zip(command.keys, types, strict=True):
             wanted = self._expected_type(key)
             if found not in (wanted, b"none"):

@@ -4,9 +4,9 @@ from math import isfinite
 from typing import Any, NamedTuple
 
 from chat_session.storage.redis.net.commands import Call
-from chat_session.storage.redis.net.decoders import flat_scores, integer, refuse, score, text, whole
+from chat_session.storage.redis.net.decoders import flat_scores, integer, pair, refuse, score, text, whole
 from chat_session.storage.redis.scripts.loading import load
-from chat_session.storage.redis.scripts.status import Facts, Reply, nothing, one, two
+from chat_session.storage.redis.scripts.status import Facts, Reply, nothing, one
 
 Scores = list[tuple[bytes, bytes]]  # members with their scores
 
@@ -63,7 +63,7 @@ def _entries(facts: Facts) -> Entries:
 
 
 def _scores_now_and_before(facts: Facts) -> tuple[bytes, bytes | None]:
-    return two(facts, text, score)
+    return pair(facts, text, score)
 
 
 def _finite(reply: Any) -> bytes:

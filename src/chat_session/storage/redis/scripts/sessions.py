@@ -8,7 +8,7 @@ from typing import Any
 from chat_session.storage.codec import EncodedMessage
 from chat_session.storage.redis.keys import IndexKeys, SessionKeys
 from chat_session.storage.redis.net.commands import Call
-from chat_session.storage.redis.net.decoders import integer, optional_text, refuse, stored_hash, text, texts
+from chat_session.storage.redis.net.decoders import integer, optional_text, pair, refuse, stored_hash, text, texts
 from chat_session.storage.redis.net.wire import Arg
 from chat_session.storage.redis.scripts.loading import load
 from chat_session.storage.redis.scripts.status import (
@@ -17,7 +17,6 @@ from chat_session.storage.redis.scripts.status import (
     SessionReply,
     nothing,
     one,
-    two,
 )
 
 Stored = tuple[int, bytes | None]  # a message's seq; what is stored, if its id was known
@@ -129,11 +128,11 @@ def remove_orphan(keys: SessionKeys) -> Call[int]:
 
 
 def _seq_and_texts(facts: Facts) -> tuple[int, list[bytes]]:
-    return two(facts, integer, texts)
+    return pair(facts, integer, texts)
 
 
 def _two_integers(facts: Facts) -> tuple[int, int]:
-    return two(facts, integer, integer)
+    return pair(facts, integer, integer)
 
 
 def _stored(count: int, facts: Facts) -> list[Stored]:

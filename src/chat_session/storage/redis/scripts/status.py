@@ -80,7 +80,3 @@ def nothing(facts: Facts) -> None:
 def one(decode: Callable[[Any], T]) -> Callable[[Facts], T]:
     """Exactly one fact follows."""
     return lambda facts: decode(facts[0]) if len(facts) == 1 else refuse(facts)
-
-
-def two(facts: Facts, first: Callable[[Any], Any], second: Callable[[Any], Any]) -> tuple[Any, Any]:
-    return (first(facts[0]), second(facts[1])) if len(facts) == 2 else refuse(facts)  # noqa: PLR2004
