@@ -244,15 +244,15 @@ TABLE = (
     Mutant(
         "a creation makes no due entry",
         f"{_LUA}/sessions/create_session.lua",
-        "  call('ZADD', due, deadline, member)\n",
-        "",
+        "for i = 5, #KEYS do call('ZADD', KEYS[i], scores[i], ARGV[2 * i - 3]) end\n",
+        "call('ZADD', KEYS[6], scores[6], ARGV[9])\n",
         "R8 standalone",
     ),
     Mutant(
         "a deletion leaves the entry in the user's list",
         f"{_LUA}/sessions/delete_session.lua",
-        "  redis.call('ZREM', user, session_id)\n",
-        "",
+        "for i = 5, #KEYS do redis.call('ZREM', KEYS[i], ARGV[i - 3]) end\n",
+        "redis.call('ZREM', KEYS[5], ARGV[2])\n",
         "R8 standalone",
     ),
     Mutant(
@@ -264,9 +264,9 @@ TABLE = (
     ),
     Mutant(
         "a death is counted by everybody who sweeps",
-        f"{_LUA}/index/reconcile_entry.lua",
-        "if dead == 'reap' or reaped == 0 then return {'DEAD', reaped} end",
-        "if dead == 'reap' or reaped == 0 then return {'DEAD', 1} end",
+        f"{_LUA}/index/reconcile_entries.lua",
+        "if dead == 'reap' or not scores[2] then return {'DEAD', scores[2] and 1 or 0} end",
+        "if dead == 'reap' or not scores[2] then return {'DEAD', 1} end",
         "R13 standalone",
     ),
     Mutant(

@@ -49,10 +49,10 @@ def damages(draw: Any) -> list[tuple[str, Any]]:
 
 
 def damage(client: Any, keys: Any, name: str, write: tuple[str, Any]) -> None:
-    own, index = keys.session("s"), keys.entries("s", "u").keys
+    own, index = keys.session("s"), keys.entries("s", "u")
     buckets = keys.due_buckets()
-    other = buckets[(buckets.index(index.due) + 1) % len(buckets)]
-    key = {**own._asdict(), "user": index.user, "due": index.due, "other bucket": other}[name]
+    other = buckets[(buckets.index(index.due.key) + 1) % len(buckets)]
+    key = {**own._asdict(), "user": index.user.key, "due": index.due.key, "other bucket": other}[name]
     command, value = write
     wanted = {"hset": b"hash", "rpush": b"list", "zadd": b"zset", "set": b"string"}[command]
     if client.type(key) not in (wanted, b"none"):

@@ -2,11 +2,12 @@
 
 import inspect
 import re
+from collections.abc import Sequence
 from importlib.resources import files
 
 import pytest
 
-from chat_session.storage.redis.keys import IndexKeys, SessionKeys
+from chat_session.storage.redis.keys import IndexEntry, SessionKeys
 from chat_session.storage.redis.scripts import index, sessions
 from chat_session.storage.redis.scripts.loading import load
 from testkit.backends import StartBackend
@@ -25,7 +26,7 @@ CALLERS = {
     if inspect.isfunction(function) and function.__module__ == module.__name__ and not name.startswith("_")
 }
 NAMES = sorted(FILES)
-GROUPS = {SessionKeys: SessionKeys._fields, IndexKeys | tuple[()]: IndexKeys._fields}
+GROUPS = {SessionKeys: SessionKeys._fields}
 SOME_KEYS = {"get_history": ("meta", "history"), "update_session": ("meta",)}  # of those of a session
 
 
@@ -45,6 +46,14 @@ def split(text: str) -> list[str]:
     return [part.strip().rstrip(".?") for part in text.split("|") if part.strip()]
 
 
+def named_keys(name: str) -> list[str]:
+    return [part.rstrip("?") for part in header(name)["KEYS"].split(" | ") if not part.endswith("...")]
+
+
+def takes_a_list_of_keys(name: str) -> bool:
+    return header(name)["KEYS"].endswith("...")
+
+
 def code(text: str) -> str:
     """Without comments."""
     return "\n".join(line.partition("--")[0] for line in text.splitlines())
@@ -57,21 +66,23 @@ def test_a_scripts_header_names_what_its_caller_passes(name: str) -> None:
     if parameters[0].name == "session_id" and parameters[0].kind is not parameters[0].KEYWORD_ONLY:
         del parameters[0]
     keys: list[str] = []
+    listed = [p.name for p in parameters if p.annotation == Sequence[IndexEntry]]  # a key and more in ARGV for each
     for parameter in parameters:
         if parameter.kind is not parameter.KEYWORD_ONLY:
             keys += GROUPS.get(parameter.annotation, [parameter.name])
     assert split(header(name)["KEYS"]) == list(SOME_KEYS.get(name, keys))
-    assert split(header(name)["ARGV"]) == [p.name for p in parameters if p.kind is p.KEYWORD_ONLY]
+    passed = [each for each in split(header(name)["ARGV"]) if each not in listed]
+    assert passed == [p.name for p in parameters if p.kind is p.KEYWORD_ONLY]
 
 
 @pytest.mark.parametrize("name", NAMES)
 def test_a_script_names_its_keys_in_its_first_line(name: str) -> None:
     lines = [line for line in FILES[name].read_text("utf-8").splitlines() if not line.startswith("--")]
-    keys = split(header(name)["KEYS"])
+    keys = named_keys(name)
     numbered = ", ".join(f"KEYS[{i}]" for i in range(1, len(keys) + 1))
     assert lines[0] == f"local {', '.join(keys)} = {numbered}"
     body = code("\n".join(lines[1:]))
-    assert "KEYS" not in body
+    assert "KEYS" not in body or takes_a_list_of_keys(name)
     whole = code(load(name).text.decode()).partition("\n")[2]
     for key in keys:
         assert re.search(rf"\b{key}\b", whole.replace(f"local {', '.join(keys)} =", "")), f"{key} is not used"
@@ -79,12 +90,14 @@ def test_a_script_names_its_keys_in_its_first_line(name: str) -> None:
 
 @pytest.mark.parametrize("name", NAMES)
 def test_a_script_touches_only_the_keys_it_declares(name: str) -> None:
-    keys = {*split(header(name)["KEYS"]), "key"}  # a function's own, which it is given
+    keys = {*named_keys(name), "key"}  # a function's own, which it is given
+    if takes_a_list_of_keys(name):
+        keys |= {"KEYS[i]", f"KEYS[{len(named_keys(name)) + 1}]"}  # one of the list, and its first
     text = code(load(name).text.decode())
     for call in re.findall(r"(?:redis\.)?\bcall\(([^)]*)", text):
         command, *rest = (part.strip() for part in call.split(","))
         assert command == "'TIME'" or rest[0] in keys, call
-    for arguments in re.findall(r"(?<!function )\b(?:set|apply|find_place)\((\w+)", text):
+    for arguments in re.findall(r"(?<!function )\b(?:set|apply|find_place)\(([\w[\]]+)", text):
         assert arguments in keys
     for arguments in re.findall(r"(?<!function )\bexpire\((.*)\)", text):
         assert {part.strip() for part in arguments.rpartition("deadline(ttl),")[2].split(",")} <= {*keys, "deadline"}

@@ -6,7 +6,7 @@ from typing import Any, ClassVar
 from benchmarks.messages import HISTORY, TTL, next_number, next_text
 from benchmarks.peers.protocol import TEMPLATE, Peer, open_client
 from chat_session import SessionManager
-from chat_session.storage.redis.keys import SessionKeys
+from chat_session.storage.redis.keys import IndexEntry, Order, SessionKeys
 from chat_session.storage.redis.net.commands import Call
 from chat_session.storage.redis.scripts import sessions as scripts
 from chat_session.storage.redis.scripts.loading import load
@@ -55,12 +55,14 @@ class Floor(Peer):
     async def create(self, session: str) -> None:
         await self._run(
             scripts.create_session(
+                session,
                 self._packed_keys(session),  # type: ignore[arg-type]  # any four keys do
-                (b"sessions:due:0", b"user:someone:sessions"),  # type: ignore[arg-type]
+                [
+                    IndexEntry(b"sessions:due:0", f"{session}/someone".encode(), Order.DEADLINE),
+                    IndexEntry(b"user:someone:sessions", session.encode(), Order.CREATION),
+                ],
                 token=(token := uuid.uuid4().hex[:8]),
                 ttl=TTL,
-                member=f"{session}/someone".encode(),
-                session_id=session,
                 created_ms=1_800_000_000_000,
                 new_agent="ai",
                 fields={

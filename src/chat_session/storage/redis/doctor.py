@@ -2,6 +2,7 @@
 
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from functools import partial
+from itertools import chain, islice
 from typing import Any, NamedTuple
 
 from chat_session.checks import brief
@@ -13,7 +14,7 @@ from chat_session.storage.codec import decode_message
 from chat_session.storage.contract import Finding
 from chat_session.storage.redis.codec import NEVER, decode_meta, encode_ttl
 from chat_session.storage.redis.index.entries import DueEntry, Index, Verdict
-from chat_session.storage.redis.keys import Keys, expected_type, parse_due_member
+from chat_session.storage.redis.keys import Keys, SessionKeys, expected_type, parse_due_member
 from chat_session.storage.redis.net.commands import Command, PlainCommand
 from chat_session.storage.redis.net.decoders import (
     fields,
@@ -142,19 +143,18 @@ class Doctor:
             self._problems[_FOREIGN][session_id] = _leave
 
     async def _check_keys_of(self, living: Sequence[tuple[str, str, int]]) -> None:
-        asked: list[Command[Any]] = []
+        asked: list[list[Command[Any]]] = []
         for session_id, user_id, _ in living:
+            lefts = [PlainCommand((b"PTTL", key), integer) for key in self._keys.session(session_id)]
             entries = self._keys.entries(session_id, user_id)
-            asked += [PlainCommand((b"PTTL", key), integer) for key in self._keys.session(session_id)]
-            asked += [PlainCommand((b"ZSCORE", *entry), score) for entry in entries]
-        told = await self._executor.run_all("diagnose", asked, keep_corrupt=True)
-        for i, (session_id, user_id, ttl) in enumerate(living):
-            left: Sequence[Any] = told[6 * i : 6 * i + 4]
-            due_score: Any = told[6 * i + 4]
-            user_score: Any = told[6 * i + 5]
-            if corrupt := [error for error in (due_score, user_score) if isinstance(error, StoreCorrupt)]:
+            asked.append([*lefts, *[PlainCommand((b"ZSCORE", each.key, each.member), score) for each in entries]])
+        told = iter(await self._executor.run_all("diagnose", list(chain.from_iterable(asked)), keep_corrupt=True))
+        for (session_id, user_id, ttl), commands in zip(living, asked, strict=True):
+            left: list[Any] = list(islice(told, len(SessionKeys._fields)))
+            scores: list[Any] = list(islice(told, len(commands) - len(left)))
+            if corrupt := [error for error in scores if isinstance(error, StoreCorrupt)]:
                 self._damaged.update((error.key, error.problem) for error in corrupt)
-            elif due_score is None or user_score is None or float(due_score) <= 0:
+            elif None in scores or float(scores[0]) <= 0:
                 self._problems[_UNINDEXED][session_id] = partial(self._index.restore, session_id, user_id)
             if ttl != NEVER and NEVER in left:
                 self._problems[_ENDLESS][session_id] = partial(self._index.set_ttl, session_id, ttl)

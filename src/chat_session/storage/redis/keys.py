@@ -4,10 +4,13 @@ The names are the specification's. "tagged" puts the session id in braces, so th
 keys of one session share a slot.
 """
 
+from collections.abc import Iterable
+from enum import StrEnum
 from typing import Literal, NamedTuple
 from zlib import crc32
 
 from chat_session.session import is_session_id
+from chat_session.storage.redis.net.wire import Arg
 
 Layout = Literal["plain", "tagged"]
 
@@ -27,29 +30,30 @@ class SessionKeys(NamedTuple):
     ids: bytes
 
 
+class Order(StrEnum):
+    """What gives an index entry its score. The scripts take it in this form."""
+
+    DEADLINE = "deadline"  # the moment at which the session must be checked, in milliseconds
+    CREATION = "creation"  # the moment of the session's creation, in microseconds
+
+
 class IndexEntry(NamedTuple):
-    """A member of a sorted set; its score gives its order there."""
+    """A member of a sorted set, and what its score there is."""
 
     key: bytes
     member: bytes
+    order: Order
 
 
 class SessionEntries(NamedTuple):
-    """The index entries of a session."""
+    """The index entries of a session. The first says when it must be checked; the others follow what is found."""
 
-    due: IndexEntry  # by the moment at which the session must be checked, in milliseconds
-    user: IndexEntry  # by the moment of its creation, in microseconds; of the list of its user
+    due: IndexEntry  # in a bucket of the index of deadlines
+    user: IndexEntry  # in the list of its user
 
     @property
-    def keys(self) -> "IndexKeys":
-        return IndexKeys(self.due.key, self.user.key)
-
-
-class IndexKeys(NamedTuple):
-    """Where one session's index entries are."""
-
-    due: bytes
-    user: bytes
+    def others(self) -> tuple[IndexEntry, ...]:
+        return self[1:]
 
 
 class Keys:
@@ -87,8 +91,8 @@ class Keys:
         return [self.due_bucket(number) for number in range(BUCKETS[self.layout])]
 
     def entries(self, session_id: str, user_id: str) -> SessionEntries:
-        due = IndexEntry(self.due(session_id), due_member(session_id, user_id))
-        return SessionEntries(due, IndexEntry(self.user(user_id), session_id.encode()))
+        due = IndexEntry(self.due(session_id), due_member(session_id, user_id), Order.DEADLINE)
+        return SessionEntries(due, IndexEntry(self.user(user_id), session_id.encode(), Order.CREATION))
 
     def any_session(self) -> bytes:
         """A glob that matches every session's keys, for operators' scans. A prefix has no glob characters."""
@@ -99,6 +103,11 @@ class Keys:
         head, tail = (self._session % ("\n", "")).split("\n")
         name, _, part = key.decode(errors="replace").removeprefix(head).rpartition(tail)
         return name if part in SessionKeys._fields and is_session_id(name) else None
+
+
+def members_and_orders(entries: Iterable[IndexEntry]) -> list[Arg]:
+    """As the scripts take them."""
+    return [part for entry in entries for part in (entry.member, entry.order.value)]
 
 
 def expected_type(key: bytes) -> bytes:

@@ -12,6 +12,7 @@ crashes leaves an entry that is due: the next count or sweep after the minute re
 """
 
 from collections.abc import Sequence
+from itertools import islice
 from math import isfinite
 from typing import Any, NamedTuple
 
@@ -35,10 +36,10 @@ MAX_TRIES = 8  # of the last writer to finish: by then 8 others came and went, a
 
 
 class _Answer(NamedTuple):
-    """What was found when a session was asked; ``user_score`` was read before."""
+    """What was found when a session was asked; ``scores`` were read before."""
 
     left: int | None  # milliseconds, as PTTL gives them; None if it does not live
-    user_score: bytes | None  # of its entry in its user's list
+    scores: Sequence[bytes | None]  # of its other entries
 
 
 def _score(base_ms: int, left: int) -> str:
@@ -70,21 +71,25 @@ class ClusterIndex:
         name, entries = "create_session", self._keys.entries(session.session_id, session.user_id)
         begun = await self._begin(name, entries)
         call = create_call(self._keys, (), session, token=token, ttl=ttl, elements=elements)
-        beside: list[Command[Any]] = [_keep_taken(call), self._enter(session)]
-        taken, (entered, before) = await self._executor.run_all(name, beside)
+        adds = [_add_call(entry, session) for entry in entries.others]
+        beside: list[Command[Any]] = [_keep_taken(call), *adds]
+        taken, *added = await self._executor.run_all(name, beside)
         if taken is None:
             await self._finish(name, session.session_id, session.user_id, begun, _lifetime(begun, ttl))
             return
-        back = _change_call(entries.user, entered, before or Verdict.DISCARD)  # both entries become what they were
-        await self._finish(name, session.session_id, session.user_id, begun, beside=[back])
+        back = [  # all entries become what they were
+            _change_call(entry, score, before or Verdict.DISCARD)
+            for entry, (score, before) in zip(entries.others, added, strict=True)
+        ]
+        await self._finish(name, session.session_id, session.user_id, begun, beside=back)
         raise taken
 
     async def delete(self, session_id: str, user_id: str) -> int | None:
         name, entries = "delete_session", self._keys.entries(session_id, user_id)
-        first: list[Command[Any]] = [_begin_call(entries.due), _score_read(entries.user)]
-        begun, user_score = await self._executor.run_all(name, first)
+        first: list[Command[Any]] = [_begin_call(entries.due), *map(_score_read, entries.others)]
+        begun, *scores = await self._executor.run_all(name, first)
         deleted = await self._executor.run(name, delete_call(self._keys, (), session_id, user_id))
-        forget = [] if user_score is None else [_change_call(entries.user, user_score, Verdict.DISCARD)]
+        forget = _forget_calls(entries.others, scores)
         await self._finish(name, session_id, user_id, begun, Verdict.DISCARD, beside=forget)
         return deleted
 
@@ -96,7 +101,7 @@ class ClusterIndex:
         user_id = decode_user(keys.meta, owner)
         begun = await self._begin(name, self._keys.entries(session_id, user_id))
         try:
-            await self._executor.run(name, set_ttl(keys, None, session_id=session_id, ttl=ttl))
+            await self._executor.run(name, set_ttl(keys, (), session_id=session_id, ttl=ttl))
         except SessionNotFound:
             await self._finish(name, session_id, user_id, begun)
             raise
@@ -137,9 +142,10 @@ class ClusterIndex:
 
     async def _ask(self, name: str, entries: Sequence[DueEntry]) -> list[_Answer]:
         """What the sessions of these entries say."""
-        reads = [_score_read(self._keys.entries(entry.session_id, entry.user_id).user) for entry in entries]
-        user_scores = await self._executor.run_all(name, reads)
-        return [_Answer(*each) for each in zip(await self._lives(name, entries), user_scores, strict=True)]
+        indexed = [self._keys.entries(entry.session_id, entry.user_id).others for entry in entries]
+        scores = iter(await self._executor.run_all(name, [_score_read(each) for others in indexed for each in others]))
+        lives = await self._lives(name, entries)
+        return [_Answer(left, list(islice(scores, len(others)))) for left, others in zip(lives, indexed, strict=True)]
 
     async def _lives(self, name: str, entries: Sequence[DueEntry | UserEntry]) -> list[int | None]:
         """The milliseconds that each session still has, as PTTL gives them; None for a dead one."""
@@ -152,7 +158,7 @@ class ClusterIndex:
         return [left if owner == entry.user_id.encode() and left != GONE else None for entry, owner, left in each]
 
     async def _change(self, name: str, asked: Sequence[tuple[DueEntry, _Answer]], dead: Verdict) -> list[bool]:
-        """Make entries what their sessions say, unless others have changed them since; then the users' lists too."""
+        """Make entries what their sessions say, unless others have changed them since; then their other entries too."""
         indexed = [self._keys.entries(entry.session_id, entry.user_id) for entry, _ in asked]
         calls = []
         for (entry, answer), each in zip(asked, indexed, strict=True):
@@ -161,10 +167,10 @@ class ClusterIndex:
         changed = await self._executor.run_all(name, calls)
         follow: list[Command[Any]] = []
         for (_, answer), each, done in zip(asked, indexed, changed, strict=True):
-            if done and answer.left is None and answer.user_score is not None:
-                follow.append(_change_call(each.user, answer.user_score, Verdict.DISCARD))
-            if done and answer.left is not None and answer.user_score is None:  # lost: it comes to the list's beginning
-                follow.append(PlainCommand((b"ZADD", each.user.key, b"NX", now_ms() * 1000, each.user.member), integer))
+            if done and answer.left is None:
+                follow += _forget_calls(each.others, answer.scores)
+            elif done:
+                follow += [_add_lost(other) for other, at in zip(each.others, answer.scores, strict=True) if at is None]
         await self._executor.run_all(name, follow)
         return changed
 
@@ -195,10 +201,6 @@ class ClusterIndex:
                 return
             undecided = await self._executor.run(name, call)
 
-    def _enter(self, session: Session) -> Call[tuple[bytes, bytes | None]]:
-        key = self._keys.user(session.user_id)
-        return scripts.enter_user(key, session_id=session.session_id, created_ms=to_ms(session.created_at))
-
 
 def _begin_call(entry: IndexEntry) -> Call[bytes]:
     return scripts.begin_entry(entry.key, member=entry.member)
@@ -206,6 +208,21 @@ def _begin_call(entry: IndexEntry) -> Call[bytes]:
 
 def _change_call(entry: IndexEntry, seen: bytes, verdict: bytes | str) -> Call[bool]:
     return scripts.change_entry(entry.key, member=entry.member, seen=seen, verdict=verdict)
+
+
+def _forget_calls(entries: Sequence[IndexEntry], seen: Sequence[bytes | None]) -> list[Call[bool]]:
+    """Remove the entries that are still as they were seen."""
+    found = zip(entries, seen, strict=True)
+    return [_change_call(entry, score, Verdict.DISCARD) for entry, score in found if score is not None]
+
+
+def _add_call(entry: IndexEntry, session: Session) -> Call[tuple[bytes, bytes | None]]:
+    return scripts.add_entry(entry.key, member=entry.member, created_ms=to_ms(session.created_at))
+
+
+def _add_lost(entry: IndexEntry) -> PlainCommand[int]:
+    """A lost entry by the creation comes to the beginning of its list."""
+    return PlainCommand((b"ZADD", entry.key, b"NX", now_ms() * 1000, entry.member), integer)
 
 
 def _score_read(entry: IndexEntry) -> PlainCommand[bytes | None]:

@@ -7,7 +7,7 @@ from chat_session.session import Session
 from chat_session.storage.codec import EncodedMessage
 from chat_session.storage.redis.codec import CREATED, encode_meta
 from chat_session.storage.redis.index.entries import DueEntry, Outcome, UserEntry, Verdict
-from chat_session.storage.redis.keys import IndexKeys, Keys, due_member
+from chat_session.storage.redis.keys import IndexEntry, Keys
 from chat_session.storage.redis.net.commands import Call
 from chat_session.storage.redis.net.executor import CommandExecutor
 from chat_session.storage.redis.scripts import index as index_scripts
@@ -22,17 +22,18 @@ class ServerIndex:
         self._keys = keys
 
     async def create(self, session: Session, *, token: str, ttl: int, elements: Sequence[EncodedMessage]) -> None:
-        index = self._keys.entries(session.session_id, session.user_id).keys
-        call = create_call(self._keys, index, session, token=token, ttl=ttl, elements=elements)
+        entries = self._keys.entries(session.session_id, session.user_id)
+        call = create_call(self._keys, entries, session, token=token, ttl=ttl, elements=elements)
         await self._executor.run("create_session", call)
 
     async def delete(self, session_id: str, user_id: str) -> int | None:
-        call = delete_call(self._keys, self._keys.entries(session_id, user_id).keys, session_id, user_id)
+        call = delete_call(self._keys, self._keys.entries(session_id, user_id), session_id, user_id)
         return await self._executor.run("delete_session", call)
 
     async def set_ttl(self, session_id: str, ttl: int) -> None:
-        keys, due = self._keys.session(session_id), self._keys.due(session_id)
-        await self._executor.run("set_ttl", session_scripts.set_ttl(keys, due, session_id=session_id, ttl=ttl))
+        keys, deadlines = self._keys.session(session_id), [self._keys.due(session_id)]
+        call = session_scripts.set_ttl(keys, deadlines, session_id=session_id, ttl=ttl)
+        await self._executor.run("set_ttl", call)
 
     async def restore(self, session_id: str, user_id: str) -> None:
         await self._executor.run("diagnose", self._reconcile(session_id, user_id, Verdict.REAP))
@@ -49,19 +50,12 @@ class ServerIndex:
 
     def _reconcile(self, session_id: str, user_id: str, dead: Verdict) -> Call[bool]:
         entries = self._keys.entries(session_id, user_id)
-        return index_scripts.reconcile_entry(
-            self._keys.meta(session_id),
-            *entries.keys,
-            member=entries.due.member,
-            session_id=session_id,
-            user_id=user_id,
-            dead=dead,
-        )
+        return index_scripts.reconcile_entries(self._keys.meta(session_id), entries, user_id=user_id, dead=dead)
 
 
 def create_call(
     keys: Keys,
-    index: IndexKeys | tuple[()],
+    entries: Sequence[IndexEntry],
     session: Session,
     *,
     token: str,
@@ -70,12 +64,11 @@ def create_call(
 ) -> Call[bytes]:
     """The script that stores ``session``, whose last message is its ``message_count``-th."""
     return session_scripts.create_session(
+        session.session_id,
         keys.session(session.session_id),
-        index,
+        entries,
         token=token,
         ttl=ttl,
-        member=due_member(session.session_id, session.user_id),
-        session_id=session.session_id,
         created_ms=to_ms(session.created_at),
         new_agent=session.current_agent,
         first_seq=session.message_count - len(elements) + 1,
@@ -84,11 +77,5 @@ def create_call(
     )
 
 
-def delete_call(keys: Keys, index: IndexKeys | tuple[()], session_id: str, user_id: str) -> Call[int | None]:
-    return session_scripts.delete_session(
-        keys.session(session_id),
-        index,
-        member=due_member(session_id, user_id),
-        session_id=session_id,
-        user_id=user_id,
-    )
+def delete_call(keys: Keys, entries: Sequence[IndexEntry], session_id: str, user_id: str) -> Call[int | None]:
+    return session_scripts.delete_session(keys.session(session_id), entries, user_id=user_id)

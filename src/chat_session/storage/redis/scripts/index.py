@@ -1,8 +1,10 @@
 """The scripts of index entries as typed calls. A test holds each function against its script's header."""
 
+from collections.abc import Sequence
 from math import isfinite
 from typing import Any, NamedTuple
 
+from chat_session.storage.redis.keys import IndexEntry, members_and_orders
 from chat_session.storage.redis.net.commands import Call
 from chat_session.storage.redis.net.decoders import flat_scores, integer, pair, refuse, score, text, whole
 from chat_session.storage.redis.scripts.loading import load
@@ -42,18 +44,16 @@ def change_entry(index: bytes, *, member: bytes | str, seen: bytes, verdict: byt
     return Call(load("change_entry"), (index,), (member, seen, verdict), Reply(one(_is_one)))
 
 
-def enter_user(user: bytes, *, session_id: str, created_ms: int) -> Call[tuple[bytes, bytes | None]]:
+def add_entry(index: bytes, *, member: bytes, created_ms: int) -> Call[tuple[bytes, bytes | None]]:
     """The score that the entry has, and the one that it had before."""
-    return Call(load("enter_user"), (user,), (session_id, created_ms), Reply(_scores_now_and_before))
+    return Call(load("add_entry"), (index,), (member, created_ms), Reply(_scores_now_and_before))
 
 
-def reconcile_entry(
-    meta: bytes, due: bytes, user: bytes, *, member: bytes, session_id: str, user_id: str, dead: str
-) -> Call[bool]:
-    """Whether this call reaped the entry of a dead session."""
-    args = (member, session_id, user_id, dead)
+def reconcile_entries(meta: bytes, entries: Sequence[IndexEntry], *, user_id: str, dead: str) -> Call[bool]:
+    """Whether this call reaped the entries of a dead session."""
+    args = (user_id, dead, *members_and_orders(entries))
     decode = Reply(one(_is_one), {b"ALIVE": _alive, b"DEAD": one(_is_one)})
-    return Call(load("reconcile_entry"), (meta, due, user), args, decode)
+    return Call(load("reconcile_entries"), (meta, *[entry.key for entry in entries]), args, decode)
 
 
 def _entries(facts: Facts) -> Entries:

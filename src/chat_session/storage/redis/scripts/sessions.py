@@ -6,7 +6,7 @@ from itertools import chain
 from typing import Any
 
 from chat_session.storage.codec import EncodedMessage
-from chat_session.storage.redis.keys import IndexKeys, SessionKeys
+from chat_session.storage.redis.keys import IndexEntry, SessionKeys, members_and_orders
 from chat_session.storage.redis.net.commands import Call
 from chat_session.storage.redis.net.decoders import integer, optional_text, pair, refuse, stored_hash, text, texts
 from chat_session.storage.redis.net.wire import Arg
@@ -23,13 +23,12 @@ Stored = tuple[int, bytes | None]  # a message's seq; what is stored, if its id 
 
 
 def create_session(
+    session_id: str,
     keys: SessionKeys,
-    index: IndexKeys | tuple[()],
+    entries: Sequence[IndexEntry],
     *,
     token: str,
     ttl: int,
-    member: bytes,
-    session_id: str,
     created_ms: int,
     new_agent: str,
     first_seq: int,
@@ -37,10 +36,10 @@ def create_session(
     elements: Sequence[EncodedMessage],
 ) -> Call[bytes]:
     """The deadline. Raises SessionExists."""
-    begin = (token, ttl, member, session_id, created_ms, new_agent, first_seq, 2 * len(fields))
-    args = (*begin, *_flat(fields), *chain.from_iterable(elements))
+    begin = (token, ttl, created_ms, new_agent, first_seq, 2 * len(fields))
+    args = (*begin, *members_and_orders(entries), *_flat(fields), *chain.from_iterable(elements))
     decode = SessionReply(one(text), session_id, keys)
-    return Call(load("create_session"), (*keys, *index), args, decode)
+    return Call(load("create_session"), (*keys, *[entry.key for entry in entries]), args, decode)
 
 
 def append_messages(
@@ -103,12 +102,11 @@ def update_session(
     return Call(load("update_session"), (keys.meta,), args, decode)
 
 
-def delete_session(
-    keys: SessionKeys, index: IndexKeys | tuple[()], *, member: bytes, session_id: str, user_id: str
-) -> Call[int | None]:
+def delete_session(keys: SessionKeys, entries: Sequence[IndexEntry], *, user_id: str) -> Call[int | None]:
     """How many keys were removed; 0 if it is gone; None if the id was given to another user meanwhile."""
     decode = Reply(one(integer), {b"GONE": lambda _: 0, b"MOVED": nothing})
-    return Call(load("delete_session"), (*keys, *index), (member, session_id, user_id), decode)
+    args: tuple[Arg, ...] = (user_id, *[entry.member for entry in entries])
+    return Call(load("delete_session"), (*keys, *[entry.key for entry in entries]), args, decode)
 
 
 def extend_session(session_id: str, keys: SessionKeys, *, now: str, default_ttl: int) -> Call[None]:
@@ -116,10 +114,10 @@ def extend_session(session_id: str, keys: SessionKeys, *, now: str, default_ttl:
     return Call(load("extend_session"), keys, (now, default_ttl), decode)
 
 
-def set_ttl(keys: SessionKeys, due: bytes | None, *, session_id: str, ttl: int) -> Call[bytes]:
-    """The deadline."""
+def set_ttl(keys: SessionKeys, deadlines: Sequence[bytes], *, session_id: str, ttl: int) -> Call[bytes]:
+    """The deadline. ``deadlines``: the indexes in which the session's entry has it as its score."""
     decode = SessionReply(one(text), session_id, keys)
-    return Call(load("set_ttl"), (*keys, due) if due else keys, (session_id, ttl), decode)
+    return Call(load("set_ttl"), (*keys, *deadlines), (session_id, ttl), decode)
 
 
 def remove_orphan(keys: SessionKeys) -> Call[int]:

@@ -1,20 +1,16 @@
--- delete_session: remove a session and both its index entries.
--- KEYS  meta | agent | history | ids | due? | user?
--- ARGV  member | session_id | user_id
+-- delete_session: remove a session and its index entries.
+-- KEYS  meta | agent | history | ids | entries...
+-- ARGV  user_id | entries...
+--       entries: for each its member
 -- REPLY OK deleted | GONE | MOVED
-local meta, agent, history, ids, due, user = KEYS[1], KEYS[2], KEYS[3], KEYS[4], KEYS[5], KEYS[6]
-local member, session_id, user_id = ARGV[1], ARGV[2], ARGV[3]
+--       On a cluster the entries are on other nodes: none are given.
+local meta, agent, history, ids = KEYS[1], KEYS[2], KEYS[3], KEYS[4]
+local user_id = ARGV[1]
 
-if due then -- on a cluster the entries live elsewhere: their keys are not given
-  redis.call('ZCARD', due)
-  redis.call('ZCARD', user)
-end
+for i = 5, #KEYS do redis.call('ZCARD', KEYS[i]) end -- a key of another type ends the script here
 local owner = redis.call('HGET', meta, 'userId')
 if not owner then return {'GONE'} end
 if owner ~= user_id then return {'MOVED'} end -- the id was given to another user meanwhile
 
-if due then
-  redis.call('ZREM', due, member)
-  redis.call('ZREM', user, session_id)
-end
+for i = 5, #KEYS do redis.call('ZREM', KEYS[i], ARGV[i - 3]) end
 return {'OK', redis.call('UNLINK', meta, agent, history, ids)}
