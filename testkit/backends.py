@@ -25,8 +25,8 @@ BACKENDS = ("redis", "redis62", "valkey", "lua54", "sentinel", "cluster", "tls",
 
 # The rights that the application's user needs, as documented.
 ACL = (
-    "~session:* ~sessions:due:* ~user:*:sessions resetchannels -@all +evalsha +eval +multi +exec +echo "
-    "+hgetall +hget +hmget +hexists +hset +hdel +set +llen +lindex +lrange +rpush +lpop +pttl +pexpireat "
+    "~session:* ~sessions:due:* ~user:*:sessions ~state:* resetchannels -@all +evalsha +eval +multi +exec +echo "
+    "+hgetall +hget +hmget +hexists +hlen +hset +hdel +set +llen +lindex +lrange +lset +rpush +lpop +pttl +pexpireat "
     "+persist +time +unlink +zadd +zrem +zcard +zcount +zscore +zrange +zrevrange +zrangebyscore +zrevrangebyscore "
     "+zscan +scan +hscan +hrandfield +type +exists +ping +info"
 )
@@ -159,8 +159,10 @@ class SqliteBackend(Backend):
         self.shared = path is not None
 
     async def digest(self, manager: SessionManager) -> str:
+        tables = ("sessions", "messages", "state")
+
         def read(db: sqlite3.Connection) -> str:
-            rows = [db.execute(f"SELECT * FROM {table} ORDER BY 1, 2").fetchall() for table in ("sessions", "messages")]
+            rows = [db.execute(f"SELECT * FROM {table} ORDER BY 1, 2").fetchall() for table in tables]
             return hashlib.sha256(repr(rows).encode()).hexdigest()
 
         return str(await store_of(manager)._writer.run("digest", read))
@@ -238,6 +240,6 @@ def _content(client: Any, key: bytes) -> bytes:
         case b"list":
             return repr(client.lrange(key, 0, -1)).encode()
         case b"zset":
-            return repr(client.zrange(key, 0, -1, withscores=True)).encode()
+            return repr(client.zrange(key, 0, -1, withscores=b"sessions:due:" not in key)).encode()
         case _:
             return repr(client.get(key)).encode()

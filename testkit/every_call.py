@@ -25,6 +25,22 @@ CALLS: dict[str, Callable[[SessionManager], Coroutine[Any, Any, Any]]] = {
     "append": lambda manager: manager.add_message("s", MESSAGE),
     "history": lambda manager: manager.get_history("s"),
     "window": lambda manager: manager.get_history("s", after=1),
+    "get or create": lambda manager: manager.get_or_create_session("s", "u"),
+    "fork": lambda manager: manager.fork_session("s", new_id="fork"),
+    "assign": lambda manager: manager.assign_session("s", "other"),
+    "increment": lambda manager: manager.increment("s", "n"),
+    "conditional": lambda manager: manager.add_messages(
+        "s", [MESSAGE], expect_seq=1, expect_metadata={"a": 1}, metadata={"b": 1}, state={"user:u": {"a": 1}}
+    ),
+    "model": lambda manager: manager.get_window("s", tokens=100),
+    "retract": lambda manager: manager.retract_message("s", "m"),
+    "pop": lambda manager: manager.pop_messages("s", 2),
+    "replace": lambda manager: manager.replace_message("s", MESSAGE),
+    "replace all": lambda manager: manager.replace_history("s", [MESSAGE]),
+    "clear": lambda manager: manager.clear_history("s"),
+    "state": lambda manager: manager.get_state("user:u"),
+    "update state": lambda manager: manager.update_state("app:a", {"a": 1}),
+    "stored": lambda manager: Inspector(manager).get_stored_history("s"),
     "switch": lambda manager: manager.switch_agent("s", "human"),
     "set_ttl": lambda manager: manager.set_session_ttl("s", 5),
     "get_ttl": lambda manager: manager.get_session_ttl("s"),
@@ -34,6 +50,7 @@ CALLS: dict[str, Callable[[SessionManager], Coroutine[Any, Any, Any]]] = {
     "sweep": lambda manager: manager.cleanup_expired_sessions(),
     "scan": _scan,
     "diagnose": lambda manager: Inspector(manager).diagnose(repair=True),
+    "erase": lambda manager: manager.erase_user("u"),
 }
 
 

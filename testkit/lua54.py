@@ -4,6 +4,7 @@ Lua 5.4 has integers and floats: 4 / 2 is 2.0 there, and would be stored and ans
 script hands to a command or answers is an error here. One thread does one command after the other.
 """
 
+import hashlib
 import selectors
 import socket
 import threading
@@ -24,7 +25,7 @@ class Lua54Server:
         self._selector = selectors.DefaultSelector()
         self._scripts: dict[bytes, Any] = {}
         self._lua = lua54.LuaRuntime(encoding=None, unpack_returned_tuples=False)
-        self._lua.globals()[b"redis"] = self._lua.table_from({b"call": self._call})
+        self._lua.globals()[b"redis"] = self._lua.table_from({b"call": self._call, b"sha1hex": _sha1hex})
         self._thread = threading.Thread(target=self._serve, daemon=True)
         self._stop, self._stopped = socket.socketpair()
 
@@ -153,3 +154,7 @@ def _encode(reply: Any) -> bytes:
     if isinstance(reply, list):
         return b"*%d\r\n" % len(reply) + b"".join(map(_encode, reply))
     return b"$%d\r\n%b\r\n" % (len(reply), reply)
+
+
+def _sha1hex(text: bytes) -> bytes:
+    return hashlib.sha1(text, usedforsecurity=False).hexdigest().encode()

@@ -18,7 +18,7 @@ from chat_session import (
     SessionManager,
     SettingsError,
 )
-from chat_session.message import check_messages
+from chat_session.message import UNLIMITED, check_messages
 from chat_session.session import check_metadata
 from testkit.present import present
 
@@ -335,7 +335,7 @@ async def test_a_message_with_the_names_of_other_programs_is_refused_with_ours(
     stored: SessionManager, message: dict[str, Any], names: str
 ) -> None:
     error = await refuse("message", lambda: stored.add_message("s", message))
-    assert f"got a mapping with {names}. Rename 'role' to 'from', and 'content' to 'text'." in str(error)
+    assert f"got a mapping with {names}. Rename 'role' to 'from', and 'content' to 'text'" in str(error)
 
 
 class Counted(list[Any]):
@@ -356,7 +356,7 @@ def test_the_checks_of_one_call_look_at_a_bounded_number_of_values() -> None:
     extra = Counted(nested_list(28) for _ in range(700))  # 41 KiB of brackets
     Counted.seen = 0
     with pytest.raises(InvalidInput, match=r"messages\[\d+\].extra.* 500,000 values, .* several calls"):
-        check_messages([text_message(more=extra) for _ in range(100)], 1000)
+        check_messages([text_message(more=extra) for _ in range(100)], UNLIMITED)
     assert Counted.seen <= 500_000
 
 
@@ -367,7 +367,7 @@ def test_lists_that_hold_one_list_many_times_are_refused_before_they_are_walked(
         shared = Counted([shared] * width)  # 2^31 lists and more
     Counted.seen = 0
     with pytest.raises(InvalidInput):
-        check_messages([text_message(more=shared)], 1000)
+        check_messages([text_message(more=shared)], UNLIMITED)
     with pytest.raises(InvalidInput):
         check_metadata({"more": shared})
     assert Counted.seen <= 2 * 4 * 65_536

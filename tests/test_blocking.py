@@ -12,7 +12,7 @@ import pytest
 import redis
 
 import chat_session
-from chat_session import Hooks, InvalidInput, ManagerClosed, SessionNotFound, StoreCorrupt, blocking
+from chat_session import Hooks, InvalidInput, ManagerClosed, SequenceConflict, SessionNotFound, StoreCorrupt, blocking
 from testkit.backends import Backend, SqliteBackend
 from testkit.present import present
 
@@ -33,6 +33,26 @@ def test_the_calls_are_those_of_the_asynchronous_manager(connect: Callable[..., 
             manager.extend_session("nobody")
         assert manager.cleanup_expired_sessions().cleaned_count == 0
         assert manager.delete_session(session.session_id).success
+
+
+def test_changes_of_a_history_states_and_erasure_are_offered(connect: Callable[..., blocking.SessionManager]) -> None:
+    with connect() as manager:
+        assert manager.get_or_create_session("s", "u", max_history=5)[1]
+        manager.add_messages(
+            "s", [{"id": i, "from": "user", "text": i} for i in "abcd"], expect_seq=0, metadata={"n": 1}
+        )
+        assert manager.retract_message("s", "b").success
+        assert [message.id for message in manager.pop_messages("s", 2)] == ["c", "d"]
+        assert [message.id for message in manager.get_window("s", messages=3)] == ["a"]
+        assert len(blocking.Inspector(manager).get_stored_history("s")) == 4
+        assert manager.increment("s", "n") == 2
+        with pytest.raises(SequenceConflict):
+            manager.delete_session("s", expect_revision=0)
+        assert manager.fork_session("s", new_id="f").message_count == 4
+        assert manager.clear_history("s") == 1
+        assert manager.update_state("user:u", {"a": 1}) == manager.get_state("user:u")
+        erased = manager.erase_user("u")
+        assert (erased.sessions, erased.state_entries) == (2, 1)
 
 
 @pytest.mark.parametrize("name", ["SessionManager", "Inspector", "SessionCleanup"])

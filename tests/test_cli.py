@@ -29,8 +29,8 @@ from testkit.command_line import CommandResult, PipedProcess, RunCommand, start_
 
 PROMPT = 3  # seconds, where many tests share a processor; alone a command ends half a second after Ctrl-C
 COMMANDS = (
-    *("demo", "create", "show", "history", "say", "switch", "ttl", "extend", "update", "delete", "list", "count"),
-    *("cleanup", "import", "export", "migrate", "doctor"),
+    *("demo", "create", "show", "history", "say", "retract", "clear", "switch", "ttl", "extend", "update", "delete"),
+    *("erase-user", "list", "count", "cleanup", "import", "export", "migrate", "doctor"),
 )
 
 

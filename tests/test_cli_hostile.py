@@ -53,6 +53,15 @@ def large_emoji() -> bytes:
 
 
 # name: how to make a line of the messages, and what is said of it
+def content(raw: bytes) -> bytes:
+    """A message with that content."""
+    return b'{"from":"tool","text":"","content":' + raw + b"}"
+
+
+def large_contents(begin: bytes) -> bytes:
+    return b",".join([content(b'"' + begin + b"x" * (MIB - 100) + b'"')] * 7) + b"]}"
+
+
 LINES: dict[str, tuple[Callable[[], bytes], str | None]] = {
     "one line of 60 MiB": (lambda: b"[]," * (20 * MIB) + b"[]]}", TOO_LONG),
     "empty lists": (lambda: b"[]," * (2 * MIB) + b"[]]}", TOO_MANY),
@@ -62,6 +71,11 @@ LINES: dict[str, tuple[Callable[[], bytes], str | None]] = {
     "deep lists": (lambda: (b"[" * 30 + b"]" * 30 + b",") * 16_000 + b"0]}", "messages[0] must be"),
     "as many messages as fit": (lambda: large_message(b"") * 71_000 + b'{"from":"user","text":""}]}', None),
     "texts with emoji": (large_emoji, None),
+    "large contents": (lambda: large_contents(b""), None),
+    "contents with half a pair": (lambda: large_contents(b"\\ud800"), None),
+    "as many contents as fit": (lambda: content(b"{}") + (b"," + content(b"{}")) * 40_000 + b"]}", None),
+    "contents with deep lists": (lambda: content(b"[" * 300 + b"]" * 300) + b"]}", "messages[0].content must be"),
+    "contents with many values": (lambda: content(b"[" + b"0," * MIB + b"0]") + b"]}", TOO_MANY),
 }
 
 

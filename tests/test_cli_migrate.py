@@ -19,7 +19,7 @@ from chat_session import Inspector, Session, SessionManager
 from chat_session.cli import main
 from chat_session.cli.comparing import read_whole
 from chat_session.cli.migrating import Migration
-from chat_session.message import MAX_LIMIT
+from chat_session.paging import MAX_LIMIT
 from chat_session.storage.redis.keys import Keys
 from testkit.backends import ServerBackend, StartBackend
 from testkit.command_line import CommandResult, PipedProcess, start_command
@@ -537,11 +537,11 @@ async def test_a_session_that_never_rests_is_reported(tmp_path: Path, monkeypatc
     ):
         session = await source.create_session("u")
 
-        async def get_history(session_id: str, limit: int) -> Any:
+        async def get_session_ttl(session_id: str) -> int:
             await source.update_session(session_id, {"at": time.monotonic()})
-            return []
+            return -1
 
-        monkeypatch.setattr(source, "get_history", get_history)
+        monkeypatch.setattr(source, "get_session_ttl", get_session_ttl)
         migration = Migration(source, target)
         await migration.copy(session)
         await migration.verify(session)

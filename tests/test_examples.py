@@ -9,6 +9,7 @@ import signal
 import sqlite3
 import subprocess
 import sys
+import textwrap
 from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 from types import ModuleType
@@ -269,6 +270,18 @@ def test_the_metrics_page_names_every_metric_with_its_labels() -> None:
     assert {name: (kind, labels) for name, kind, labels in rows} == registered
 
 
+async def test_the_page_on_messages_for_agents_is_true() -> None:
+    """Its blocks are one story, from the first to the last."""
+    page = (DOCS / "messages-for-agents.md").read_text("utf-8")
+    blocks = re.findall(r"^```python\n(.*?)^```", page, re.DOTALL | re.MULTILINE)
+    assert len(blocks) > 5
+    story = textwrap.indent("".join(blocks), "    ")
+    names: dict[str, Any] = {}
+    exec(f"async def tell(manager):\n{story}", names)
+    async with SessionManager.from_url("sqlite:///:memory:") as manager:
+        await names["tell"](manager)
+
+
 async def test_the_metrics_page_names_every_operation() -> None:
     called: set[str] = set()
 
@@ -282,8 +295,17 @@ async def test_the_metrics_page_names_every_operation() -> None:
         await manager.is_session_active("s")
         await manager.update_session("s", {})
         await manager.extend_session("s")
-        await manager.add_message("s", {"from": "user", "text": "hi"})
+        await manager.add_message("s", {"id": "m", "from": "user", "text": "hi"})
         await manager.get_history("s")
+        await manager.get_or_create_session("s", "u")
+        await manager.increment("s", "n")
+        await manager.replace_message("s", {"id": "m", "from": "user", "text": "hello"})
+        await manager.retract_message("s", "m")
+        await manager.pop_messages("s")
+        await manager.replace_history("s", [])
+        await manager.clear_history("s")
+        await manager.assign_session("s", "u")
+        await manager.update_state("user:u", await manager.get_state("user:u"))
         await manager.switch_agent("s", "human")
         await manager.set_session_ttl("s", 60)
         await manager.get_session_ttl("s")
@@ -294,6 +316,7 @@ async def test_the_metrics_page_names_every_operation() -> None:
         await Inspector(manager).list_sessions()
         assert [found async for found in Inspector(manager).scan_sessions()]
         await manager.delete_session("s")
+        await manager.erase_user("u")
     listed = (DOCS / "metrics.md").read_text("utf-8").split("`operation` is one of")[1].split(".")[0]
     assert set(re.findall(r"`(\w+)`", listed)) == called
 

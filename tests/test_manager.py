@@ -115,6 +115,7 @@ class OnlySessions:
     """A store of another program that offers one capability and no others."""
 
     operator = None
+    state = None
 
     def __init__(self, sessions: Any) -> None:
         self.sessions = sessions

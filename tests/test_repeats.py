@@ -1,15 +1,17 @@
 """Calls that are repeated after a lost reply. All calls of a round trip are repeated together."""
 
+from hashlib import sha1
 from typing import Any
 
 import pytest
 
-from chat_session import StoreUnavailable
+from chat_session import SessionManager, StoreUnavailable
 from chat_session.storage.redis.keys import Keys
 from chat_session.storage.redis.net.commands import Call
-from chat_session.storage.redis.scripts.sessions import switch_agent
+from chat_session.storage.redis.scripts.sessions import replace_elements, switch_agent
 from chat_session.storage.redis.tokens import Tokens
 from testkit.backends import ServerBackend
+from testkit.fault_proxy import open_proxies
 from testkit.present import present
 
 NOW = "2026-01-31T08:00:00.000Z"
@@ -34,6 +36,33 @@ async def test_switches_that_share_a_round_trip_and_are_repeated_together_count_
                     batch.execute_command(*switch(f"manager.{i}").as_eval())
                 assert [reply[1] for reply in batch.execute()] == list(range(1, calls + 1))
         assert present(await manager.get_session("s")).agent_epoch == calls
+
+
+async def test_sixty_four_pops_that_share_a_round_trip_and_are_repeated_together_take_sixty_four_messages(
+    redis_backend: ServerBackend,
+) -> None:
+    messages = [{"id": f"m{i}", "from": "user", "text": "hello"} for i in range(1, 101)]
+    async with redis_backend.open() as manager:
+        await manager.create_session("u", session_id="s", ttl=600)
+        await manager.add_messages("s", messages)
+        with redis_backend.server.client() as client:
+            elements = client.lrange("session:s:history", 0, -1)
+            pops = [pop(seq, elements[seq - 1], newest=100) for seq in range(100, 36, -1)]
+            for _ in range(2):
+                batch = client.pipeline(transaction=False)
+                for each in pops:
+                    batch.execute_command(*each.as_eval())
+                assert batch.execute() == [[b"OK"]] * 64
+        assert [message.seq for message in await manager.get_history("s", 100)] == list(range(1, 37))
+        assert present(await manager.get_session("s")).revision == 64
+
+
+def pop(seq: int, element: bytes, *, newest: int) -> Call[bool]:
+    tombstone = b'{"id":"m%d","from":"user","text":"","type":"retracted"}' % seq
+    keys = Keys().session("s")
+    facts: dict[str, Any] = {"now": NOW, "default_ttl": 600, "epoch": None, "answered_below": 0, "tag": "aa"}
+    changes = [(seq, sha1(element, usedforsecurity=False).hexdigest(), tombstone)]
+    return replace_elements("s", keys, newest=newest, token=f"manager.{seq}", changes=changes, **facts)
 
 
 async def test_a_session_that_is_changed_too_often_says_so_and_nothing_is_written(redis_backend: ServerBackend) -> None:
@@ -68,3 +97,19 @@ async def test_calls_that_may_still_be_under_way_are_remembered_although_later_o
     assert later.text.partition(".")[0] != first.text.partition(".")[0]
     tokens.answered(first)
     assert tokens.take().answered_below == later.number
+
+
+async def test_an_update_that_compares_is_known_when_it_is_repeated(redis_backend: ServerBackend) -> None:
+    async with open_proxies(redis_backend) as (url, [proxy]), SessionManager.from_url(url) as manager:
+        await manager.create_session("u", {"state": "old"}, session_id="s", ttl=600)
+        updated: list[bool] = []
+
+        def lose_reply() -> str:
+            """The first reply after the update, which is the update's own."""
+            with redis_backend.server.client() as client:
+                updated.append(client.hget("session:s:meta", "state") == b"new")
+            return "reset" if updated.count(True) == 1 and updated[-1] else "pass"
+
+        proxy.fault = lose_reply
+        session = await manager.update_session("s", {"state": "new"}, expect={"state": "old"})
+        assert (session.metadata, proxy.injected["reset"]) == ({"state": "new"}, 1)

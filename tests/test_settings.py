@@ -47,6 +47,7 @@ BAD = [
     *(("DEFAULT_SESSION_TTL", value) for value in (-5, 0, 1.5, "x", 315_360_001, "nevermore")),
     *(("MAX_MESSAGE_HISTORY", value) for value in (0, -1, 10_001, "x")),
     *(("MAX_MESSAGE_BYTES", value) for value in (0, -1)),
+    *(("MAX_CONTENT_BYTES", value) for value in (0, -1, 8 * 1024 * 1024 + 1, "1 MiB")),
     *(("CLEANUP_INTERVAL", value) for value in (0, -1, "nan", "inf", "x")),
     *(("REDIS_MAX_RETRIES", value) for value in (-1, "x")),
     *(("REDIS_RETRY_DELAY", value) for value in (-1, "x")),

@@ -2,6 +2,7 @@
 
 import asyncio
 import os
+import re
 import sqlite3
 import subprocess
 import sys
@@ -222,3 +223,27 @@ async def test_a_file_without_the_right_to_write_is_read_only(tmp_path: Path) ->
     async with SessionManager.from_url(f"sqlite:///{path}") as manager:
         with pytest.raises(StoreReadOnly):
             await manager.add_message("s", {"from": "user", "text": "x"})
+
+
+async def test_the_last_64_changes_of_a_history_are_listed_as_in_redis(tmp_path: Path) -> None:
+    path = tmp_path / "chat.db"
+
+    def read_edits() -> list[str]:
+        with closing(sqlite3.connect(path)) as db:
+            return str(db.execute("SELECT edits FROM sessions").fetchone()[0]).split()
+
+    async with SessionManager.from_url(f"sqlite:///{path}") as manager:
+        await manager.create_session("u", session_id="s")
+        assert read_edits() == []
+        await manager.add_messages("s", [{"id": f"m{i}", "from": "user", "text": "x"} for i in range(1, 6)])
+        await manager.retract_message("s", "m4")
+        await manager.pop_messages("s", 2)
+        await manager.replace_message("s", {"id": "m1", "from": "user", "text": "y"})
+        await manager.replace_history("s", [{"from": "user", "text": "z"}])
+        await manager.clear_history("s")
+        edits = read_edits()
+        assert [edit.rpartition(":")[0] for edit in edits] == ["1:4-4", "2:3-5", "3:1-1", "4:*", "5:*"]
+        assert all(re.fullmatch(r"[A-Za-z0-9_-]{2}", edit.rpartition(":")[2]) for edit in edits)
+        for _ in range(70):
+            await manager.clear_history("s")
+        assert [int(edit.partition(":")[0]) for edit in read_edits()] == list(range(12, 76))

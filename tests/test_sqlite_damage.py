@@ -289,3 +289,32 @@ async def test_every_page_is_read_by_an_index(path: Path) -> None:
         assert len(plans) == 3 + 2 * 4
         assert all(plan.startswith("SEARCH") for plan in plans)
         assert "sessions_by_user (user_id=? AND (position,session_id)<(?,?))" in plans[0]
+
+
+async def test_a_damaged_session_can_be_deleted_and_is_erased_with_its_user(path: Path) -> None:
+    async with connect(path) as manager:
+        for name in ("one", "two", "three"):
+            await manager.create_session("u", session_id=name)
+            await manager.add_message(name, {"from": "user", "text": "x"})
+        change(path, "UPDATE sessions SET created_at = 'yesterday' WHERE session_id != 'three'")
+        assert (await manager.delete_session("one")).success
+        with pytest.raises(StoreCorrupt):
+            await manager.delete_session("two", expect_revision=0)
+        erased = await manager.erase_user("u")
+        assert (erased.success, erased.sessions) == (True, 2)
+    with closing(sqlite3.connect(path)) as db:
+        assert db.execute("SELECT count(*) FROM sessions").fetchone() == (0,)
+        assert db.execute("SELECT count(*) FROM messages").fetchone() == (0,)
+
+
+async def test_a_state_that_cannot_be_read_is_corrupt_and_can_be_erased(path: Path) -> None:
+    async with connect(path) as manager:
+        await manager.update_state("user:u", {"a": 1})
+        await manager.update_state("app:a", {"a": 1})
+        change(path, "UPDATE state SET value = x'ff' WHERE scope = ?", "user:u")
+        for call in (manager.get_state("user:u"), manager.update_state("user:u", {"b": 1})):
+            with pytest.raises(StoreCorrupt, match="user:u"):
+                await call
+        assert await manager.get_state("app:a") == {"a": 1}
+        assert (await manager.erase_user("u")).state_entries == 1
+        assert await manager.get_state("user:u") == {}

@@ -3,16 +3,17 @@
 import itertools
 import json
 import re
+from typing import Any
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from msgspec import structs
+from msgspec import Raw, structs
 
 from chat_session import Message, Session
 from chat_session.clock import from_iso
-from chat_session.message import check_message
-from chat_session.storage.codec import decode_message, encode_message
+from chat_session.message import UNLIMITED, check_message
+from chat_session.storage.codec import decode_message, encode_message, encode_tombstone, make_tombstone
 from chat_session.storage.redis.codec import decode_meta, encode_meta
 from chat_session.storage.redis.keys import BUCKETS, Keys, due_member, parse_due_member
 from testkit.backends import ServerBackend
@@ -43,15 +44,80 @@ def test_a_message_element() -> None:
     full = Message(
         id='m"1', sender="user", text="你好 \u2028 \x00", timestamp=MOMENT, type="text", extra={"n": [1.0, None]}
     )
-    element = encode_message(check_message(full, 1000))
+    element = encode_message(check_message(full, UNLIMITED))
     expected = '{"id":"m\\"1","from":"user","text":"你好 \u2028 \\u0000","timestamp":"2026-01-31T08:00:00.123Z",'
     assert element.json.decode() == expected + '"type":"text","n":[1.0,null]}'
     assert element.id == b'm\\"1'
     assert element.fingerprint == b"006a8f61b21d82948e0aaef8"
-    stamped = encode_message(check_message({"id": "m", "from": "user", "text": "x"}, 1000))
+    stamped = encode_message(check_message({"id": "m", "from": "user", "text": "x"}, UNLIMITED))
     assert re.fullmatch(rb'\{"id":"m","from":"user","text":"x","timestamp":"[-0-9T:.]+Z"\}', stamped.json)
     assert stamped.fingerprint == b"5c8c089558f9b256"
     assert decode_message(element.json, 1) == structs.replace(full, seq=1)
+
+
+@pytest.mark.parametrize(
+    ("fields", "fingerprint"),
+    [  # as versions without these fields wrote them: a webhook that they stored stays a duplicate
+        ({"id": "m", "from": "user", "text": "x"}, b"5c8c089558f9b256"),
+        ({"id": "m", "from": "user", "text": "x", "timestamp": MOMENT}, b"5c8c089558f9b2568e0aaef8"),
+        (
+            {"id": "m", "from": "tool", "text": '漢 \u2028 "\\ \x00', "type": "text", "timestamp": MOMENT},
+            b"545f2616755e0c638e0aaef8",
+        ),
+        (
+            {"id": '漢"', "from": "operator", "text": "", "type": "漢", "b": 1, "a": [1.0, None, {"z": 1, "y": "é"}]},
+            b"c82c4218c440ac00",
+        ),
+        (
+            {"id": "m", "from": "assistant", "text": "x", "Internal": True, "from2": "y", "timestamp": MOMENT},
+            b"b613b2d4566832688e0aaef8",
+        ),
+        ({"id": "m", "from": "system", "text": "x" * 1000, "zz": {"": 0}}, b"fd28c067bf126db4"),
+    ],
+)
+def test_a_message_without_the_fields_for_agents_has_the_fingerprint_that_it_always_had(
+    fields: dict[str, Any], fingerprint: bytes
+) -> None:
+    assert encode_message(check_message(fields, UNLIMITED)).fingerprint == fingerprint
+
+
+def test_an_element_with_the_fields_for_agents() -> None:
+    full = Message(
+        id="m",
+        sender="tool",
+        text="x",
+        timestamp=MOMENT,
+        type="t",
+        format="openai.item/1",
+        author="Anna",
+        calls=("a", "漢"),
+        answers=("b",),
+        tokens=7,
+        content=Raw(b'{"n": 1e400}'),
+        internal=True,
+        extra={"more": [1]},
+    )
+    element = encode_message(check_message(full, UNLIMITED))
+    begin = '{"id":"m","from":"tool","text":"x","timestamp":"2026-01-31T08:00:00.123Z","type":"t"'
+    agent = ',"format":"openai.item/1","author":"Anna","calls":["a","漢"],"answers":["b"],"tokens":7'
+    assert element.json.decode() == begin + agent + ',"content":{"n": 1e400},"more":[1],"internal":true}'
+    assert element.fingerprint == b"86c25d6586a60b208e0aaef8"
+    assert decode_message(element.json, 1) == structs.replace(full, seq=1)
+    plain = encode_message(check_message(structs.replace(full, extra={}), UNLIMITED))
+    assert plain.json.decode() == begin + agent + ',"content":{"n": 1e400},"internal":true}'
+    assert plain.fingerprint == b"d8c5d53c861d45fc8e0aaef8"
+
+
+def test_a_tombstone() -> None:
+    message = Message(id='m"', sender="user", text="secret", timestamp=MOMENT, content=[1], seq=7, extra={"a": 1})
+    begin = b'{"id":"m\\"","from":"user","text":"","timestamp":"2026-01-31T08:00:00.123Z"'
+    assert encode_tombstone(message) == begin + b',"type":"retracted"}'
+    internal = encode_tombstone(structs.replace(message, internal=True))
+    assert internal == begin + b',"internal":true,"type":"retracted"}'
+    for element in (encode_tombstone(message), internal):
+        left = decode_message(element, 7)
+        assert encode_tombstone(left) == encode_message(check_message(left, UNLIMITED)).json == element
+        assert left == make_tombstone(structs.replace(message, internal=left.internal))
 
 
 SESSION = Session(

@@ -50,6 +50,34 @@ async def test_prometheus_counts_what_happens(backend: Backend, open_manager: Ca
     assert value("cleanup_runs_total", outcome="ok") == 1
 
 
+async def test_changes_of_a_history_and_groups_that_were_cut_are_told(
+    open_manager: Callable[..., SessionManager], caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.DEBUG, logger="chat_session")
+    registry = CollectorRegistry()
+    manager = open_manager(hooks=[PrometheusHooks(registry)], max_message_history=2)
+    await manager.create_session("u", session_id="s", ttl=60)
+    await manager.add_message("s", {"from": "assistant", "text": "", "calls": ["a"]})
+    await manager.add_messages("s", [{"id": i, "from": "tool", "text": "", "answers": ["a"]} for i in ("1", "2")])
+    for _ in range(2):
+        assert await manager.get_window("s") == []
+    await manager.replace_message("s", {"id": "1", "from": "tool", "text": "x"})
+    await manager.pop_messages("s", 2)
+    assert await manager.get_window("s") == []
+    await manager.replace_history("s", [{"from": "user", "text": "x"}])
+    await manager.clear_history("s")
+
+    def value(name: str, **labels: str) -> float | None:
+        return registry.get_sample_value(f"chat_session_{name}", labels)
+
+    assert value("groups_cut_total") == 2
+    changes = ("retracted", "replaced", "cleared")
+    assert [value("changed_messages_total", change=change) for change in changes] == [2, 2, 1]
+    actions = [vars(record)["action"] for record in caplog.records]
+    assert actions.count("group_cut") == 1, "a session is named once in the log"
+    assert actions.count("changed") == 4
+
+
 async def test_prometheus_tells_retries_and_whether_the_store_is_up(redis_backend: ServerBackend) -> None:
     registry = CollectorRegistry()
     hooks = PrometheusHooks(registry)

@@ -1,6 +1,8 @@
 """Messages as mappings: what to_dict returns is accepted again, and is the same message."""
 
+from collections.abc import Mapping
 from datetime import UTC, datetime
+from types import MappingProxyType
 from typing import Any
 
 import pytest
@@ -8,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from chat_session import InvalidInput, Message
-from chat_session.message import SENDERS
+from chat_session.message import SENDERS, Limits, check_message
 
 _TEXTS = st.text(st.characters(exclude_categories=["Cs", "Cc", "Zl", "Zp"]), min_size=1, max_size=20)
 _NAMES = _TEXTS.filter(
@@ -29,6 +31,22 @@ _MESSAGES = st.builds(
 @given(_MESSAGES)
 def test_a_message_is_read_back_from_its_mapping(message: Message) -> None:
     assert Message.from_dict(message.to_dict()) == message
+
+
+@given(st.sampled_from([*SENDERS, "bot", ""]), st.text(st.characters(exclude_categories=()), max_size=12))
+def test_a_dict_of_a_sender_and_a_text_is_checked_as_any_mapping(sender: str, text: str) -> None:
+    fields = {"from": sender, "text": text}
+    assert _check(fields) == _check(MappingProxyType(fields))
+
+
+def _check(fields: Mapping[str, Any]) -> Any:
+    """The sender and the text, or the error. A text may have 20 bytes."""
+    try:
+        checked = check_message(fields, Limits(text=20, content=0))
+    except InvalidInput as error:
+        return repr(error)
+    assert checked.timestamp_generated
+    return checked.message.sender, checked.message.text
 
 
 def test_the_names_that_callers_use_are_read() -> None:

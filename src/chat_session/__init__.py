@@ -12,8 +12,11 @@ from chat_session.errors import Conflict as Conflict
 from chat_session.errors import InvalidInput as InvalidInput
 from chat_session.errors import ManagerClosed as ManagerClosed
 from chat_session.errors import MessageConflict as MessageConflict
+from chat_session.errors import MessageNotFound as MessageNotFound
 from chat_session.errors import MessageTooLarge as MessageTooLarge
+from chat_session.errors import MetadataConflict as MetadataConflict
 from chat_session.errors import NoEventLoop as NoEventLoop
+from chat_session.errors import SequenceConflict as SequenceConflict
 from chat_session.errors import SessionExists as SessionExists
 from chat_session.errors import SessionNotFound as SessionNotFound
 from chat_session.errors import SettingsError as SettingsError
@@ -35,7 +38,9 @@ from chat_session.results import AppendResult as AppendResult
 from chat_session.results import CleanupResult as CleanupResult
 from chat_session.results import CleanupStatus as CleanupStatus
 from chat_session.results import DeleteResult as DeleteResult
+from chat_session.results import ErasureResult as ErasureResult
 from chat_session.results import Result as Result
+from chat_session.results import RetractResult as RetractResult
 from chat_session.results import SessionPage as SessionPage
 from chat_session.results import SwitchResult as SwitchResult
 from chat_session.session import Agent as Agent

@@ -195,23 +195,45 @@ class SessionManager:
             thread.end_after(self._inner.close)
 
     create_session = _blocking(manager.SessionManager.create_session)
+    get_or_create_session = _blocking(manager.SessionManager.get_or_create_session)
+    fork_session = _blocking(manager.SessionManager.fork_session)
+    assign_session = _blocking(manager.SessionManager.assign_session)
     get_session = _blocking(manager.SessionManager.get_session)
     is_session_active = _blocking(manager.SessionManager.is_session_active)
     update_session = _blocking(manager.SessionManager.update_session)
+    increment = _blocking(manager.SessionManager.increment)
     delete_session = _blocking(manager.SessionManager.delete_session)
     extend_session = _blocking(manager.SessionManager.extend_session)
     add_message = _blocking(manager.SessionManager.add_message)
     add_messages = _blocking(manager.SessionManager.add_messages)
+    add_unanswered = _blocking(manager.SessionManager.add_unanswered)
     get_history = _blocking(manager.SessionManager.get_history)
     iter_history = _iterating(manager.SessionManager.iter_history)
+    get_window = _blocking(manager.SessionManager.get_window)
+    retract_message = _blocking(manager.SessionManager.retract_message)
+    pop_messages = _blocking(manager.SessionManager.pop_messages)
+    replace_message = _blocking(manager.SessionManager.replace_message)
+    clear_history = _blocking(manager.SessionManager.clear_history)
+    replace_history = _blocking(manager.SessionManager.replace_history)
     get_session_agent = _blocking(manager.SessionManager.get_session_agent)
     switch_agent = _blocking(manager.SessionManager.switch_agent)
     set_session_ttl = _blocking(manager.SessionManager.set_session_ttl)
     get_session_ttl = _blocking(manager.SessionManager.get_session_ttl)
     get_user_sessions = _blocking(manager.SessionManager.get_user_sessions)
     list_user_sessions = _blocking(manager.SessionManager.list_user_sessions)
+    erase_user = _blocking(manager.SessionManager.erase_user)
+    get_state = _blocking(manager.SessionManager.get_state)
+    update_state = _blocking(manager.SessionManager.update_state)
     get_active_sessions_count = _blocking(manager.SessionManager.get_active_sessions_count)
     cleanup_expired_sessions = _blocking(manager.SessionManager.cleanup_expired_sessions)
+
+
+def run(of: SessionManager, function: Callable[[manager.SessionManager], Coroutine[Any, Any, T]]) -> T:
+    """Call a coroutine function with the asynchronous manager, in the background thread of ``of``; its answer.
+
+    Raises ManagerClosed, UsedAfterFork.
+    """
+    return of._thread.call(function, of._inner)  # noqa: SLF001 - its other half
 
 
 _open: WeakSet[SessionManager] = WeakSet()
@@ -235,6 +257,7 @@ class Inspector:
 
     list_sessions = _blocking(inspector.Inspector.list_sessions)
     scan_sessions = _iterating(inspector.Inspector.scan_sessions)
+    get_stored_history = _blocking(inspector.Inspector.get_stored_history)
     restore_session = _blocking(inspector.Inspector.restore_session)
     diagnose = _blocking(inspector.Inspector.diagnose)
 

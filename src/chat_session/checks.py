@@ -97,13 +97,19 @@ def check_metadata_size(metadata: Mapping[str, Any]) -> None:
     refuse_large_metadata(len(metadata), size)
 
 
-def refuse_large_metadata(entries: int, size: int) -> None:
+def refuse_large_metadata(entries: int, size: int, argument: str = "metadata") -> None:
     """The one place that knows the limits of metadata, for what was measured here or in a script."""
     if entries > MAX_METADATA_ENTRIES:
-        raise InvalidInput("metadata", f"at most {MAX_METADATA_ENTRIES} entries", f"{entries:,} entries")
+        raise InvalidInput(argument, f"at most {MAX_METADATA_ENTRIES} entries", f"{entries:,} entries")
     if size > MAX_JSON_BYTES:
         allowed = f"at most {MAX_JSON_BYTES:,} bytes, all names and stored values together"
-        raise InvalidInput("metadata", allowed, f"{size:,} bytes")
+        raise InvalidInput(argument, allowed, f"{size:,} bytes")
+
+
+def refuse_no_integer(name: str, value: object) -> None:
+    """A metadata entry that is counted must be, and stay, a whole number. Raises InvalidInput."""
+    if isinstance(value, bool) or not isinstance(value, int) or abs(value) > MAX_SAFE_INTEGER:
+        raise InvalidInput(f"metadata[{name!r}]", "a whole number within ±(2^53 - 1)", brief(value))
 
 
 def check_json_size(argument: str, value: object) -> None:

@@ -2,13 +2,16 @@
 
     ChatSessionError            code, retryable, session_id
     ├── InvalidInput            an argument is not acceptable; nothing was stored   (ValueError)
-    │   └── MessageTooLarge     a message's text is over MAX_MESSAGE_BYTES
+    │   └── MessageTooLarge     a message's text or content, or all of a call, is over a limit
     ├── SettingsError           a setting or a store's URL is not acceptable        (ValueError)
     ├── SessionNotFound         a write to a session that is not there              (LookupError)
+    ├── MessageNotFound         a change to a message that is not there             (LookupError)
     ├── SessionExists           a session id that is taken
     ├── Conflict
     │   ├── AgentConflict       the epoch or agent the caller saw is no longer current
-    │   └── MessageConflict     a message id that is stored with other content
+    │   ├── MessageConflict     a message id that is stored with other content
+    │   ├── SequenceConflict    the history has changed since the caller read it
+    │   └── MetadataConflict    the metadata has changed since the caller read it
     ├── StoreError              the store did not do it
     │   ├── StoreUnavailable    away, loading, busy or too slow, after all retries
     │   ├── StoreReadOnly       a replica, or a store that refuses writes
@@ -65,7 +68,10 @@ class InvalidInput(ChatSessionError, ValueError):
 
 
 class MessageTooLarge(InvalidInput):
-    """A message's text is over ``MAX_MESSAGE_BYTES``; split it, or store a link to it."""
+    """A text is over ``MAX_MESSAGE_BYTES``, a content over ``MAX_CONTENT_BYTES``, or all of one call over 8 MiB.
+
+    Split it, or store a link to it.
+    """
 
     code = "message_too_large"
 
@@ -90,6 +96,20 @@ class SessionNotFound(ChatSessionError, LookupError):
         super().__init__(text, session_id=session_id)
 
 
+class MessageNotFound(ChatSessionError, LookupError):
+    """There is no such message: never stored, trimmed, cleared or retracted."""
+
+    code = "message_not_found"
+
+    def __init__(self, session_id: str, message_id: str) -> None:
+        text = (
+            f"There is no message {message_id!r} in the history of session '{session_id}': "
+            "it was never stored, or it was trimmed, cleared or retracted. Read the history again."
+        )
+        super().__init__(text, session_id=session_id)
+        self.message_id = message_id
+
+
 class SessionExists(ChatSessionError):
     """The session id is taken."""
 
@@ -109,7 +129,8 @@ class Conflict(ChatSessionError):
 class AgentConflict(Conflict):
     """The epoch or agent that the caller saw is no longer current.
 
-    ``current_epoch`` is the session's epoch now. Read the session again and decide again.
+    ``current_epoch`` is the session's epoch now. Read the session again and decide again. After a refused append
+    ``messages`` holds the ``Message`` values that were sent; ``add_unanswered`` stores those that may still be stored.
     """
 
     code = "agent_conflict"
@@ -120,23 +141,54 @@ class AgentConflict(Conflict):
             f"({current_agent}), not {expected}. Read the session again, and drop replies that were computed before."
         )
         super().__init__(text, session_id=session_id)
+        self.messages: Sequence[Any] = ()
         self.expected = expected
         self.current_epoch = current_epoch
         self.current_agent = current_agent
 
 
 class MessageConflict(Conflict):
-    """The message id is stored already with other content."""
+    """The message id is stored with other content than the caller sends or expects."""
 
     code = "message_conflict"
 
-    def __init__(self, session_id: str, message_id: str) -> None:
-        text = (
-            f"The message id {message_id!r} is stored in session '{session_id}' with other content. "
-            "Send a new message under a new id."
-        )
+    def __init__(self, session_id: str, message_id: str, advice: str = "Send a new message under a new id.") -> None:
+        text = f"The message id {message_id!r} is stored in session '{session_id}' with other content. {advice}"
         super().__init__(text, session_id=session_id)
         self.message_id = message_id
+
+
+class SequenceConflict(Conflict):
+    """The history has changed since the caller read it.
+
+    ``current_seq`` is the newest sequence number that was given out, ``current_revision`` counts the changes that were
+    not appends. Read the history again and decide again.
+    """
+
+    code = "sequence_conflict"
+
+    def __init__(self, session_id: str, current_seq: int, current_revision: int) -> None:
+        text = (
+            f"The history of session '{session_id}' has changed: its newest sequence number is now {current_seq}, "
+            f"its revision {current_revision}. Read the history again; nothing was stored."
+        )
+        super().__init__(text, session_id=session_id)
+        self.current_seq = current_seq
+        self.current_revision = current_revision
+
+
+class MetadataConflict(Conflict):
+    """An entry of the metadata is not as the caller expects it. ``name`` says which."""
+
+    code = "metadata_conflict"
+
+    def __init__(self, session_id: str, name: str) -> None:
+        text = (
+            f"The metadata entry {name!r} of session '{session_id}' is not as expected. "
+            "Read the session again; nothing was stored."
+        )
+        super().__init__(text, session_id=session_id)
+        self.name = name
 
 
 class StoreError(ChatSessionError):

@@ -5,9 +5,10 @@ from typing import Any
 
 from chat_session.errors import CapabilityMissing, InvalidInput, StoreCorrupt
 from chat_session.manager import SessionManager
-from chat_session.message import Message, check_cursor, check_history, check_limit
+from chat_session.message import UNREADABLE, Message, check_history
+from chat_session.paging import MAX_LIMIT, check_cursor, check_limit
 from chat_session.results import SessionPage
-from chat_session.session import Agent, Session, check_agent, check_ttl
+from chat_session.session import Agent, Session, check_agent, check_session_id, check_ttl
 from chat_session.storage.contract import Finding, OperatorStore, RemainingTtl
 
 
@@ -52,22 +53,35 @@ class Inspector:
             for found in batch:
                 yield found
 
+    async def get_stored_history(self, session_id: str) -> list[Message]:
+        """All that a history keeps, oldest first: also internal messages, and what retracted ones left.
+
+        As ``restore_session`` takes it, so that every message keeps its sequence number. No session: an empty list.
+        One round trip.
+        """
+        session_id = check_session_id(session_id)
+        async with self._calls("get_history", session_id):
+            stored = await self._calls.store.sessions.get_history(session_id, MAX_LIMIT, None, None)
+        if damaged := sum(message.type == UNREADABLE for message in stored):
+            self._calls.hooks.damaged(session_id, damaged)
+        return stored
+
     async def restore_session(
         self, session: Session, messages: Sequence[Message | Mapping[str, Any]] = (), *, ttl_left: RemainingTtl = ...
     ) -> Session:
         """Store a session as it was elsewhere, in one step: stamps, agent, epoch, count and messages.
 
-        The last of ``messages`` is the one that ``message_count`` counts last; of more than
-        MAX_MESSAGE_HISTORY the oldest are left out. ``ttl_left``: the seconds it still lives, None for
+        The last of ``messages`` is the one that ``message_count`` counts last; of more than the
+        session keeps the oldest are left out. ``ttl_left``: the seconds it still lives, None for
         ever; left out, its ttl starts now. Raises SessionExists.
         """
         session = Session.from_dict(session.to_dict())
-        checked = check_history(messages, self._settings.max_message_bytes) if messages else []
+        checked = check_history(messages, self._settings.limits) if messages else []
         drafts = list({draft.message.id: draft for draft in checked}.values())
         if len(drafts) > session.message_count:
             allowed = f"at most {session.message_count:,} messages, which is the session's message_count"
             raise InvalidInput("messages", allowed, f"{len(drafts):,} messages")
-        drafts = drafts[-self._settings.max_message_history :]
+        drafts = drafts[-(session.max_history or self._settings.max_message_history) :]
         remaining = ttl_left if ttl_left is ... else check_ttl(ttl_left)
         async with self._calls("create_session", session.session_id):
             return await self._calls.store.sessions.create_session(session, drafts, remaining)

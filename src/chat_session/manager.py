@@ -3,52 +3,46 @@
 import time
 import uuid
 import warnings
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from types import EllipsisType
 from typing import TYPE_CHECKING, Any, Self, Unpack
 
 import msgspec
 
 from chat_session.calls import Calls
+from chat_session.checks import MAX_SAFE_INTEGER, check_integer
 from chat_session.clock import now
 from chat_session.connect import name_store, open_store
-from chat_session.errors import StoreError
-from chat_session.message import (
-    UNREADABLE,
-    Draft,
-    Message,
-    check_cursor,
-    check_limit,
-    check_message,
-    check_messages,
-    check_note,
-    check_window,
-)
-from chat_session.results import AppendResult, CleanupResult, DeleteResult, Result, SessionPage, SwitchResult
+from chat_session.errors import SessionNotFound
+from chat_session.history import HistoryCalls, MessageLike
+from chat_session.message import Draft, Message, check_messages, check_note, refuse_reserved_type
+from chat_session.paging import MAX_LIMIT
+from chat_session.results import CleanupResult, DeleteResult, Result, SwitchResult
 from chat_session.session import (
     Agent,
     Session,
     check_agent,
     check_count,
+    check_max_history,
     check_metadata,
+    check_metadata_name,
     check_session_id,
     check_ttl,
     check_user_id,
     choose_ttl,
+    fork_of,
 )
 from chat_session.settings import Settings, SettingsBesideUrl, SettingsOverrides
-from chat_session.storage.contract import Appended, Store
+from chat_session.storage.contract import Store
 from chat_session.telemetry.hooks import Hooks, combine
 from chat_session.telemetry.logging import LoggingHooks
+from chat_session.users import UserCalls
 
 if TYPE_CHECKING:
     from redis.asyncio import Redis, RedisCluster
 
-MAX_PAGE = 500  # sessions that a list without a limit reads at a time
-RECENT = 100  # sessions of a user that are compared by their activity, at least
 
-
-class SessionManager:
+class SessionManager(HistoryCalls, UserCalls):
     """Sessions of a chat application, in the store that a URL, a client or the settings name.
 
     All calls check their arguments first (InvalidInput, nothing stored), are one atomic step each,
@@ -76,6 +70,7 @@ class SessionManager:
         self._store = open_store(client_or_store, loaded, self._hooks, must_exist=must_exist)
         self._calls = Calls(self._store, self._hooks)
         self._sessions = self._store.sessions
+        self._limits = loaded.limits
 
     @classmethod
     def from_url(
@@ -121,23 +116,83 @@ class SessionManager:
         session_id: str | None = None,
         ttl: int | EllipsisType | None = ...,
         agent: Agent = "ai",
+        max_history: int | None = None,
+        messages: Sequence[MessageLike] = (),
     ) -> Session:
         """Start a session. ``ttl`` in seconds, None never expires, left out DEFAULT_SESSION_TTL.
 
-        One round trip. Raises SessionExists for a taken id.
+        ``max_history``: how many messages it keeps, if not MAX_MESSAGE_HISTORY. ``messages``: its first ones, of more
+        than it keeps the last, stored in the same step. One round trip. Raises SessionExists for a taken id.
         """
-        moment = now()
-        session = Session(
-            session_id=str(uuid.uuid4()) if session_id is None else check_session_id(session_id),
-            user_id=check_user_id(user_id),
-            created_at=moment,
-            last_active_at=moment,
-            current_agent=check_agent("agent", agent),
-            ttl=choose_ttl(ttl, self._settings.default_session_ttl),
-            metadata=check_metadata(metadata),
-        )
+        session = self._new_session(user_id, metadata, session_id, ttl, agent, max_history)
+        empty = isinstance(messages, Sequence) and len(messages) == 0
+        drafts = [] if empty else check_messages(messages, self._limits)
+        for draft in drafts:
+            refuse_reserved_type("messages", draft.message)
+        first = list({draft.message.id: draft for draft in drafts}.values())
+        session = msgspec.structs.replace(session, message_count=len(first))
+        kept = first[-(max_history or self._settings.max_message_history) :]
         async with self._calls("create_session", session.session_id):
-            return await self._sessions.create_session(session)
+            created = await self._sessions.create_session(session, kept)
+        if kept:
+            self._hooks.appended(session.session_id, [draft.message.sender for draft in kept])
+        return created
+
+    async def get_or_create_session(
+        self,
+        session_id: str,
+        user_id: str,
+        metadata: Mapping[str, Any] | None = None,
+        *,
+        ttl: int | EllipsisType | None = ...,
+        agent: Agent = "ai",
+        max_history: int | None = None,
+    ) -> tuple[Session, bool]:
+        """The session of that id, and whether this call created it, as ``create_session`` does. One step.
+
+        One that exists stays as it is: the other arguments are for a new one. One round trip; on a cluster one, or
+        four to create it. Raises SessionExists if it is another user's.
+        """
+        session = self._new_session(user_id, metadata, check_session_id(session_id), ttl, agent, max_history)
+        async with self._calls("get_or_create_session", session.session_id):
+            return await self._sessions.get_or_create_session(session)
+
+    async def fork_session(
+        self, session_id: str, *, up_to: int | None = None, new_id: str | None = None, user_id: str | None = None
+    ) -> Session:
+        """Copy a session with its retained messages, or those up to the sequence number ``up_to``.
+
+        The copy has the same user (or ``user_id``), metadata, ttl, bound and agent, its own activity and epoch, and
+        the messages with the same ids and sequence numbers. Costs what the history holds. Raises SessionNotFound;
+        SessionExists for a taken ``new_id``.
+        """
+        session_id = check_session_id(session_id)
+        last = None if up_to is None else check_count("up_to", up_to)
+        new_id = str(uuid.uuid4()) if new_id is None else check_session_id(new_id)
+        owner = None if user_id is None else check_user_id(user_id)
+        while True:
+            source = await self.get_session(session_id)
+            if source is None:
+                raise SessionNotFound(session_id)
+            messages = await self._read(session_id, MAX_LIMIT, None if last is None else last + 1, None)
+            after = await self.get_session(session_id)
+            if after is not None and after.revision == source.revision:  # else it was changed while it was read
+                break
+        count = min(source.message_count, source.message_count if last is None else last)
+        fork = fork_of(source, new_id, owner or source.user_id, (messages[-1].seq or 0) if messages else count)
+        drafts = [Draft(message, timestamp_generated=False) for message in messages]
+        async with self._calls("create_session", new_id):
+            return await self._sessions.create_session(fork, drafts)
+
+    async def assign_session(self, session_id: str, user_id: str) -> Session:
+        """Make it the session of another user, such as a visitor who has signed in; the session as it is then.
+
+        It leaves the list of the one user and enters that of the other, and is counted once all the while. The
+        deadline does not move. Two round trips, on a cluster five. Raises SessionNotFound.
+        """
+        session_id, user_id = check_session_id(session_id), check_user_id(user_id)
+        async with self._calls("assign_session", session_id):
+            return await self._sessions.assign_session(session_id, user_id)
 
     async def get_session(self, session_id: str) -> Session | None:
         """The session, or None if there is none. Reading does not extend it. One round trip."""
@@ -149,20 +204,39 @@ class SessionManager:
         """Whether the session lives. One round trip."""
         return await self.get_session_agent(session_id) is not None
 
-    async def update_session(self, session_id: str, metadata: Mapping[str, Any]) -> Session:
+    async def update_session(
+        self, session_id: str, metadata: Mapping[str, Any], *, expect: Mapping[str, Any] | None = None
+    ) -> Session:
         """Merge metadata; a value of None removes the entry. The deadline does not move.
 
+        ``expect``: entries as the caller read them, None for a missing one; if one of them differs, MetadataConflict.
         One round trip. Raises SessionNotFound; InvalidInput if the merged whole is over the limits.
         """
         session_id, metadata = check_session_id(session_id), check_metadata(metadata)
+        expected = check_metadata(expect, "expect")
         async with self._calls("update_session", session_id):
-            return await self._sessions.update_session(session_id, metadata)
+            return await self._sessions.update_session(session_id, metadata, expected)
 
-    async def delete_session(self, session_id: str) -> DeleteResult:
-        """Remove the session with its messages. Gone already: ``success=False``. Two round trips."""
+    async def increment(self, session_id: str, name: str, by: int = 1) -> int:
+        """Add to a whole number in the metadata, from 0 if there is none; the new number. The deadline does not move.
+
+        One round trip. Raises SessionNotFound; InvalidInput if the entry is not a whole number, or becomes too large.
+        """
+        session_id, name = check_session_id(session_id), check_metadata_name(name, "name")
+        by = check_integer("by", by, -MAX_SAFE_INTEGER, MAX_SAFE_INTEGER, "a whole number within ±(2^53 - 1)")
+        async with self._calls("increment", session_id):
+            return await self._sessions.increment(session_id, name, by)
+
+    async def delete_session(self, session_id: str, *, expect_revision: int | None = None) -> DeleteResult:
+        """Remove the session with its messages. Gone already: ``success=False``. Two round trips.
+
+        ``expect_revision``: the session's ``revision`` as it was read; if its history was changed since,
+        SequenceConflict.
+        """
         session_id = check_session_id(session_id)
+        revision = None if expect_revision is None else check_count("expect_revision", expect_revision)
         async with self._calls("delete_session", session_id):
-            deleted = await self._sessions.delete_session(session_id)
+            deleted = await self._sessions.delete_session(session_id, revision)
         return DeleteResult(success=deleted > 0, deleted_keys=deleted)
 
     async def extend_session(self, session_id: str) -> Result:
@@ -171,75 +245,6 @@ class SessionManager:
         async with self._calls("extend_session", session_id):
             await self._sessions.extend_session(session_id)
         return Result(success=True)
-
-    # Messages
-
-    async def add_message(
-        self, session_id: str, message: Message | Mapping[str, Any], *, epoch: int | None = None
-    ) -> AppendResult:
-        """Append a message and slide the deadline. One round trip.
-
-        The same id and content again answers as the first time, ``duplicate=True``. ``epoch``: the
-        session's ``agent_epoch`` when the message was computed; if the agent was switched since, it
-        is refused. Raises SessionNotFound, AgentConflict, MessageConflict, MessageTooLarge.
-        """
-        session_id = check_session_id(session_id)
-        draft = check_message(message, self._settings.max_message_bytes)
-        [result] = await self._append(session_id, [draft], epoch)
-        return result
-
-    async def add_messages(
-        self, session_id: str, messages: Sequence[Message | Mapping[str, Any]], *, epoch: int | None = None
-    ) -> list[AppendResult]:
-        """Append 1 to 10,000 messages in order, all or none, in one round trip. As ``add_message``.
-
-        Equal messages of one id within the call are stored once; unequal ones are InvalidInput.
-        """
-        session_id = check_session_id(session_id)
-        drafts = check_messages(messages, self._settings.max_message_bytes)
-        distinct = {draft.message.id: draft for draft in drafts}  # equal ones of one id are one
-        stored = await self._append(session_id, list(distinct.values()), epoch)
-        results = {result.message_id: result for result in stored}
-        answers = []
-        for draft in drafts:
-            result = results[draft.message.id or ""]
-            answers.append(result)
-            results[result.message_id] = msgspec.structs.replace(result, duplicate=True)  # for the next of this id
-        return answers
-
-    async def get_history(
-        self, session_id: str, limit: int = 20, *, before: int | None = None, after: int | None = None
-    ) -> list[Message]:
-        """Up to ``limit`` of the retained messages, oldest first.
-
-        Without arguments the newest ones; with ``before`` those directly before that sequence number; with
-        ``after`` alone the ones that follow it, so that a caller who asks again with the ``seq`` of the last
-        message misses nothing. With both, the newest in between.
-
-        No session: an empty list. A damaged message is given in its place with type "unreadable" and
-        its raw text in ``extra``. One round trip.
-        """
-        session_id, limit = check_session_id(session_id), check_limit(limit)
-        before, after = check_window(before, after)
-        async with self._calls("get_history", session_id):
-            messages = await self._sessions.get_history(session_id, limit, before, after)
-        damaged = sum(message.type == UNREADABLE for message in messages)
-        if damaged:
-            self._hooks.damaged(session_id, damaged)
-        return messages
-
-    async def iter_history(
-        self, session_id: str, *, after: int | None = None, page: int = 500
-    ) -> AsyncIterator[Message]:
-        """Every retained message with a ``seq`` above ``after``, oldest first, also those added meanwhile.
-
-        One round trip for each ``page`` messages. Raises StoreError at any step.
-        """
-        seen = 0 if after is None else after
-        while messages := await self.get_history(session_id, page, after=seen):
-            for message in messages:
-                yield message
-            seen = messages[-1].seq or 0
 
     # The agent
 
@@ -268,7 +273,7 @@ class SessionManager:
             expect = check_agent("expect", expect)
         elif expect is not None:
             expect = check_count("expect", expect)
-        draft = check_note(note, self._settings.max_message_bytes)
+        draft = check_note(note, self._limits)
         async with self._calls("switch_agent", session_id):
             switched = await self._sessions.switch_agent(session_id, agent, expect, draft)
         if draft and switched.noted:
@@ -293,42 +298,7 @@ class SessionManager:
         async with self._calls("get_ttl", session_id):
             return await self._sessions.get_ttl(session_id)
 
-    # Lists, counts, cleanup
-
-    async def get_user_sessions(self, user_id: str, *, limit: int | None = None) -> list[Session]:
-        """The user's living sessions, last active first.
-
-        With ``limit`` it looks at the ``max(limit, 100)`` sessions that were created last and no others: its
-        cost does not grow with the number of sessions, and the order is exact for a user who has no more
-        than that. See ``list_user_sessions`` for all of them in pages. Two round trips; without a limit one
-        more for each 500 sessions. Raises StoreCorrupt if one of the sessions cannot be read.
-        """
-        user_id = check_user_id(user_id)
-        wanted = None if limit is None else check_limit(limit)
-        sessions: list[Session] = []
-        cursor = None
-        while True:
-            size = MAX_PAGE if wanted is None else max(wanted, RECENT)
-            page = await self._list_user_sessions(user_id, size, cursor)
-            if page.damaged:
-                raise page.damaged[0]
-            sessions += page.sessions
-            cursor = page.cursor
-            if cursor is None or wanted is not None:
-                break
-        return sorted(sessions, key=lambda session: session.last_active_at, reverse=True)[:wanted]
-
-    async def list_user_sessions(self, user_id: str, *, limit: int = 100, cursor: str | None = None) -> SessionPage:
-        """A page of the user's living sessions, the newest by creation first; ``cursor``: that of the page before.
-
-        Following the cursors meets each session once. Costs what the page holds. Two round trips. Sessions
-        that cannot be read are in ``damaged``. Raises InvalidInput for a cursor that no page gave.
-        """
-        return await self._list_user_sessions(check_user_id(user_id), check_limit(limit), check_cursor(cursor))
-
-    async def _list_user_sessions(self, user_id: str, limit: int, cursor: str | None) -> SessionPage:
-        async with self._calls("list_user_sessions"):
-            return await self._sessions.list_user_sessions(user_id, limit, cursor)
+    # Counts, cleanup
 
     async def get_active_sessions_count(self) -> int:
         """How many sessions live now, exact. One round trip, more after many have died."""
@@ -348,21 +318,23 @@ class SessionManager:
             self._hooks.cleaned(removed, time.perf_counter() - started, outcome)
         return CleanupResult(success=True, cleaned_count=removed)
 
-    async def _append(self, session_id: str, drafts: list[Draft], epoch: int | None) -> list[AppendResult]:
-        epoch = None if epoch is None else check_count("epoch", epoch)
-        try:
-            async with self._calls("append_messages", session_id):
-                appended = await self._sessions.append_messages(session_id, drafts, epoch)
-        except StoreError as error:
-            error.messages = [draft.message for draft in drafts]
-            raise
-        fresh = [done.message.sender for done in appended if not done.duplicate]
-        if fresh:
-            self._hooks.appended(session_id, fresh)
-        return [_result(draft.message.id or "", done) for draft, done in zip(drafts, appended, strict=True)]
-
-
-def _result(message_id: str, done: Appended) -> AppendResult:
-    return AppendResult(
-        success=True, message_id=message_id, message=done.message, seq=done.message.seq or 0, duplicate=done.duplicate
-    )
+    def _new_session(
+        self,
+        user_id: object,
+        metadata: object,
+        session_id: object,
+        ttl: int | EllipsisType | None,
+        agent: object,
+        max_history: object,
+    ) -> Session:
+        moment = now()
+        return Session(
+            session_id=str(uuid.uuid4()) if session_id is None else check_session_id(session_id),
+            user_id=check_user_id(user_id),
+            created_at=moment,
+            last_active_at=moment,
+            current_agent=check_agent("agent", agent),
+            ttl=choose_ttl(ttl, self._settings.default_session_ttl),
+            max_history=check_max_history(max_history),
+            metadata=check_metadata(metadata),
+        )

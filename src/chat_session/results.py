@@ -40,6 +40,20 @@ class AppendResult(Result, frozen=True, rename="camel"):
     duplicate: bool = False
 
 
+class RetractResult(Result, frozen=True, rename="camel"):
+    """``success`` is False when there was no such message; ``message``: what stands in its place now."""
+
+    message: Message | None
+
+
+class ErasureResult(Result, frozen=True, rename="camel"):
+    """What was removed of a user: how many sessions, and how many entries of the user's state."""
+
+    user_id: str
+    sessions: int
+    state_entries: int
+
+
 class SwitchResult(Result, frozen=True, rename="camel"):
     """``epoch`` is the session's epoch after the switch."""
 

@@ -17,12 +17,13 @@ from chat_session.checks import (
     has_control_characters,
     refuse_large_metadata,
 )
-from chat_session.clock import from_iso, to_iso
+from chat_session.clock import from_iso, now, to_iso
 from chat_session.errors import InvalidInput
 
 Agent = Literal["ai", "human"]
 
 MAX_TTL = 315_360_000  # ten years in seconds
+LARGEST_HISTORY = 10_000  # messages
 RESERVED = frozenset(
     (
         "userId",
@@ -39,6 +40,9 @@ RESERVED = frozenset(
 
 _SESSION_ID = re.compile(r"[A-Za-z0-9._~:@+=-]{1,128}")
 INTERNAL = "cs:"  # begins the names of fields that the stores keep for themselves
+REVISION = INTERNAL + "revision"
+MAX_HISTORY = INTERNAL + "maxHistory"
+_OWN_NAMES = RESERVED | {REVISION, MAX_HISTORY}
 _MAX_USER_ID = 256
 _MAX_METADATA_NAME = 64
 _NOT_RESERVED = "a mapping without the names of a session's own fields, and without names that begin with 'cs:'"
@@ -48,7 +52,8 @@ class Session(msgspec.Struct, frozen=True, kw_only=True):
     """What is known of one session at the moment it was read. ``ttl`` is in seconds, None: never expires.
 
     ``agent_epoch`` counts the switches of the agent; hand it to ``add_message(epoch=…)`` and the
-    store refuses the message if the agent was switched since.
+    store refuses the message if the agent was switched since. ``revision`` counts the changes of the history that
+    were not appends. ``max_history``: how many messages the session keeps, None for MAX_MESSAGE_HISTORY.
     """
 
     session_id: str
@@ -60,6 +65,8 @@ class Session(msgspec.Struct, frozen=True, kw_only=True):
     agent_epoch: int = 0
     message_count: int = 0
     ttl: int | None = None
+    revision: int = 0
+    max_history: int | None = None
     metadata: dict[str, Any] = msgspec.field(default_factory=dict)
 
     def to_dict(self) -> dict[str, Any]:
@@ -76,6 +83,10 @@ class Session(msgspec.Struct, frozen=True, kw_only=True):
         }
         if self.agent_switched_at is not None:
             fields["agentSwitchedAt"] = to_iso(self.agent_switched_at)
+        if self.revision:
+            fields[REVISION] = self.revision
+        if self.max_history is not None:
+            fields[MAX_HISTORY] = self.max_history
         return {**self.metadata, **fields}
 
     @classmethod
@@ -93,8 +104,26 @@ class Session(msgspec.Struct, frozen=True, kw_only=True):
             agent_epoch=check_count("agentEpoch", fields.get("agentEpoch", 0)),
             message_count=check_count("messageCount", fields.get("messageCount", 0)),
             ttl=None if ttl is None else check_ttl(ttl),
-            metadata=check_metadata({k: v for k, v in fields.items() if k not in RESERVED}),
+            revision=check_count(REVISION, fields.get(REVISION, 0)),
+            max_history=check_max_history(fields.get(MAX_HISTORY)),
+            metadata=check_metadata({k: v for k, v in fields.items() if k not in _OWN_NAMES}),
         )
+
+
+def fork_of(source: Session, session_id: str, user_id: str, message_count: int) -> Session:
+    """A new session with the user, agent, lifetime, bound and metadata of another."""
+    moment = now()
+    return msgspec.structs.replace(
+        source,
+        session_id=session_id,
+        user_id=user_id,
+        created_at=moment,
+        last_active_at=moment,
+        agent_switched_at=None,
+        agent_epoch=0,
+        message_count=message_count,
+        revision=0,
+    )
 
 
 def is_session_id(text: str) -> bool:
@@ -129,6 +158,13 @@ def check_count(argument: str, value: object) -> int:
     return check_integer(argument, value, 0, 2**53 - 1, "a whole number, 0 or more")
 
 
+def check_max_history(value: object) -> int | None:
+    """How many messages a session keeps; None is the setting MAX_MESSAGE_HISTORY."""
+    if value is None:
+        return None
+    return check_integer("max_history", value, 1, LARGEST_HISTORY, f"a whole number from 1 to {LARGEST_HISTORY:,}")
+
+
 def check_ttl(value: object) -> int | None:
     """Seconds; None means that the session never expires."""
     if value is None:
@@ -155,24 +191,27 @@ def check_moment(argument: str, value: object) -> datetime:
     raise InvalidInput(argument, allowed, brief(value))
 
 
-def check_metadata(value: object) -> dict[str, Any]:
+def check_metadata(value: object, argument: str = "metadata") -> dict[str, Any]:
     """The entries beside the session's own fields, copied; None means no entries."""
     if value is None:
         return {}
     if not isinstance(value, Mapping):
-        raise InvalidInput("metadata", "a mapping", brief(value))
+        raise InvalidInput(argument, "a mapping", brief(value))
     refuse_large_metadata(len(value), 0)
-    json = JsonCopy("metadata")
-    copied = {_check_metadata_name(name): json.copy(entry, f"metadata[{brief(name)}]") for name, entry in value.items()}
+    json = JsonCopy(argument)
+    copied = {
+        check_metadata_name(name, argument): json.copy(entry, f"{argument}[{brief(name)}]")
+        for name, entry in value.items()
+    }
     check_metadata_size(copied)
     return copied
 
 
-def _check_metadata_name(value: object) -> str:
+def check_metadata_name(value: object, argument: str = "metadata") -> str:
     allowed = f"a mapping with names of 1 to {_MAX_METADATA_NAME} characters, without control characters"
-    name = check_text("metadata", value, allowed)
+    name = check_text(argument, value, allowed)
     if not 1 <= len(name) <= _MAX_METADATA_NAME or has_control_characters(name):
-        raise InvalidInput("metadata", allowed, brief(name))
+        raise InvalidInput(argument, allowed, brief(name))
     if name in RESERVED or name.startswith(INTERNAL):
-        raise InvalidInput("metadata", _NOT_RESERVED, brief(name))
+        raise InvalidInput(argument, _NOT_RESERVED, brief(name))
     return name

@@ -14,7 +14,8 @@ from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from chat_session.addresses import parse_url, printable
 from chat_session.errors import SettingsError
-from chat_session.session import MAX_TTL
+from chat_session.message import MAX_WRITE_BYTES, Limits
+from chat_session.session import LARGEST_HISTORY, MAX_TTL
 
 _ENV_FILE = ".env"
 _SERVER = ("redis_host", "redis_port", "redis_db")
@@ -81,6 +82,7 @@ class SettingsBesideUrl(TypedDict, total=False):
     default_session_ttl: int | None
     max_message_history: int
     max_message_bytes: int
+    max_content_bytes: int
     cleanup_interval: float
     key_prefix: str
     key_layout: Literal["plain", "tagged"] | None
@@ -119,8 +121,9 @@ class Settings(BaseSettings):
     store_timeout: _StoreTimeout = 10.0
 
     default_session_ttl: _Ttl = 86_400
-    max_message_history: Annotated[int, _number(1, 10_000)] = 100
+    max_message_history: Annotated[int, _number(1, LARGEST_HISTORY)] = 100
     max_message_bytes: Annotated[int, _number(1, 64 * 1024 * 1024, "bytes")] = 256 * 1024
+    max_content_bytes: Annotated[int, _number(1, MAX_WRITE_BYTES, "bytes")] = 1024 * 1024
     cleanup_interval: _Pause = 3600.0
     key_prefix: _Prefix = ""
     key_layout: Annotated[Literal["plain", "tagged"] | None, Field(description="plain or tagged")] = None
@@ -154,6 +157,11 @@ class Settings(BaseSettings):
                     name.upper(), "CHAT_SESSION_URL names a store and who connects to it. Give one of the two."
                 )
         return settings
+
+    @property
+    def limits(self) -> Limits:
+        """Of a message and of all messages of one call."""
+        return Limits(self.max_message_bytes, self.max_content_bytes)
 
     @property
     def server_url(self) -> str:

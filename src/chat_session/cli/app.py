@@ -10,8 +10,9 @@ from chat_session import __version__
 from chat_session.cli.cleanup import cleanup
 from chat_session.cli.demo import demo
 from chat_session.cli.doctor import doctor
+from chat_session.cli.erasing import erase_user
 from chat_session.cli.failures import USAGE, report, say_failure
-from chat_session.cli.messages import history, say, switch
+from chat_session.cli.messages import clear, history, retract, say, switch
 from chat_session.cli.migrating import migrate
 from chat_session.cli.output import OUT, replace_what_cannot_be_shown, warnings_shown
 from chat_session.cli.sessions import count, create, delete, extend, list_sessions, show, ttl, update
@@ -36,11 +37,14 @@ _COMMANDS: dict[str, Callable[..., int]] = {
     "show": show,
     "history": history,
     "say": say,
+    "retract": retract,
+    "clear": clear,
     "switch": switch,
     "ttl": ttl,
     "extend": extend,
     "update": update,
     "delete": delete,
+    "erase-user": erase_user,
     "list": list_sessions,
     "count": count,
     "cleanup": cleanup,

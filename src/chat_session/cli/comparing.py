@@ -8,13 +8,14 @@ from typing import NamedTuple
 import msgspec
 
 from chat_session.checks import MAX_JSON_BYTES
+from chat_session.inspector import Inspector
 from chat_session.manager import SessionManager
-from chat_session.message import MAX_LIMIT, UNREADABLE, Message
+from chat_session.message import UNREADABLE, Message
 from chat_session.session import Session
 
 TOLERANCE = 2.0  # seconds by which two deadlines may differ: stores tell whole seconds, rounded up
 _READS = 5  # how often a session is read that changes while it is read
-_PROGRESS = ("last_active_at", "message_count", "agent_epoch")  # these only ever grow
+_PROGRESS = ("last_active_at", "message_count", "agent_epoch", "revision")  # these only ever grow
 
 
 class Deadline(NamedTuple):
@@ -57,7 +58,7 @@ async def read_whole(manager: SessionManager, session_id: str, session: Session 
         asked = time.monotonic()
         left = await manager.get_session_ttl(session_id)
         told = time.monotonic()
-        history = await manager.get_history(session_id, MAX_LIMIT)
+        history = await Inspector(manager).get_stored_history(session_id)
         before, session = session, await manager.get_session(session_id)
         if session == before:
             if history:  # another program may have pushed without counting
@@ -99,7 +100,9 @@ def find_progress(ours: Whole, theirs: Whole) -> str | None:
     if ahead := [name for name in _PROGRESS if getattr(t, name) > getattr(s, name)]:
         return f"It has changed in the target: {', '.join(ahead)}."
     known = {message.seq: message for message in ours.history}
-    if not all(_is_same(known.get(message.seq, message), message) for message in theirs.history):
+    if t.revision == s.revision and not all(
+        _is_same(known.get(message.seq, message), message) for message in theirs.history
+    ):
         return "It has got other messages in the target than in the source."
     if t.ttl == s.ttl and theirs.deadline.is_after(ours.deadline):
         return "It has been extended in the target."

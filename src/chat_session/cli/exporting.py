@@ -16,7 +16,7 @@ from chat_session.cli.transcripts import write_transcript
 from chat_session.errors import StoreCorrupt
 from chat_session.inspector import Inspector
 from chat_session.manager import SessionManager
-from chat_session.message import MAX_LIMIT
+from chat_session.message import RETRACTED
 from chat_session.session import Session
 
 _READS = 16  # histories read together: at most 16 of 100 messages of 256 KiB are held
@@ -80,12 +80,13 @@ async def _export_together(manager: SessionManager, sessions: Sequence[Session])
 
 async def _export(manager: SessionManager, session: Session) -> Exported | StoreCorrupt | None:
     try:
-        history = await manager.get_history(session.session_id, MAX_LIMIT)
+        history = await Inspector(manager).get_stored_history(session.session_id)
         if not history and session.message_count and not await manager.is_session_active(session.session_id):
             return None  # it died since the scan saw it
     except StoreCorrupt as damage:
         return damage
-    return Exported(session.session_id, write_transcript(session, history), len(history))
+    messages = sum(message.type != RETRACTED for message in history)
+    return Exported(session.session_id, write_transcript(session, history), messages)
 
 
 @contextmanager

@@ -6,12 +6,13 @@ import msgspec
 from rich.text import Text
 
 from chat_session.cli.output import ERR, escape_for_terminal, visible
-from chat_session.errors import ChatSessionError, Conflict, SessionExists, SessionNotFound, StoreError
+from chat_session.errors import ChatSessionError, Conflict, MessageNotFound, SessionExists, SessionNotFound, StoreError
 
 PARTLY, USAGE, NOT_FOUND, CONFLICT, STORE = 1, 2, 3, 4, 5
 
 _EXIT_CODES: tuple[tuple[type[ChatSessionError], int], ...] = (
     (SessionNotFound, NOT_FOUND),
+    (MessageNotFound, NOT_FOUND),
     (SessionExists, CONFLICT),
     (Conflict, CONFLICT),
     (StoreError, STORE),

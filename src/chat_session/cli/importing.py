@@ -13,7 +13,7 @@ from chat_session.cli.transcripts import Entry, Transcript, read_transcript
 from chat_session.errors import Conflict, InvalidInput, MessageConflict, SessionExists, SessionNotFound, StoreCorrupt
 from chat_session.inspector import Inspector
 from chat_session.manager import SessionManager
-from chat_session.message import MAX_LIMIT, Message
+from chat_session.message import Message
 from chat_session.session import Session
 
 SLOTS = 16  # sessions under way: a round trip to Redis is then shared by 16 scripts
@@ -59,12 +59,15 @@ class Importer:
 
     Run again, also after kill -9 at any moment, it goes on where it stopped. A session that is
     there already keeps its metadata, agent and ttl, and must be the same user's. Of its messages
-    those that are retained must be equal to the line's and are not sent again, nor are those
-    before the first of them: they were stored, and trimmed since. If none of the line's messages
+    those that are retained must be equal to the line's, unless they were retracted, and are not sent again,
+    nor are those before the first of them: they were stored, and trimmed since. If none of the line's messages
     is retained, they are all sent where nothing was ever trimmed; they count as stored where an
     exported session, known by its creation time, has been counted beyond them. In the remaining
     case nobody can tell whether they were stored once: the line is reported and nothing is added,
     for a guess would lose messages or double them.
+
+    Sent to a session that is there, a message that could not be read gets the type "damaged", and of one that was
+    retracted nothing is stored.
 
     A line whose session would hold more than MAX_MESSAGE_HISTORY messages is reported and nothing of it
     is stored; with ``trim`` the oldest messages are dropped and counted.
@@ -101,7 +104,7 @@ class Importer:
         for _ in range(slots):
             await self._slots.acquire()
         try:
-            transcript = read_transcript(line.raw, self._user, self._manager.settings.max_message_bytes)
+            transcript = read_transcript(line.raw, self._user, self._manager.settings.limits)
         except (BadLine, InvalidInput) as error:
             self._release(slots)
             self._refuse(line.number, str(error))
@@ -132,7 +135,7 @@ class Importer:
             self._refuse(number, str(error))
         else:
             self.tally.duplicates += transcript.repeated
-            self.tally.messages_dropped += len(transcript.entries) - len(fitting.entries)
+            self.tally.messages_dropped += _count(transcript.entries) - _count(fitting.entries)
             self.tally.lines += 1
 
     def _refuse(self, number: int, reason: str) -> None:
@@ -143,12 +146,12 @@ class Importer:
 
     def _fit(self, transcript: Transcript) -> Transcript:
         """The line as it can be stored. Raises TooMany."""
-        held = len(transcript.entries)
-        if held <= self._bound:
+        held, bound = len(transcript.entries), self._bound_of(transcript.restored)
+        if held <= bound:
             return transcript
         if not self._trim:
-            raise TooMany(held, self._bound)
-        return msgspec.structs.replace(transcript, entries=transcript.entries[-self._bound :])
+            raise TooMany(held, bound)
+        return msgspec.structs.replace(transcript, entries=transcript.entries[-bound:])
 
     async def _open(self, transcript: Transcript) -> Sequence[Entry]:
         """Make the session, or find it; the entries to be sent."""
@@ -164,15 +167,19 @@ class Importer:
             return missing
         if stored.user_id != transcript.user_id:
             raise BadLine(f"The stored session belongs to user {stored.user_id!r}, not to {transcript.user_id!r}.")
-        history = await manager.get_history(session_id, MAX_LIMIT)
-        missing = _find_missing(transcript, stored, history)
-        surplus = len(history) + len(missing) - self._bound if missing else 0
+        history = await Inspector(manager).get_stored_history(session_id)
+        missing = _without_retracted(_find_missing(transcript, stored, history))
+        bound = self._bound_of(stored)
+        surplus = len(history) + len(missing) - bound if missing else 0
         if surplus > 0 and not self._trim:
-            raise TooMany(len(history) + len(missing), self._bound)
+            raise TooMany(len(history) + len(missing), bound)
         self.tally.messages_dropped += max(0, surplus)
         self.tally.sessions_existing += 1
-        self.tally.duplicates += len(transcript.entries) - len(missing)
+        self.tally.duplicates += _count(transcript.entries) - len(missing)
         return missing
+
+    def _bound_of(self, session: Session | None) -> int:
+        return self._bound if session is None or session.max_history is None else session.max_history
 
     async def _create(self, transcript: Transcript) -> Sequence[Entry]:
         """Make the session; the entries that are not in it yet. Raises SessionExists."""
@@ -180,18 +187,27 @@ class Importer:
         if transcript.restored is None:
             user_id, metadata, session_id = transcript.user_id, transcript.metadata, transcript.session_id
             await manager.create_session(user_id, metadata, session_id=session_id, ttl=self._ttl)
-            return entries
+            return _without_retracted(entries)
         await Inspector(manager).restore_session(transcript.restored, [entry.sent for entry in entries])
-        self.tally.messages_stored += len(entries)
+        self.tally.messages_stored += _count(entries)
         return ()
 
     async def _append(self, session_id: str, entries: Sequence[Entry]) -> None:
         for start in range(0, len(entries), _CALL_MESSAGES):
-            sent = [entry.sent for entry in entries[start : start + _CALL_MESSAGES]]
+            sent = [entry.appended for entry in entries[start : start + _CALL_MESSAGES]]
             results = await self._manager.add_messages(session_id, sent)
             known = sum(result.duplicate for result in results)
             self.tally.duplicates += known
             self.tally.messages_stored += len(results) - known
+
+
+def _without_retracted(entries: Sequence[Entry]) -> Sequence[Entry]:
+    """Of a retracted message nothing is left that could be appended."""
+    return [entry for entry in entries if not entry.is_retracted]
+
+
+def _count(entries: Sequence[Entry]) -> int:
+    return len(_without_retracted(entries))
 
 
 def _find_missing(transcript: Transcript, stored: Session, history: Sequence[Message]) -> Sequence[Entry]:

@@ -22,7 +22,7 @@ from chat_session.cli.tables import facts_table, make_table
 from chat_session.errors import InvalidInput, SessionExists, SettingsError, StoreCorrupt, StoreError
 from chat_session.inspector import Inspector
 from chat_session.manager import SessionManager
-from chat_session.message import check_messages
+from chat_session.message import MAX_WRITE_BYTES, UNLIMITED, check_history
 from chat_session.session import Session, check_ttl
 
 SLOTS = 16  # sessions under way: their round trips are shared, and no more than 16 histories are held
@@ -56,7 +56,9 @@ def migrate(
     async def work() -> int:
         async with (
             SessionManager.from_url(source, must_exist=True, **read_with) as origin,
-            SessionManager.from_url(target, **write_with, max_message_bytes=_ANY_TEXT) as goal,
+            SessionManager.from_url(
+                target, **write_with, max_message_bytes=_ANY_TEXT, max_content_bytes=MAX_WRITE_BYTES
+            ) as goal,
         ):
             total = await origin.get_active_sessions_count()  # before anything is written to the target
             await _refuse_one_store(source, _names(from_prefix, to_layout), goal)
@@ -95,7 +97,7 @@ class Migration:
     target answers at once; otherwise, as after kill -9, the next run copies it. Nobody else should write to
     the target meanwhile.
 
-    A change is found by last activity, message count and epoch, which only ever grow: where
+    A change is found by last activity, message count, epoch and revision, which only ever grow: where
     the source's are ahead, or only metadata and lifetime differ, the source's session replaces the
     target's; where the target's are ahead in anything, it stays.
 
@@ -173,7 +175,7 @@ class Migration:
     async def _read_source(self, session_id: str, seen: Session | None = None) -> Whole | None:
         """The session as the target is to have it."""
         ours = await read_whole(self.source, session_id, seen)
-        surplus = len(ours.history) - self._bound if ours else 0
+        surplus = len(ours.history) - self._bound_of(ours.session) if ours else 0
         if ours is None or surplus <= 0 or not self._trim:
             return ours
         return ours._replace(history=ours.history[surplus:], dropped=surplus)
@@ -181,17 +183,22 @@ class Migration:
     def _check(self, ours: Whole) -> None:
         """Raise what restore_session would, and more, before anything is deleted or stored."""
         held = len(ours.history)
-        if held > self._bound:
-            reason = f"It holds {held} messages, but MAX_MESSAGE_HISTORY is {self._bound}."
+        bound = self._bound_of(ours.session)
+        if held > bound:
+            name = "its own bound" if ours.session.max_history else "MAX_MESSAGE_HISTORY"
+            reason = f"It holds {held} messages, but {name} is {bound}."
             raise Unmovable(f"{reason} Raise it, or pass --trim to drop the oldest messages.")
         Session.from_dict(ours.session.to_dict())
         check_ttl(ours.deadline.left())
         if ours.history:
-            check_messages(ours.history, _ANY_TEXT)
+            check_history(ours.history, UNLIMITED)
         if len({message.id for message in ours.history}) < held:
             raise Unmovable(
                 "It holds two different messages with the same id, which no store of this package can hold."
             )
+
+    def _bound_of(self, session: Session) -> int:
+        return session.max_history or self._bound
 
     async def _restore(self, ours: Whole) -> None:
         await Inspector(self.target).restore_session(ours.session, ours.history, ttl_left=ours.deadline.left())

@@ -52,7 +52,10 @@ class Output(NamedTuple):
 
 def write_json(document: Any, indent: int) -> None:
     encoded = msgspec.json.encode(document)
-    formatted = msgspec.json.format(encoded, indent=indent) if indent else encoded
+    try:
+        formatted = msgspec.json.format(encoded, indent=indent) if indent else encoded
+    except msgspec.MsgspecError:  # a content with half a surrogate pair in an escape, which is JSON all the same
+        formatted = encoded
     sys.stdout.buffer.write(escape_for_terminal(formatted, sys.stdout) + b"\n")
     sys.stdout.buffer.flush()
 

@@ -13,6 +13,7 @@ from chat_session.cli.output import visible
 from chat_session.message import Message
 from chat_session.session import Session
 
+CONTENT_SHOWN = 60  # characters of a content
 _SENDER_STYLES = {"user": "green", "assistant": "cyan", "operator": "magenta"}
 
 
@@ -46,6 +47,10 @@ def session_table(session: Session, seconds_left: int) -> Table:
         ("ttl", duration(session.ttl)),
         ("left", duration(None if seconds_left < 0 else seconds_left)),
     ]
+    if session.max_history is not None:
+        facts.append(("keeps", f"{session.max_history} messages"))
+    if session.revision:
+        facts.append(("revision", f"{session.revision}"))
     return facts_table(facts + [(f"metadata {name}", value) for name, value in session.metadata.items()])
 
 
@@ -66,18 +71,40 @@ def sessions_table(sessions: Sequence[Session], user: str | None = None) -> Tabl
 def history_table(messages: Sequence[Message]) -> Table:
     table = make_table("seq", "time", "from", "text")
     for message in messages:
-        text = visible(message.text)
-        if message.type is not None:
-            text = visible(f"({message.type}) ", "dim italic").append_text(text)
-        if "raw" in message.extra and not message.text:
-            text.append_text(visible(str(message.extra["raw"]), "dim"))
         table.add_row(
             Text(str(message.seq), justify="right"),
             Text("" if message.timestamp is None else _moment(message.timestamp)),
-            visible(message.sender, _SENDER_STYLES.get(message.sender, "")),
-            text,
+            _speaker(message),
+            _said(message),
         )
     return table
+
+
+def _speaker(message: Message) -> Text:
+    shown = visible(message.sender, _SENDER_STYLES.get(message.sender, ""))
+    return shown if message.author is None else shown.append_text(visible(f" {message.author}", "dim"))
+
+
+def _said(message: Message) -> Text:
+    """Marks, the text, and the beginning of the content."""
+    marks = [] if message.type is None else [message.type]
+    if message.internal:
+        marks.append("internal")
+    marks += [
+        f"{name} {', '.join(ids)}" for name, ids in (("calls", message.calls), ("answers", message.answers)) if ids
+    ]
+    said = visible(f"({'; '.join(marks)}) " if marks else "", "dim italic").append_text(visible(message.text))
+    if "raw" in message.extra and not message.text:
+        said.append_text(visible(str(message.extra["raw"]), "dim"))
+    if message.content_json is not None:
+        name = "content" if message.format is None else message.format
+        said.append_text(visible(f"{' ' if message.text else ''}[{name}: {_shorten(message.content_json)}]", "dim"))
+    return said
+
+
+def _shorten(content: bytes) -> str:
+    text = content[: 4 * CONTENT_SHOWN].decode(errors="ignore")
+    return text if len(content) <= CONTENT_SHOWN else f"{text[:CONTENT_SHOWN]}… {len(content):,} bytes"
 
 
 def duration(seconds: int | None) -> str:

@@ -33,6 +33,15 @@ class Hooks:
     def appended(self, session_id: str, senders: Sequence[Sender]) -> None:
         """New messages were stored; duplicates are not among them."""
 
+    def changed(self, session_id: str, change: str, count: int) -> None:
+        """Stored messages were changed: ``change`` is "retracted", "replaced" or "cleared"."""
+
+    def group_cut(self, session_id: str) -> None:
+        """A model was given a history in which the newest message answers a call that was trimmed.
+
+        A call and its answers are more messages than the session keeps.
+        """
+
     def retried(self, name: str, attempt: int, reason: str) -> None:
         """A command is about to be sent again. ``reason`` is the kind of fault, not its text."""
 

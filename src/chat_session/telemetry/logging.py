@@ -12,6 +12,8 @@ from chat_session.telemetry.hooks import Hooks
 
 _log = logging.getLogger("chat_session")
 
+_REMEMBERED = 10_000  # sessions of which something is said once
+
 
 class LoggingHooks(Hooks):
     """The default of every manager; silent where logging is not configured. ``store``: its printable address."""
@@ -19,6 +21,7 @@ class LoggingHooks(Hooks):
     def __init__(self, store: str) -> None:
         self._store = store
         self._up: bool | None = None
+        self._cut: dict[str, None] = {}  # the sessions of which it was said
 
     def operation(self, name: str, session_id: str | None, seconds: float, outcome: str) -> None:
         if _log.isEnabledFor(logging.DEBUG):
@@ -29,6 +32,24 @@ class LoggingHooks(Hooks):
         if _log.isEnabledFor(logging.DEBUG):
             facts = {"session_id": session_id, "count": len(senders)}
             _log.debug("%d messages were appended.", len(senders), extra={"action": "appended", **facts})
+
+    def changed(self, session_id: str, change: str, count: int) -> None:
+        if _log.isEnabledFor(logging.DEBUG):
+            facts = {"session_id": session_id, "change": change, "count": count}
+            _log.debug("%d messages were %s.", count, change, extra={"action": "changed", **facts})
+
+    def group_cut(self, session_id: str) -> None:
+        if session_id in self._cut:
+            return
+        self._cut[session_id] = None
+        if len(self._cut) > _REMEMBERED:
+            del self._cut[next(iter(self._cut))]
+        _log.warning(
+            "In session %s a tool call and its answers are more messages than the history keeps, so the model is "
+            "not given them. Raise MAX_MESSAGE_HISTORY, or the session's max_history.",
+            session_id,
+            extra={"action": "group_cut", "session_id": session_id},
+        )
 
     def retried(self, name: str, attempt: int, reason: str) -> None:
         facts = {"action": "retried", "operation": name, "attempt": attempt, "reason": reason}

@@ -32,6 +32,8 @@ class PrometheusHooks(Hooks):
             registry=registry,
         )
         self._messages = counter("messages", "Messages stored, by sender", "sender")
+        self._changed = counter("changed_messages", "Stored messages retracted, replaced or cleared", "change")
+        self._groups_cut = counter("groups_cut", "Windows whose newest message answers a call that was trimmed")
         self._retries = counter("retries", "Commands sent again after a fault", "operation", "reason")
         self._queue_full = counter("queue_full", "Calls that waited for room in the queue to a server", "server")
         self._damaged = counter("damaged_messages", "Unreadable messages met while reading")
@@ -47,6 +49,12 @@ class PrometheusHooks(Hooks):
     def appended(self, session_id: str, senders: Sequence[Sender]) -> None:  # noqa: ARG002
         for sender, count in Tally(senders).items():
             self._messages.labels(sender).inc(count)
+
+    def changed(self, session_id: str, change: str, count: int) -> None:  # noqa: ARG002
+        self._changed.labels(change).inc(count)
+
+    def group_cut(self, session_id: str) -> None:  # noqa: ARG002
+        self._groups_cut.inc()
 
     def retried(self, name: str, attempt: int, reason: str) -> None:  # noqa: ARG002
         self._retries.labels(name, reason).inc()

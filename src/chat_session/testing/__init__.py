@@ -2,6 +2,8 @@
 
     sessions    SessionsContract: sessions, messages, agents, lifetimes and indexes; every store has these
     operator    OperatorContract: scan, list all sessions by page, diagnose, restore
+    state       StateContract: small mappings that belong to users and applications; and StateInOneStepContract, for a
+                store whose states change in one step with its sessions
     backend     Backend: what the tests need to know of the store under test
     waiting     until, until_dead: how the tests wait
 
@@ -37,9 +39,11 @@ The tests are asynchronous: install pytest-asyncio and set ``asyncio_mode = "aut
 from chat_session.testing.backend import Backend as Backend
 from chat_session.testing.operator import OperatorContract
 from chat_session.testing.sessions import SessionsContract
+from chat_session.testing.state import StateContract as StateContract
+from chat_session.testing.state import StateInOneStepContract as StateInOneStepContract
 from chat_session.testing.waiting import until as until
 from chat_session.testing.waiting import until_dead as until_dead
 
 
-class StoreContract(SessionsContract, OperatorContract):
+class StoreContract(SessionsContract, OperatorContract, StateContract):
     """All tests of all capabilities."""

@@ -5,11 +5,13 @@ from typing import Protocol
 from chat_session.storage.contract.operator import Finding as Finding
 from chat_session.storage.contract.operator import OperatorStore as OperatorStore
 from chat_session.storage.contract.sessions import Appended as Appended
+from chat_session.storage.contract.sessions import Conditional as Conditional
 from chat_session.storage.contract.sessions import RemainingTtl as RemainingTtl
 from chat_session.storage.contract.sessions import SessionStore as SessionStore
 from chat_session.storage.contract.sessions import Switched as Switched
+from chat_session.storage.contract.state import StateStore as StateStore
 
-CAPABILITIES: dict[str, type] = {"sessions": SessionStore, "operator": OperatorStore}
+CAPABILITIES: dict[str, type] = {"sessions": SessionStore, "operator": OperatorStore, "state": StateStore}
 
 
 class Store(Protocol):
@@ -20,6 +22,9 @@ class Store(Protocol):
 
     @property
     def operator(self) -> OperatorStore | None: ...
+
+    @property
+    def state(self) -> StateStore | None: ...
 
     async def close(self) -> None:
         """Release what the store opened itself. It waits for no server. A second close is no error."""

@@ -9,13 +9,24 @@ import msgspec
 from chat_session.checks import MAX_SAFE_INTEGER, encode_value
 from chat_session.clock import from_iso, to_iso
 from chat_session.errors import StoreCorrupt
-from chat_session.session import INTERNAL, MAX_TTL, RESERVED, Agent, Session
+from chat_session.session import (
+    INTERNAL,
+    MAX_HISTORY,
+    MAX_TTL,
+    RESERVED,
+    REVISION,
+    Agent,
+    Session,
+    check_max_history,
+)
 
 NEVER = -1  # the stored ttl of a session that never expires
 CREATED = "cs:created"  # the token of the call that created the session
 
 _RESERVED = frozenset(name.encode() for name in RESERVED)
 _INTERNAL = INTERNAL.encode()
+_REVISION = REVISION.encode()
+_MAX_HISTORY = MAX_HISTORY.encode()
 MAX_DIGITS = 16
 
 
@@ -33,6 +44,10 @@ def encode_meta(session: Session) -> dict[str, bytes]:
     }
     if session.agent_switched_at is not None:
         fields["agentSwitchedAt"] = to_iso(session.agent_switched_at).encode()
+    if session.revision:
+        fields[REVISION] = b"%d" % session.revision
+    if session.max_history is not None:
+        fields[MAX_HISTORY] = b"%d" % session.max_history
     return fields | {name: encode_value(value) for name, value in session.metadata.items()}
 
 
@@ -59,6 +74,8 @@ def decode_meta(key: bytes, reply: Any, default_ttl: int) -> Session | None:
             agent_epoch=decode_number(fields.get(b"agentEpoch", b"0")),
             message_count=decode_number(fields.get(b"messageCount", b"0")),
             ttl=_decode_ttl(fields.get(b"ttl", b"%d" % default_ttl)),
+            revision=decode_number(fields[_REVISION]) if _REVISION in fields else 0,
+            max_history=check_max_history(decode_number(fields[_MAX_HISTORY])) if _MAX_HISTORY in fields else None,
             metadata={
                 name.decode(): decode_value(value)
                 for name, value in fields.items()
@@ -126,6 +143,8 @@ _DECODERS: dict[bytes, Callable[[bytes], Any]] = {
     b"agentEpoch": decode_number,
     b"messageCount": decode_number,
     b"ttl": _decode_ttl,
+    REVISION.encode(): decode_number,
+    MAX_HISTORY.encode(): lambda stored: check_max_history(decode_number(stored)),
 }
 
 

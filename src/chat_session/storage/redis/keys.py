@@ -4,6 +4,7 @@ The names are the specification's. "tagged" puts the session id in braces, so th
 keys of one session share a slot.
 """
 
+import re
 from collections.abc import Iterable
 from enum import StrEnum
 from typing import Literal, NamedTuple
@@ -18,6 +19,7 @@ Layout = Literal["plain", "tagged"]
 # million sessions 22 MiB each, which managed clusters still move between nodes; of 16 each would be 346 MiB.
 BUCKETS: dict[Layout, int] = {"plain": 16, "tagged": 256}
 
+_STATE = re.compile(rb"(?:^|:)state:(?:user|app):")
 _TYPES = {b"meta": b"hash", b"agent": b"string", b"history": b"list", b"ids": b"hash"}
 
 
@@ -80,6 +82,10 @@ class Keys:
         """Sorted set: session id by the moment of its creation, in microseconds."""
         return f"{self.prefix}user:{user_id}:sessions".encode()
 
+    def state(self, scope: str) -> bytes:
+        """Hash: the entries of ``user:<id>`` or ``app:<name>``."""
+        return f"{self.prefix}state:{scope}".encode()
+
     def due(self, session_id: str) -> bytes:
         """Sorted set: ``due_member`` by the moment at which the session must be checked, in milliseconds."""
         return self.due_bucket(crc32(session_id.encode()) % BUCKETS[self.layout])
@@ -112,7 +118,8 @@ def members_and_orders(entries: Iterable[IndexEntry]) -> list[Arg]:
 
 def expected_type(key: bytes) -> bytes:
     """What TYPE must say of one of our keys."""
-    return _TYPES.get(key.rpartition(b":")[2], b"zset")
+    is_state = _STATE.search(key) and not key.endswith(b":sessions")
+    return b"hash" if is_state else _TYPES.get(key.rpartition(b":")[2], b"zset")
 
 
 def due_member(session_id: str, user_id: str) -> bytes:

@@ -5,55 +5,90 @@ On a cluster creation, deletion and a new ttl take more: see ``index/cluster.py`
 
 import secrets
 from collections.abc import Mapping, Sequence
+from contextlib import nullcontext
 from typing import Any
 
-from chat_session.checks import MAX_JSON_BYTES, MAX_METADATA_ENTRIES, encode_value
+from chat_session.checks import MAX_JSON_BYTES, MAX_METADATA_ENTRIES
 from chat_session.clock import now, to_iso
-from chat_session.errors import SessionNotFound, StoreCorrupt, StoreUnavailable
-from chat_session.message import Draft, Message
+from chat_session.errors import InvalidInput, SessionExists, SessionNotFound, StoreCorrupt, StoreUnavailable
+from chat_session.message import Draft
 from chat_session.results import SessionPage
-from chat_session.session import RESERVED, Agent, Session
-from chat_session.storage.codec import decode_message, encode_message
-from chat_session.storage.contract import Appended, RemainingTtl, Switched
-from chat_session.storage.redis.codec import decode_number, decode_user, encode_ttl
+from chat_session.session import Agent, Session
+from chat_session.storage.codec import encode_message
+from chat_session.storage.contract import RemainingTtl, Switched
+from chat_session.storage.redis.codec import decode_user, encode_ttl
 from chat_session.storage.redis.index.due import DueEntries
 from chat_session.storage.redis.index.entries import Index, Verdict
-from chat_session.storage.redis.keys import Keys, SessionKeys
-from chat_session.storage.redis.net.commands import Call, Command, PlainCommand, ReadTransaction
-from chat_session.storage.redis.net.decoders import integer, optional_text, optional_texts, refuse, stored_hash, texts
+from chat_session.storage.redis.keys import Keys
+from chat_session.storage.redis.messages import RESERVED_NAMES, RedisMessages
+from chat_session.storage.redis.net.commands import PlainCommand
+from chat_session.storage.redis.net.decoders import integer, optional_text, optional_texts, stored_hash
 from chat_session.storage.redis.net.executor import CommandExecutor
 from chat_session.storage.redis.pages import SessionPages
 from chat_session.storage.redis.scripts import sessions as scripts
-from chat_session.storage.redis.tokens import Tokens
 
 MAX_OWNERS = 8  # users to whom an id may be given while it is deleted, before the call gives up
 
 
-class RedisSessions:
+class RedisSessions(RedisMessages):
     """Keeps SessionStore's promises on one Redis server or a cluster."""
 
     def __init__(
-        self, executor: CommandExecutor, keys: Keys, index: Index, *, default_ttl: int, max_history: int
+        self,
+        executor: CommandExecutor,
+        keys: Keys,
+        index: Index,
+        *,
+        on_cluster: bool,
+        default_ttl: int,
+        max_history: int,
     ) -> None:
-        self._executor = executor
-        self._keys = keys
+        super().__init__(executor, keys, on_cluster=on_cluster, default_ttl=default_ttl, max_history=max_history)
         self._index = index
         self._due = DueEntries(executor, keys, index)
         self._pages = SessionPages(executor, keys, index, default_ttl)
-        self._tokens = Tokens()
-        self._default_ttl = default_ttl
-        self._max_history = max_history
 
     async def create_session(
         self, session: Session, history: Sequence[Draft] = (), remaining: RemainingTtl = ...
     ) -> Session:
-        await self._index.create(
+        if await self._create(session, history, remaining) is not None:
+            raise SessionExists(session.session_id)
+        return session
+
+    async def get_or_create_session(self, session: Session) -> tuple[Session, bool]:
+        existing = (
+            await self.get_session(session.session_id) if self._on_cluster else None
+        )  # to create takes more there
+        if existing is None:
+            fields = await self._create(session, (), ...)
+            if fields is None:
+                return session, True
+            existing = self._pages.decode(self._keys.meta(session.session_id), fields)
+        if existing is None or existing.user_id != session.user_id:
+            raise SessionExists(session.session_id)
+        return existing, False
+
+    async def _create(self, session: Session, history: Sequence[Draft], remaining: RemainingTtl) -> Any:
+        """None if it was created; else the fields of the session that has the id."""
+        return await self._index.create(
             session,
             token=secrets.token_urlsafe(6),  # 8 characters
             ttl=encode_ttl(session.ttl if remaining is ... else remaining),
             elements=[encode_message(draft) for draft in history],
         )
-        return session
+
+    async def assign_session(self, session_id: str, user_id: str) -> Session:
+        meta = self._keys.meta(session_id)
+        for _ in range(MAX_OWNERS):
+            owner = await self._executor.run("assign_session", PlainCommand((b"HGET", meta, b"userId"), optional_text))
+            if owner is None:
+                raise SessionNotFound(session_id)
+            fields = await self._index.assign(session_id, decode_user(meta, owner), user_id)
+            session = None if fields is None else self._pages.decode(meta, fields)
+            if session is not None:
+                return session
+        text = f"The session {session_id!r} was given to {MAX_OWNERS} other users meanwhile. Assign it again."
+        raise StoreUnavailable(text, session_id=session_id)
 
     async def get_session(self, session_id: str) -> Session | None:
         key = self._keys.meta(session_id)
@@ -70,29 +105,55 @@ class RedisSessions:
             raise StoreCorrupt(key.decode(), "has a currentAgent that is neither ai nor human", session_id=session_id)
         return "human" if agent == b"human" else "ai"
 
-    async def update_session(self, session_id: str, metadata: Mapping[str, Any]) -> Session:
+    async def update_session(
+        self, session_id: str, metadata: Mapping[str, Any], expect: Mapping[str, Any] = {}
+    ) -> Session:
         keys = self._keys.session(session_id)
+        token = self._tokens.take() if expect else None  # a merge that compares nothing may be repeated
         call = scripts.update_session(
             session_id,
             keys,
             max_entries=MAX_METADATA_ENTRIES,
             max_bytes=MAX_JSON_BYTES,
-            reserved=RESERVED,
-            removed=[name for name, value in metadata.items() if value is None],
-            changes={name: encode_value(value) for name, value in metadata.items() if value is not None},
+            reserved=RESERVED_NAMES,
+            token=token.text if token else "",
+            answered_below=token.answered_below if token else 0,
+            expected=expect,
+            changes=metadata,
         )
-        session = self._pages.decode(keys.meta, await self._executor.run("update_session", call))
+        with self._tokens.answering(token) if token else nullcontext():
+            fields = await self._executor.run("update_session", call)
+        session = self._pages.decode(keys.meta, fields)
         if session is None:
             raise SessionNotFound(session_id)
         return session
 
-    async def delete_session(self, session_id: str) -> int:
+    async def increment(self, session_id: str, name: str, by: int) -> int:
+        token = self._tokens.take()
+        call = scripts.increment(
+            session_id,
+            self._keys.session(session_id),
+            name=name,
+            by=by,
+            max_entries=MAX_METADATA_ENTRIES,
+            max_bytes=MAX_JSON_BYTES,
+            reserved=RESERVED_NAMES,
+            token=token.text,
+            answered_below=token.answered_below,
+        )
+        with self._tokens.answering(token):
+            number = await self._executor.run("increment", call)
+        if number is None:
+            raise InvalidInput(f"metadata[{name!r}]", "a whole number within ±(2^53 - 1)", "another value")
+        return number
+
+    async def delete_session(self, session_id: str, expect_revision: int | None = None) -> int:
         meta = self._keys.meta(session_id)
         for _ in range(MAX_OWNERS):
             owner = await self._executor.run("delete_session", PlainCommand((b"HGET", meta, b"userId"), optional_text))
             if owner is None:
                 return 0
-            deleted = await self._index.delete(session_id, decode_user(meta, owner))
+            deleted = await self._index.delete(session_id, decode_user(meta, owner), expect_revision)
             if deleted is not None:
                 return deleted
         text = f"The session {session_id!r} was given to {MAX_OWNERS} users while it was deleted. Delete it again."
@@ -102,30 +163,6 @@ class RedisSessions:
         keys = self._keys.session(session_id)
         call = scripts.extend_session(session_id, keys, now=to_iso(now()), default_ttl=self._default_ttl)
         await self._executor.run("extend_session", call)
-
-    async def append_messages(self, session_id: str, drafts: Sequence[Draft], epoch: int | None) -> list[Appended]:
-        call = scripts.append_messages(
-            session_id,
-            self._keys.session(session_id),
-            now=to_iso(now()),
-            default_ttl=self._default_ttl,
-            max_history=self._max_history,
-            epoch=epoch,
-            elements=[encode_message(draft) for draft in drafts],
-        )
-        stored = await self._executor.run("append_messages", call)
-        return [_appended(draft.message, seq, element) for draft, (seq, element) in zip(drafts, stored, strict=True)]
-
-    async def get_history(self, session_id: str, limit: int, before: int | None, after: int | None) -> list[Message]:
-        keys = self._keys.session(session_id)
-        script = scripts.get_history(session_id, keys, limit=limit, before=before, after=after)
-        windowed = before is not None or after is not None
-        command = script if windowed else _newest(session_id, keys, script, limit)
-        try:
-            first, elements = await self._executor.run("get_history", command)
-        except SessionNotFound:
-            return []
-        return [decode_message(element, seq) for seq, element in enumerate(elements, first)]
 
     async def switch_agent(
         self, session_id: str, agent: Agent, expect: int | Agent | None, note: Draft | None
@@ -170,48 +207,5 @@ class RedisSessions:
         return reaped
 
 
-def _newest(
-    session_id: str, keys: SessionKeys, script: Call[tuple[int, list[bytes]]], limit: int
-) -> Command[tuple[int, list[bytes]]]:
-    """What the script get_history does without a window, in a transaction."""
-
-    def decode(reply: Any) -> tuple[int, list[bytes]]:
-        if type(reply) is not list or len(reply) != 3:  # noqa: PLR2004
-            refuse(reply)
-        user_id, counted = _two_texts(reply[0])
-        length, elements = integer(reply[1]), texts(reply[2])
-        if user_id is None:
-            raise SessionNotFound(session_id)
-        try:
-            count = decode_number(b"0" if counted is None else counted)
-        except ValueError:
-            problem = "has a messageCount that cannot be read"
-            raise StoreCorrupt(keys.meta.decode(), problem, session_id=session_id) from None
-        last = max(count, length)  # another program may have pushed, uncounted
-        return last - len(elements) + 1, elements
-
-    commands = (
-        (b"HMGET", keys.meta, b"userId", b"messageCount"),
-        (b"LLEN", keys.history),
-        (b"LRANGE", keys.history, -limit, -1),
-    )
-    return ReadTransaction(commands, decode, script)
-
-
 def _two_texts(reply: Any) -> list[bytes | None]:
     return optional_texts(reply, 2)
-
-
-def _appended(sent: Message, seq: int, stored: bytes | None) -> Appended:
-    if stored is not None:
-        return Appended(decode_message(stored, seq), duplicate=True)
-    message = Message(  # structs.replace would take four times as long
-        id=sent.id,
-        sender=sent.sender,
-        text=sent.text,
-        timestamp=sent.timestamp,
-        type=sent.type,
-        seq=seq,
-        extra=sent.extra,
-    )
-    return Appended(message, duplicate=False)

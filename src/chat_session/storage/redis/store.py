@@ -16,6 +16,7 @@ from chat_session.storage.redis.operator import RedisOperator
 from chat_session.storage.redis.options import RedisOptions
 from chat_session.storage.redis.server_checks import warn_of_settings
 from chat_session.storage.redis.sessions import RedisSessions
+from chat_session.storage.redis.state import RedisState
 from chat_session.telemetry.hooks import Hooks
 
 
@@ -36,8 +37,14 @@ class RedisStore:
         index: Index = ClusterIndex(self._executor, keys) if on_cluster else ServerIndex(self._executor, keys)
         default_ttl = encode_ttl(options.default_ttl)
         self.sessions = RedisSessions(
-            self._executor, keys, index, default_ttl=default_ttl, max_history=options.max_history
+            self._executor,
+            keys,
+            index,
+            on_cluster=on_cluster,
+            default_ttl=default_ttl,
+            max_history=options.max_history,
         )
+        self.state = RedisState(self._executor, keys)
         self.operator = RedisOperator(self._executor, keys, index, default_ttl=default_ttl)
 
     @classmethod

@@ -8,6 +8,7 @@ from chat_session.storage.sqlite.queries import SQL
 from chat_session.storage.sqlite.rows import require_session
 
 NEVER = 2**63 - 1
+NO_SESSION = -2  # in the place of the seconds that are left
 BATCH = 500  # sessions that a sweep removes in one transaction
 
 
@@ -47,7 +48,7 @@ def get_ttl(db: sqlite3.Connection, session_id: str) -> int:
     moment = now_ms()
     row = db.execute(SQL["find_deadline"], (session_id, moment)).fetchone()
     if row is None:
-        return -2
+        return NO_SESSION
     return -1 if row[0] == NEVER else -(-(row[0] - moment) // 1000)
 
 

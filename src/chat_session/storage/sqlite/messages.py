@@ -1,33 +1,71 @@
 """Appending to a session's history, and reading it."""
 
 import sqlite3
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 import msgspec
 
-from chat_session.errors import AgentConflict, MessageConflict
+from chat_session.checks import check_metadata_size, encode_value
+from chat_session.errors import AgentConflict, MessageConflict, MetadataConflict, SequenceConflict
 from chat_session.message import Draft, Message
 from chat_session.session import Session
 from chat_session.storage.codec import EncodedMessage, decode_message, encode_message, is_same_content
-from chat_session.storage.contract import Appended
+from chat_session.storage.contract import Appended, Conditional
 from chat_session.storage.sqlite.lifetimes import save_session, slide_deadline
 from chat_session.storage.sqlite.queries import SQL
 from chat_session.storage.sqlite.rows import get_session, require_session
+from chat_session.storage.sqlite.state import merge_state
 
 
 def append_messages(
-    db: sqlite3.Connection, session_id: str, drafts: Sequence[Draft], epoch: int | None, max_history: int
+    db: sqlite3.Connection,
+    session_id: str,
+    drafts: Sequence[Draft],
+    epoch: int | None,
+    conditional: Conditional | None,
+    max_history: int,
 ) -> list[Appended]:
     session = require_session(db, session_id)
-    appended = insert_messages(db, session, drafts, max_history)
+    appended = insert_messages(db, session, drafts, max_history) if drafts else []
     fresh = sum(not done.duplicate for done in appended)
-    if fresh and epoch is not None and epoch != session.agent_epoch:
+    if (fresh or not drafts) and epoch is not None and epoch != session.agent_epoch:
         raise AgentConflict(session_id, epoch, session.agent_epoch, session.current_agent)
-    if fresh:
+    if conditional is not None and (fresh or not drafts):
+        _apply(db, session, conditional)
+    if fresh or not drafts:
         save_session(db, msgspec.structs.replace(session, message_count=session.message_count + fresh))
     else:  # a repeat keeps the session alive, too
         slide_deadline(db, session)
     return appended
+
+
+def _apply(db: sqlite3.Connection, session: Session, conditional: Conditional) -> None:
+    """Compare, then write what goes along with the messages. If it raises, the job's savepoint undoes all of it."""
+    expected = (conditional.expect_seq, conditional.expect_revision)
+    if expected[0] not in (None, session.message_count) or expected[1] not in (None, session.revision):
+        raise SequenceConflict(session.session_id, session.message_count, session.revision)
+    check_expected(session, conditional.expect_metadata)
+    if conditional.metadata:
+        merge_metadata(db, session, conditional.metadata)
+    for scope, changes in conditional.state.items():
+        merge_state(db, scope, changes)
+
+
+def check_expected(session: Session, expect: Mapping[str, Any]) -> None:
+    """Raises MetadataConflict."""
+    for name, value in expect.items():
+        found = session.metadata.get(name)
+        if (found is None) != (value is None) or encode_value(found) != encode_value(value):
+            raise MetadataConflict(session.session_id, name)
+
+
+def merge_metadata(db: sqlite3.Connection, session: Session, patch: Mapping[str, Any]) -> Session:
+    """None removes an entry. Raises InvalidInput if the merged whole is over the limits."""
+    merged = {name: value for name, value in {**session.metadata, **patch}.items() if patch.get(name, 0) is not None}
+    check_metadata_size(merged)
+    db.execute(SQL["save_metadata"], (msgspec.json.encode(merged), session.session_id))
+    return msgspec.structs.replace(session, metadata=merged)
 
 
 def get_history(
@@ -45,6 +83,7 @@ def insert_messages(
     db: sqlite3.Connection, session: Session, drafts: Sequence[Draft], max_history: int
 ) -> list[Appended]:
     """Insert the new ones and trim the history. If a later one is refused, the job's savepoint undoes all of it."""
+    max_history = session.max_history or max_history
     session_id, count = session.session_id, session.message_count
     written = [(draft.message, encode_message(draft)) for draft in drafts]
     # If a batch is longer than the history, its first ids are forgotten at once. Its last message tells a repeat.

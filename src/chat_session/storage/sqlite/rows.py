@@ -10,7 +10,7 @@ import msgspec
 
 from chat_session.clock import from_iso, now_ms
 from chat_session.errors import InvalidInput, SessionNotFound, StoreCorrupt
-from chat_session.session import Session, check_agent, check_count, check_ttl
+from chat_session.session import Session, check_agent, check_count, check_max_history, check_ttl
 from chat_session.storage.sqlite.queries import SQL
 
 
@@ -45,6 +45,8 @@ def decode_session(row: Sequence[Any]) -> Session:
             message_count=check_count("messageCount", row[7]),
             ttl=check_ttl(row[8]),
             metadata=_decode_metadata(row[9]),
+            revision=check_count("revision", row[10]),
+            max_history=check_max_history(row[11]),
         )
     except _UNREADABLE:
         name = decode_name(row[0])
@@ -95,4 +97,6 @@ _DECODERS: dict[str, Callable[[Any], Any]] = {
     "message_count": partial(check_count, "messageCount"),
     "ttl": check_ttl,
     "metadata": _decode_metadata,
+    "revision": partial(check_count, "revision"),
+    "max_history": check_max_history,
 }

@@ -9,15 +9,17 @@ from typing import Any
 
 import msgspec
 
-from chat_session.checks import check_metadata_size
+from chat_session.checks import refuse_no_integer
 from chat_session.clock import now, to_iso, to_ms
-from chat_session.errors import AgentConflict, SessionExists
+from chat_session.errors import AgentConflict, SequenceConflict, SessionExists
 from chat_session.message import Draft, Message
 from chat_session.results import SessionPage
 from chat_session.session import Agent, Session
 from chat_session.storage.codec import encode_message
-from chat_session.storage.contract import Appended, RemainingTtl, Switched
+from chat_session.storage.contract import Appended, Conditional, RemainingTtl, Switched
+from chat_session.storage.sqlite import edits
 from chat_session.storage.sqlite.lifetimes import (
+    NO_SESSION,
     count_sessions,
     extend_session,
     find_deadline,
@@ -27,7 +29,13 @@ from chat_session.storage.sqlite.lifetimes import (
     sweep,
 )
 from chat_session.storage.sqlite.lists import list_user_sessions, read_user_cursor
-from chat_session.storage.sqlite.messages import append_messages, get_history, insert_messages
+from chat_session.storage.sqlite.messages import (
+    append_messages,
+    check_expected,
+    get_history,
+    insert_messages,
+    merge_metadata,
+)
 from chat_session.storage.sqlite.queries import SQL
 from chat_session.storage.sqlite.rows import get_session, require_session
 from chat_session.storage.sqlite.worker import Worker
@@ -46,6 +54,12 @@ class SqliteSessions:
     ) -> Session:
         return await self._writer.call(create_session, session, history, remaining)
 
+    async def get_or_create_session(self, session: Session) -> tuple[Session, bool]:
+        return await self._writer.call(get_or_create_session, session)
+
+    async def assign_session(self, session_id: str, user_id: str) -> Session:
+        return await self._writer.call(assign_session, session_id, user_id)
+
     async def get_session(self, session_id: str) -> Session | None:
         return await self._reader.call(get_session, session_id)
 
@@ -53,20 +67,53 @@ class SqliteSessions:
         session = await self.get_session(session_id)
         return session.current_agent if session else None
 
-    async def update_session(self, session_id: str, metadata: Mapping[str, Any]) -> Session:
-        return await self._writer.call(update_session, session_id, metadata)
+    async def update_session(
+        self, session_id: str, metadata: Mapping[str, Any], expect: Mapping[str, Any] = {}
+    ) -> Session:
+        return await self._writer.call(update_session, session_id, metadata, expect)
 
-    async def delete_session(self, session_id: str) -> int:
-        return await self._writer.call(delete_session, session_id)
+    async def increment(self, session_id: str, name: str, by: int) -> int:
+        return await self._writer.call(increment, session_id, name, by)
+
+    async def delete_session(self, session_id: str, expect_revision: int | None = None) -> int:
+        return await self._writer.call(delete_session, session_id, expect_revision)
 
     async def extend_session(self, session_id: str) -> None:
         await self._writer.call(extend_session, session_id)
 
-    async def append_messages(self, session_id: str, drafts: Sequence[Draft], epoch: int | None) -> list[Appended]:
-        return await self._writer.call(append_messages, session_id, drafts, epoch, self._max_history)
+    async def append_messages(
+        self, session_id: str, drafts: Sequence[Draft], epoch: int | None, conditional: Conditional | None = None
+    ) -> list[Appended]:
+        return await self._writer.call(append_messages, session_id, drafts, epoch, conditional, self._max_history)
 
     async def get_history(self, session_id: str, limit: int, before: int | None, after: int | None) -> list[Message]:
         return await self._reader.call(get_history, session_id, limit, before, after)
+
+    async def retract_message(self, session_id: str, message_id: str, epoch: int | None) -> Message | None:
+        return await self._writer.call(edits.retract_message, session_id, message_id, epoch)
+
+    async def pop_messages(self, session_id: str, count: int, epoch: int | None) -> list[Message]:
+        return await self._writer.call(edits.pop_messages, session_id, count, epoch)
+
+    async def replace_message(
+        self, session_id: str, draft: Draft, expect: Message | None, epoch: int | None
+    ) -> Message:
+        return await self._writer.call(edits.replace_message, session_id, draft, expect, epoch)
+
+    async def clear_history(self, session_id: str, epoch: int | None) -> int:
+        return await self._writer.call(edits.clear_history, session_id, epoch)
+
+    async def replace_history(
+        self,
+        session_id: str,
+        drafts: Sequence[Draft],
+        expect_revision: int | None,
+        epoch: int | None,
+        expect_seq: int | None = None,
+    ) -> list[Message]:
+        return await self._writer.call(
+            edits.replace_history, session_id, drafts, expect_revision, epoch, expect_seq, self._max_history
+        )
 
     async def switch_agent(
         self, session_id: str, agent: Agent, expect: int | Agent | None, note: Draft | None
@@ -110,8 +157,10 @@ def create_session(
         "message_count": session.message_count,
         "ttl": session.ttl,
         "metadata": msgspec.json.encode(session.metadata),
+        "revision": session.revision,
+        "max_history": session.max_history,
         "deadline": find_deadline(session.ttl if remaining is ... else remaining),
-        "position": _next_position(db, session),
+        "position": _next_position(db, session.user_id, to_ms(session.created_at) * 1000),
     }
     db.execute(SQL["insert_session"], values)
     for seq, draft in enumerate(history, session.message_count - len(history) + 1):
@@ -119,23 +168,55 @@ def create_session(
     return session
 
 
-def _next_position(db: sqlite3.Connection, session: Session) -> int:
+def get_or_create_session(db: sqlite3.Connection, session: Session) -> tuple[Session, bool]:
+    found = get_session(db, session.session_id)
+    if found is None:
+        return create_session(db, session, (), ...), True
+    if found.user_id != session.user_id:
+        raise SessionExists(session.session_id)
+    return found, False
+
+
+def assign_session(db: sqlite3.Connection, session_id: str, user_id: str) -> Session:
+    session = require_session(db, session_id)
+    if session.user_id != user_id:
+        position = _next_position(db, user_id, to_ms(session.created_at) * 1000)
+        db.execute(SQL["save_owner"], (user_id, position, session_id))
+    return msgspec.structs.replace(session, user_id=user_id)
+
+
+def _next_position(db: sqlite3.Connection, user_id: str, position: int) -> int:
     """The creation in microseconds; in the same millisecond, one more than the newest session of the user."""
-    position = to_ms(session.created_at) * 1000
-    [newest] = db.execute(SQL["find_newest_position"], (session.user_id, position, position + 1000)).fetchone()
+    [newest] = db.execute(SQL["find_newest_position"], (user_id, position, position + 1000)).fetchone()
     return position if newest is None else newest + 1
 
 
-def update_session(db: sqlite3.Connection, session_id: str, patch: Mapping[str, Any]) -> Session:
+def update_session(
+    db: sqlite3.Connection, session_id: str, patch: Mapping[str, Any], expect: Mapping[str, Any]
+) -> Session:
     session = require_session(db, session_id)
-    merged = {name: value for name, value in {**session.metadata, **patch}.items() if patch.get(name, 0) is not None}
-    check_metadata_size(merged)
-    db.execute(SQL["save_metadata"], (msgspec.json.encode(merged), session_id))
-    return msgspec.structs.replace(session, metadata=merged)
+    check_expected(session, expect)
+    return merge_metadata(db, session, patch)
 
 
-def delete_session(db: sqlite3.Connection, session_id: str) -> int:
-    return _delete_rows(db, session_id) if get_session(db, session_id) else 0
+def increment(db: sqlite3.Connection, session_id: str, name: str, by: int) -> int:
+    session = require_session(db, session_id)
+    before = session.metadata.get(name, 0)
+    refuse_no_integer(name, before)
+    number: int = before + by
+    refuse_no_integer(name, number)
+    merge_metadata(db, session, {name: number})
+    return number
+
+
+def delete_session(db: sqlite3.Connection, session_id: str, expect_revision: int | None) -> int:
+    if get_ttl(db, session_id) == NO_SESSION:  # not get_session: one that cannot be read can be deleted, too
+        return 0
+    if expect_revision is not None:
+        session = require_session(db, session_id)
+        if session.revision != expect_revision:
+            raise SequenceConflict(session_id, session.message_count, session.revision)
+    return _delete_rows(db, session_id)
 
 
 def _delete_rows(db: sqlite3.Connection, session_id: str) -> int:

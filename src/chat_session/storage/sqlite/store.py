@@ -5,6 +5,7 @@ from msgspec import Struct
 from chat_session.storage.sqlite.file import DatabaseFile
 from chat_session.storage.sqlite.operator import SqliteOperator
 from chat_session.storage.sqlite.sessions import SqliteSessions
+from chat_session.storage.sqlite.state import SqliteState
 from chat_session.storage.sqlite.worker import Worker
 
 
@@ -26,6 +27,7 @@ class SqliteStore:
         # A database in memory belongs to one connection, so the writer also reads.
         self._reader = self._writer if file.in_memory else Worker(file, "BEGIN", options.call_timeout)
         self.sessions = SqliteSessions(self._reader, self._writer, options.max_history)
+        self.state = SqliteState(self._reader, self._writer)
         self.operator = SqliteOperator(self._reader, self._writer)
 
     async def close(self) -> None:

@@ -17,15 +17,15 @@ from math import isfinite
 from typing import Any, NamedTuple
 
 from chat_session.clock import now_ms, to_ms
-from chat_session.errors import SessionExists, SessionNotFound
+from chat_session.errors import SequenceConflict, SessionNotFound
 from chat_session.session import Session
 from chat_session.storage.codec import EncodedMessage
-from chat_session.storage.redis.codec import NEVER, decode_user
+from chat_session.storage.redis.codec import NEVER, decode_meta, decode_user
 from chat_session.storage.redis.index.entries import DueEntry, Outcome, UserEntry, Verdict
-from chat_session.storage.redis.index.server import create_call, delete_call
+from chat_session.storage.redis.index.server import assign_call, create_call, delete_call
 from chat_session.storage.redis.keys import IndexEntry, Keys, SessionEntries
 from chat_session.storage.redis.net.commands import Call, Command, PlainCommand
-from chat_session.storage.redis.net.decoders import integer, optional_text, score
+from chat_session.storage.redis.net.decoders import integer, optional_text, optional_texts, score
 from chat_session.storage.redis.net.executor import CommandExecutor
 from chat_session.storage.redis.scripts import index as scripts
 from chat_session.storage.redis.scripts.sessions import set_ttl
@@ -40,6 +40,7 @@ class _Answer(NamedTuple):
 
     left: int | None  # milliseconds, as PTTL gives them; None if it does not live
     scores: Sequence[bytes | None]  # of its other entries
+    moved_to: str | None = None  # the user who has the session now, if the entry is that of a user before
 
 
 def _score(base_ms: int, left: int) -> str:
@@ -67,28 +68,46 @@ class ClusterIndex:
         self._executor = executor
         self._keys = keys
 
-    async def create(self, session: Session, *, token: str, ttl: int, elements: Sequence[EncodedMessage]) -> None:
+    async def create(self, session: Session, *, token: str, ttl: int, elements: Sequence[EncodedMessage]) -> Any:
         name, entries = "create_session", self._keys.entries(session.session_id, session.user_id)
         begun = await self._begin(name, entries)
         call = create_call(self._keys, (), session, token=token, ttl=ttl, elements=elements)
         adds = [_add_call(entry, session) for entry in entries.others]
-        beside: list[Command[Any]] = [_keep_taken(call), *adds]
+        beside: list[Command[Any]] = [call, *adds]
         taken, *added = await self._executor.run_all(name, beside)
         if taken is None:
             await self._finish(name, session.session_id, session.user_id, begun, _lifetime(begun, ttl))
-            return
+            return None
         back = [  # all entries become what they were
             _change_call(entry, score, before or Verdict.DISCARD)
             for entry, (score, before) in zip(entries.others, added, strict=True)
         ]
         await self._finish(name, session.session_id, session.user_id, begun, beside=back)
-        raise taken
+        return taken
 
-    async def delete(self, session_id: str, user_id: str) -> int | None:
+    async def assign(self, session_id: str, user_id: str, new_user: str) -> Any:
+        """The session's entry says that it is about to change; then it changes, and the entry moves to the new user."""
+        name, entries = "assign_session", self._keys.entries(session_id, user_id)
+        begun = await self._begin(name, entries)
+        try:
+            fields = await self._executor.run(name, assign_call(self._keys, (), session_id, user_id, new_user))
+        except SessionNotFound:
+            await self._finish(name, session_id, user_id, begun)
+            raise
+        adds = [] if fields is None else self._adds(session_id, new_user, fields)
+        await self._finish(name, session_id, user_id, begun, beside=adds)
+        return fields
+
+    async def delete(self, session_id: str, user_id: str, expect_revision: int | None) -> int | None:
         name, entries = "delete_session", self._keys.entries(session_id, user_id)
         first: list[Command[Any]] = [_begin_call(entries.due), *map(_score_read, entries.others)]
         begun, *scores = await self._executor.run_all(name, first)
-        deleted = await self._executor.run(name, delete_call(self._keys, (), session_id, user_id))
+        call = delete_call(self._keys, (), session_id, user_id, expect_revision)
+        try:
+            deleted = await self._executor.run(name, call)
+        except SequenceConflict:
+            await self._finish(name, session_id, user_id, begun)
+            raise
         forget = _forget_calls(entries.others, scores)
         await self._finish(name, session_id, user_id, begun, Verdict.DISCARD, beside=forget)
         return deleted
@@ -101,11 +120,11 @@ class ClusterIndex:
         user_id = decode_user(keys.meta, owner)
         begun = await self._begin(name, self._keys.entries(session_id, user_id))
         try:
-            await self._executor.run(name, set_ttl(keys, (), session_id=session_id, ttl=ttl))
+            now_owner = await self._executor.run(name, set_ttl(keys, (), session_id=session_id, ttl=ttl))
         except SessionNotFound:
             await self._finish(name, session_id, user_id, begun)
             raise
-        await self._finish(name, session_id, user_id, begun, _lifetime(begun, ttl))
+        await self._finish(name, session_id, user_id, begun, _lifetime(begun, ttl) if now_owner == owner else "")
 
     async def restore(self, session_id: str, user_id: str) -> None:
         begun = await self._begin("diagnose", self._keys.entries(session_id, user_id))
@@ -114,7 +133,7 @@ class ClusterIndex:
     async def reconcile(self, name: str, entries: Sequence[DueEntry], dead: Verdict) -> list[Outcome]:
         """Entries were read before the sessions are asked; what is changed is still as it was read."""
         answers = await self._ask(name, entries)
-        free = [i for i, entry in enumerate(entries) if not _is_left_to_writers(entry)]
+        free = [i for i, entry in enumerate(entries) if answers[i].moved_to or not _is_left_to_writers(entry)]
         outcomes = [Outcome.DEAD if answer.left is None else Outcome.LIVES for answer in answers]
         changed = await self._change(name, [(entries[i], answers[i]) for i in free], dead)
         for i, done in zip(free, changed, strict=True):
@@ -131,11 +150,11 @@ class ClusterIndex:
         lives = await self._lives(name, entries)
         mark: list[Call[bool]] = []
         forget: list[Call[bool]] = []
-        for entry, each, due_score, left in zip(entries, indexed, due_scores, lives, strict=True):
-            if left is not None or (due_score and _is_begun(due_score)):
+        for entry, each, due_score, (left, moved_to) in zip(entries, indexed, due_scores, lives, strict=True):
+            if (left is not None and moved_to is None) or (due_score and _is_begun(due_score)):
                 continue
             forget.append(_change_call(each.user, entry.score, Verdict.DISCARD))
-            if due_score:
+            if due_score and moved_to is None:
                 mark.append(_change_call(each.due, due_score, Verdict.MARK_DEAD))
         await self._executor.run_all(name, mark)
         await self._executor.run_all(name, forget)
@@ -145,17 +164,27 @@ class ClusterIndex:
         indexed = [self._keys.entries(entry.session_id, entry.user_id).others for entry in entries]
         scores = iter(await self._executor.run_all(name, [_score_read(each) for others in indexed for each in others]))
         lives = await self._lives(name, entries)
-        return [_Answer(left, list(islice(scores, len(others)))) for left, others in zip(lives, indexed, strict=True)]
+        found = zip(lives, indexed, strict=True)
+        return [_Answer(left, list(islice(scores, len(others))), moved_to) for (left, moved_to), others in found]
 
-    async def _lives(self, name: str, entries: Sequence[DueEntry | UserEntry]) -> list[int | None]:
-        """The milliseconds that each session still has, as PTTL gives them; None for a dead one."""
+    async def _lives(self, name: str, entries: Sequence[DueEntry | UserEntry]) -> list[tuple[int | None, str | None]]:
+        """The milliseconds that each session still has, as PTTL gives them, None for a dead one; who has it instead."""
         asked: list[Command[Any]] = []
         for entry in entries:
             meta = self._keys.meta(entry.session_id)
-            asked += [PlainCommand((b"HGET", meta, b"userId"), optional_text), PlainCommand((b"PTTL", meta), integer)]
+            owners = PlainCommand((b"HMGET", meta, b"userId", b"cs:former"), _owner_and_former)
+            asked += [owners, PlainCommand((b"PTTL", meta), integer)]
         told = await self._executor.run_all(name, asked)
-        each = zip(entries, told[::2], told[1::2], strict=True)
-        return [left if owner == entry.user_id.encode() and left != GONE else None for entry, owner, left in each]
+        lives: list[tuple[int | None, str | None]] = []
+        for entry, (owner, former), left in zip(entries, told[::2], told[1::2], strict=True):
+            if left == GONE or owner is None:
+                lives.append((None, None))
+            elif owner == entry.user_id.encode():
+                lives.append((left, None))
+            else:
+                moved = entry.user_id.encode() in former
+                lives.append((left, decode_user(self._keys.meta(entry.session_id), owner)) if moved else (None, None))
+        return lives
 
     async def _change(self, name: str, asked: Sequence[tuple[DueEntry, _Answer]], dead: Verdict) -> list[bool]:
         """Make entries what their sessions say, unless others have changed them since; then their other entries too."""
@@ -163,16 +192,30 @@ class ClusterIndex:
         calls = []
         for (entry, answer), each in zip(asked, indexed, strict=True):
             verdict = dead if answer.left is None else _score(entry.read_at, answer.left)
-            calls.append(_change_call(each.due, entry.score, verdict))
+            if answer.moved_to is None:
+                calls.append(_change_call(each.due, entry.score, verdict))
+            else:
+                new = self._keys.entries(entry.session_id, answer.moved_to).due.member
+                due = each.due
+                calls.append(scripts.move_entry(due.key, member=due.member, seen=entry.score, new_member=new))
         changed = await self._executor.run_all(name, calls)
         follow: list[Command[Any]] = []
-        for (_, answer), each, done in zip(asked, indexed, changed, strict=True):
-            if done and answer.left is None:
+        for (entry, answer), each, done in zip(asked, indexed, changed, strict=True):
+            if done and (answer.left is None or answer.moved_to is not None):
                 follow += _forget_calls(each.others, answer.scores)
-            elif done:
+            if done and answer.moved_to is not None:
+                follow += map(_add_lost, self._keys.entries(entry.session_id, answer.moved_to).others)
+            elif done and answer.left is not None:
                 follow += [_add_lost(other) for other, at in zip(each.others, answer.scores, strict=True) if at is None]
         await self._executor.run_all(name, follow)
         return changed
+
+    def _adds(self, session_id: str, user_id: str, fields: Any) -> list[Command[Any]]:
+        """Its other entries, for a user whom it was given."""
+        session = decode_meta(self._keys.meta(session_id), fields, NEVER)
+        if session is None:
+            return []
+        return [_add_call(entry, session) for entry in self._keys.entries(session_id, user_id).others]
 
     async def _begin(self, name: str, entries: SessionEntries) -> bytes:
         """The score by which the entry says that a writer has begun."""
@@ -229,17 +272,9 @@ def _score_read(entry: IndexEntry) -> PlainCommand[bytes | None]:
     return PlainCommand((b"ZSCORE", entry.key, entry.member), score)
 
 
-def _keep_taken(call: Call[bytes]) -> Call[SessionExists | None]:
-    """The same call; that the id is taken is its result, since the entries must be put back first."""
-
-    def decode(reply: Any) -> SessionExists | None:
-        try:
-            call.decode(reply)
-        except SessionExists as error:
-            return error
-        return None
-
-    return Call(call.script, call.keys, call.args, decode)
+def _owner_and_former(reply: Any) -> tuple[bytes | None, list[bytes]]:
+    owner, former = optional_texts(reply, 2)
+    return owner, [] if former is None else former.split(b"\n")
 
 
 def _begun_ms(begun: bytes) -> int:

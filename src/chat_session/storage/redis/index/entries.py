@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 from enum import Enum, StrEnum, auto
-from typing import NamedTuple, Protocol
+from typing import Any, NamedTuple, Protocol
 
 from chat_session.session import Session
 from chat_session.storage.codec import EncodedMessage
@@ -45,12 +45,25 @@ class Outcome(Enum):
 class Index(Protocol):
     """Keeps index entries truthful while sessions come, go and change their lifetime."""
 
-    async def create(self, session: Session, *, token: str, ttl: int, elements: Sequence[EncodedMessage]) -> None:
-        """Run create_session with its entries. ``ttl``: as stored, from now. Raises SessionExists."""
+    async def create(self, session: Session, *, token: str, ttl: int, elements: Sequence[EncodedMessage]) -> Any:
+        """Run create_session with its entries. ``ttl``: as stored, from now.
+
+        None if it was created; else the fields of the session that has the id.
+        """
         ...
 
-    async def delete(self, session_id: str, user_id: str) -> int | None:
-        """Run delete_session with its entries; how many keys went. None if the id is another user's now."""
+    async def assign(self, session_id: str, user_id: str, new_user: str) -> Any:
+        """Run assign_session with the entries of both users; the session's fields. None if ``user_id`` is not its user.
+
+        Raises SessionNotFound.
+        """
+        ...
+
+    async def delete(self, session_id: str, user_id: str, expect_revision: int | None) -> int | None:
+        """Run delete_session with its entries; how many keys went. None if the id is another user's now.
+
+        Raises SequenceConflict.
+        """
         ...
 
     async def set_ttl(self, session_id: str, ttl: int) -> None:

@@ -1,6 +1,7 @@
 """The index entries of sessions on one server: they change in the session's own script."""
 
 from collections.abc import Sequence
+from typing import Any
 
 from chat_session.clock import to_ms
 from chat_session.session import Session
@@ -13,6 +14,8 @@ from chat_session.storage.redis.net.executor import CommandExecutor
 from chat_session.storage.redis.scripts import index as index_scripts
 from chat_session.storage.redis.scripts import sessions as session_scripts
 
+MAX_FORMER = 8  # users that a session had before, of whom an entry may still be left
+
 
 class ServerIndex:
     """On one server: one script, one step, and nothing between a session and its entries."""
@@ -21,13 +24,20 @@ class ServerIndex:
         self._executor = executor
         self._keys = keys
 
-    async def create(self, session: Session, *, token: str, ttl: int, elements: Sequence[EncodedMessage]) -> None:
+    async def create(self, session: Session, *, token: str, ttl: int, elements: Sequence[EncodedMessage]) -> Any:
         entries = self._keys.entries(session.session_id, session.user_id)
         call = create_call(self._keys, entries, session, token=token, ttl=ttl, elements=elements)
-        await self._executor.run("create_session", call)
+        return await self._executor.run("create_session", call)
 
-    async def delete(self, session_id: str, user_id: str) -> int | None:
-        call = delete_call(self._keys, self._keys.entries(session_id, user_id), session_id, user_id)
+    async def assign(self, session_id: str, user_id: str, new_user: str) -> Any:
+        entries = [*self._keys.entries(session_id, user_id), *self._keys.entries(session_id, new_user)]
+        return await self._executor.run(
+            "assign_session", assign_call(self._keys, entries, session_id, user_id, new_user)
+        )
+
+    async def delete(self, session_id: str, user_id: str, expect_revision: int | None) -> int | None:
+        entries = self._keys.entries(session_id, user_id)
+        call = delete_call(self._keys, entries, session_id, user_id, expect_revision)
         return await self._executor.run("delete_session", call)
 
     async def set_ttl(self, session_id: str, ttl: int) -> None:
@@ -61,10 +71,9 @@ def create_call(
     token: str,
     ttl: int,
     elements: Sequence[EncodedMessage],
-) -> Call[bytes]:
+) -> Call[Any]:
     """The script that stores ``session``, whose last message is its ``message_count``-th."""
     return session_scripts.create_session(
-        session.session_id,
         keys.session(session.session_id),
         entries,
         token=token,
@@ -77,5 +86,15 @@ def create_call(
     )
 
 
-def delete_call(keys: Keys, entries: Sequence[IndexEntry], session_id: str, user_id: str) -> Call[int | None]:
-    return session_scripts.delete_session(keys.session(session_id), entries, user_id=user_id)
+def assign_call(keys: Keys, entries: Sequence[IndexEntry], session_id: str, user_id: str, new_user: str) -> Call[Any]:
+    return session_scripts.assign_session(
+        session_id, keys.session(session_id), entries, user_id=user_id, new_user=new_user, max_former=MAX_FORMER
+    )
+
+
+def delete_call(
+    keys: Keys, entries: Sequence[IndexEntry], session_id: str, user_id: str, expect_revision: int | None
+) -> Call[int | None]:
+    return session_scripts.delete_session(
+        session_id, keys.session(session_id), entries, user_id=user_id, expect_revision=expect_revision
+    )

@@ -76,6 +76,7 @@ class CommandExecutor:
         self.hooks = hooks
         self._topology = topology
         self._retry_policy = retry_policy
+        self.call_timeout = retry_policy.call_timeout  # seconds, for a call of several steps, too
         self._startup_check = startup_check
         self._expected_type = expected_type
         self._checking: asyncio.Task[None] | None = None

@@ -44,6 +44,11 @@ def change_entry(index: bytes, *, member: bytes | str, seen: bytes, verdict: byt
     return Call(load("change_entry"), (index,), (member, seen, verdict), Reply(one(_is_one)))
 
 
+def move_entry(index: bytes, *, member: bytes, seen: bytes, new_member: bytes) -> Call[bool]:
+    """Whether it was still as it was seen, and was moved."""
+    return Call(load("move_entry"), (index,), (member, seen, new_member), Reply(one(_is_one)))
+
+
 def add_entry(index: bytes, *, member: bytes, created_ms: int) -> Call[tuple[bytes, bytes | None]]:
     """The score that the entry has, and the one that it had before."""
     return Call(load("add_entry"), (index,), (member, created_ms), Reply(_scores_now_and_before))

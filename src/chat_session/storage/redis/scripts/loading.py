@@ -6,7 +6,7 @@ from importlib.resources import files
 
 from chat_session.storage.redis.net.commands import Script
 
-_READING = frozenset(("get_history", "list_entries", "read_entries"))
+_READING = frozenset(("find_message", "get_history", "list_entries", "read_entries"))
 
 
 @cache

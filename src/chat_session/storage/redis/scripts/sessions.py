@@ -5,11 +5,13 @@ from functools import partial
 from itertools import chain
 from typing import Any
 
+from chat_session.checks import encode_value
 from chat_session.storage.codec import EncodedMessage
 from chat_session.storage.redis.keys import IndexEntry, SessionKeys, members_and_orders
 from chat_session.storage.redis.net.commands import Call
 from chat_session.storage.redis.net.decoders import integer, optional_text, pair, refuse, stored_hash, text, texts
 from chat_session.storage.redis.net.wire import Arg
+from chat_session.storage.redis.scripts.changes import write_changes
 from chat_session.storage.redis.scripts.loading import load
 from chat_session.storage.redis.scripts.status import (
     Facts,
@@ -23,7 +25,6 @@ Stored = tuple[int, bytes | None]  # a message's seq; what is stored, if its id 
 
 
 def create_session(
-    session_id: str,
     keys: SessionKeys,
     entries: Sequence[IndexEntry],
     *,
@@ -34,11 +35,11 @@ def create_session(
     first_seq: int,
     fields: Mapping[str, bytes],
     elements: Sequence[EncodedMessage],
-) -> Call[bytes]:
-    """The deadline. Raises SessionExists."""
+) -> Call[Any]:
+    """None if it was created; else the fields of the session that has the id, as HGETALL gives them."""
     begin = (token, ttl, created_ms, new_agent, first_seq, 2 * len(fields))
     args = (*begin, *members_and_orders(entries), *_flat(fields), *chain.from_iterable(elements))
-    decode = SessionReply(one(text), session_id, keys)
+    decode: Reply[Any] = Reply(_created, {b"EXISTS": one(stored_hash)})
     return Call(load("create_session"), (*keys, *[entry.key for entry in entries]), args, decode)
 
 
@@ -66,6 +67,12 @@ def get_history(
     return Call(load("get_history"), (keys.meta, keys.history), args, decode)
 
 
+def find_message(session_id: str, keys: SessionKeys, *, id: bytes) -> Call[tuple[int, bytes] | None]:  # noqa: A002
+    """Its seq and its element; None if it is not retained. ``id``: as in EncodedMessage."""
+    decode = SessionReply(lambda facts: pair(facts, integer, text), session_id, keys, codes={b"MISSING": nothing})
+    return Call(load("find_message"), (keys.meta, keys.history, keys.ids), (id,), decode)
+
+
 def switch_agent(
     session_id: str,
     keys: SessionKeys,
@@ -91,21 +98,126 @@ def update_session(
     *,
     max_entries: int,
     max_bytes: int,
-    reserved: Iterable[str],
-    removed: Sequence[str],
-    changes: Mapping[str, bytes],
+    reserved: str,
+    token: str,
+    answered_below: int,
+    expected: Mapping[str, Any],
+    changes: Mapping[str, Any],
 ) -> Call[Any]:
-    """The fields of the session, as HGETALL gives them."""
-    names = f" {' '.join(reserved)} "
-    args = (max_entries, max_bytes, names, len(removed), *removed, *_flat(changes))
+    """The fields of the session, as HGETALL gives them. ``token``: empty if nothing is expected.
+
+    Raises MetadataConflict.
+    """
+    args = (max_entries, max_bytes, reserved, token, answered_below, *_expected(expected), *write_changes(changes))
     decode = SessionReply(one(stored_hash), session_id, keys)
     return Call(load("update_session"), (keys.meta,), args, decode)
 
 
-def delete_session(keys: SessionKeys, entries: Sequence[IndexEntry], *, user_id: str) -> Call[int | None]:
+def append_conditionally(
+    session_id: str,
+    keys: SessionKeys,
+    states: Sequence[bytes],
+    *,
+    now: str,
+    default_ttl: int,
+    max_history: int,
+    epoch: int | None,
+    expect_seq: int | None,
+    expect_revision: int | None,
+    max_entries: int,
+    max_bytes: int,
+    reserved: str,
+    token: str,
+    answered_below: int,
+    expected: Mapping[str, Any],
+    changes: Sequence[Mapping[str, Any]],
+    elements: Sequence[EncodedMessage],
+) -> Call[list[Stored]]:
+    """``changes``: of the metadata, then of each state. Raises SequenceConflict, MetadataConflict, too."""
+    begin = (now, default_ttl, max_history, _optional(epoch), _optional(expect_seq), _optional(expect_revision))
+    limits = (max_entries, max_bytes, reserved, token, answered_below)
+    merged = chain.from_iterable(map(write_changes, changes))
+    args = (*begin, *limits, *_expected(expected), *merged, *chain.from_iterable(elements))
+    decode = SessionReply(partial(_stored, len(elements)), session_id, keys, epoch)
+    return Call(load("append_conditionally"), (*keys, *states), args, decode)
+
+
+def increment(
+    session_id: str,
+    keys: SessionKeys,
+    *,
+    name: str,
+    by: int,
+    max_entries: int,
+    max_bytes: int,
+    reserved: str,
+    token: str,
+    answered_below: int,
+) -> Call[int | None]:
+    """The new number; None if the entry or the sum is not a whole number within 2^53."""
+    args = (name, by, max_entries, max_bytes, reserved, token, answered_below)
+    decode = SessionReply(one(_signed), session_id, keys, codes={b"NUMBER": nothing})
+    return Call(load("increment"), (keys.meta,), args, decode)
+
+
+def assign_session(
+    session_id: str, keys: SessionKeys, entries: Sequence[IndexEntry], *, user_id: str, new_user: str, max_former: int
+) -> Call[Any]:
+    """The fields of the session; None if the id was given to another user meanwhile. ``entries``: old, then new."""
+    args: tuple[Arg, ...] = (user_id, new_user, max_former, *[entry.member for entry in entries])
+    decode = SessionReply(one(stored_hash), session_id, keys, codes={b"MOVED": nothing})
+    return Call(load("assign_session"), (keys.meta, *[entry.key for entry in entries]), args, decode)
+
+
+def replace_elements(
+    session_id: str,
+    keys: SessionKeys,
+    *,
+    now: str,
+    default_ttl: int,
+    epoch: int | None,
+    newest: int | None,
+    token: str,
+    answered_below: int,
+    tag: str,
+    changes: Sequence[tuple[int, str, bytes]],
+) -> Call[bool]:
+    """False if one of them is not as it was read any more. ``changes``: seq, SHA-1 of the old element, the new one."""
+    begin = (now, default_ttl, _optional(epoch), _optional(newest), token, answered_below, tag)
+    decode = SessionReply(_true, session_id, keys, epoch, codes={b"CHANGED": lambda _: False})
+    args: list[Arg] = [part for change in changes for part in change]
+    return Call(load("replace_elements"), keys, (*begin, *args), decode)
+
+
+def replace_history(
+    session_id: str,
+    keys: SessionKeys,
+    *,
+    now: str,
+    default_ttl: int,
+    max_history: int,
+    epoch: int | None,
+    expect_seq: int | None,
+    expect_revision: int | None,
+    token: str,
+    answered_below: int,
+    tag: str,
+    elements: Sequence[EncodedMessage],
+) -> Call[tuple[int, int, int]]:
+    """How many messages were removed, the last sequence number now, and how many of the messages were stored."""
+    expected = (_optional(epoch), _optional(expect_seq), _optional(expect_revision))
+    begin = (now, default_ttl, max_history, *expected, token, answered_below, tag)
+    decode = SessionReply(_three_integers, session_id, keys, epoch)
+    return Call(load("replace_history"), keys, (*begin, *chain.from_iterable(elements)), decode)
+
+
+def delete_session(
+    session_id: str, keys: SessionKeys, entries: Sequence[IndexEntry], *, user_id: str, expect_revision: int | None
+) -> Call[int | None]:
     """How many keys were removed; 0 if it is gone; None if the id was given to another user meanwhile."""
-    decode = Reply(one(integer), {b"GONE": lambda _: 0, b"MOVED": nothing})
-    args: tuple[Arg, ...] = (user_id, *[entry.member for entry in entries])
+    codes = {b"GONE": lambda _: 0, b"MOVED": nothing}
+    decode = SessionReply(one(integer), session_id, keys, codes=codes)
+    args: tuple[Arg, ...] = (user_id, _optional(expect_revision), *[entry.member for entry in entries])
     return Call(load("delete_session"), (*keys, *[entry.key for entry in entries]), args, decode)
 
 
@@ -115,8 +227,8 @@ def extend_session(session_id: str, keys: SessionKeys, *, now: str, default_ttl:
 
 
 def set_ttl(keys: SessionKeys, deadlines: Sequence[bytes], *, session_id: str, ttl: int) -> Call[bytes]:
-    """The deadline. ``deadlines``: the indexes in which the session's entry has it as its score."""
-    decode = SessionReply(one(text), session_id, keys)
+    """The session's user. ``deadlines``: the indexes in which the session's entry has it as its score."""
+    decode = SessionReply(lambda facts: pair(facts, text, text)[1], session_id, keys)
     return Call(load("set_ttl"), (*keys, *deadlines), (session_id, ttl), decode)
 
 
@@ -133,10 +245,38 @@ def _two_integers(facts: Facts) -> tuple[int, int]:
     return pair(facts, integer, integer)
 
 
+def _three_integers(facts: Facts) -> tuple[int, int, int]:
+    if len(facts) != 3:  # noqa: PLR2004
+        refuse(facts)
+    return integer(facts[0]), integer(facts[1]), integer(facts[2])
+
+
 def _stored(count: int, facts: Facts) -> list[Stored]:
     if len(facts) != 2 * count:
         refuse(facts)
     return [(integer(seq), optional_text(stored)) for seq, stored in zip(facts[::2], facts[1::2], strict=True)]
+
+
+def _created(facts: Facts) -> None:
+    one(text)(facts)
+
+
+def _signed(reply: Any) -> int:
+    written = text(reply)
+    return int(written) if written.removeprefix(b"-").isdigit() else refuse(reply)
+
+
+def _true(facts: Facts) -> bool:
+    nothing(facts)
+    return True
+
+
+def _expected(expected: Mapping[str, Any]) -> list[Arg]:
+    """As include/expect.lua takes them."""
+    written: dict[str, bytes] = {
+        name: b"" if value is None else b"=" + encode_value(value) for name, value in expected.items()
+    }
+    return [len(expected), *_flat(written)]
 
 
 def _flat(fields: Mapping[str, bytes]) -> Iterable[Arg]:

@@ -6,7 +6,14 @@ from typing import Any, Generic, NoReturn, TypeVar
 from msgspec import Struct
 
 from chat_session.checks import refuse_large_metadata
-from chat_session.errors import AgentConflict, MessageConflict, SessionExists, SessionNotFound, StoreCorrupt
+from chat_session.errors import (
+    AgentConflict,
+    MessageConflict,
+    MetadataConflict,
+    SequenceConflict,
+    SessionNotFound,
+    StoreCorrupt,
+)
 from chat_session.storage.codec import decode_id
 from chat_session.storage.redis.keys import SessionKeys
 from chat_session.storage.redis.net.decoders import integer, refuse, text
@@ -32,28 +39,31 @@ class Reply(Struct, Generic[T], frozen=True, gc=False):
 
 
 class SessionReply(Struct, Generic[T], frozen=True, gc=False):
-    """Decodes the reply of a script on a session: what follows OK; else it raises the error for the status code.
+    """Decodes the reply of a script on a session: what follows OK, or one of the script's own ``codes``; else it
+    raises the error for the status code.
 
-    ``expected``: the epoch or the agent that the caller saw. Raises SessionNotFound, SessionExists, AgentConflict,
-    MessageConflict, StoreCorrupt, InvalidInput.
+    ``expected``: the epoch or the agent that the caller saw. Raises SessionNotFound, AgentConflict, MessageConflict,
+    SequenceConflict, MetadataConflict, StoreCorrupt, InvalidInput.
     """
 
     ok: Callable[[Facts], T]
     session_id: str
     keys: SessionKeys
     expected: int | str | None = None
+    codes: Mapping[bytes, Callable[[Facts], T]] = {}
 
     def __call__(self, reply: Any) -> T:
-        if type(reply) is list and reply and reply[0] == b"OK":
-            return self.ok(reply[1:])
+        if type(reply) is list and reply:
+            if reply[0] == b"OK":
+                return self.ok(reply[1:])
+            if type(reply[0]) is bytes and reply[0] in self.codes:
+                return self.codes[reply[0]](reply[1:])
         return self._refuse(reply)
 
     def _refuse(self, reply: Any) -> NoReturn:
         match reply:
             case [b"GONE"]:
                 raise SessionNotFound(self.session_id)
-            case [b"EXISTS"]:
-                raise SessionExists(self.session_id)
             case [b"STALE", epoch, agent]:
                 current = text(agent).decode(errors="replace")
                 raise AgentConflict(self.session_id, self.expected or 0, integer(epoch), current)
@@ -61,8 +71,13 @@ class SessionReply(Struct, Generic[T], frozen=True, gc=False):
                 raise MessageConflict(self.session_id, decode_id(text(written)))
             case [b"CORRUPT", field]:
                 raise self._corrupt(text(field).decode(errors="replace"))
-            case [b"FULL", entries, size]:
-                refuse_large_metadata(integer(entries), integer(size))
+            case [b"SEQUENCE", last_seq, revision]:
+                raise SequenceConflict(self.session_id, integer(last_seq), integer(revision))
+            case [b"DIFFERS", name]:
+                raise MetadataConflict(self.session_id, text(name).decode())
+            case [b"FULL", entries, size, *state]:
+                argument = "metadata" if not state or integer(state[0]) == 0 else "state"
+                refuse_large_metadata(integer(entries), integer(size), argument)
         refuse(reply)
 
     def _corrupt(self, field: str) -> StoreCorrupt:

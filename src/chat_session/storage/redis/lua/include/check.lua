@@ -2,8 +2,9 @@
 -- answer has seq and stored element; for the fresh ones 0 and false until they are pushed.
 -- A fingerprint is 16 characters for the content and, where the caller gave a timestamp, 8 for that. It is
 -- the same content if the timestamps are equal, or one of the two was filled in.
--- READS history ids max_history first count call whole MAX_NUMBER
--- SETS  answer fresh n; count where another program pushed uncounted
+-- READS history ids max_history bound first count call whole MAX_NUMBER
+-- SETS  answer fresh n; max_history to the session's own bound; count where another program pushed uncounted
+max_history = bound or max_history
 local answer, fresh, n = {'OK'}, 0, math.floor((#ARGV - first + 1) / 3)
 if count + n > MAX_NUMBER then return {'CORRUPT', 'messageCount'} end
 local KNOWN = '^(%d+):(%x%x%x%x%x%x%x%x%x%x%x%x%x%x%x%x)(%x*)$'

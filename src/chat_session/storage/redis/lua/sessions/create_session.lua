@@ -4,7 +4,7 @@
 -- KEYS  meta | agent | history | ids | entries...
 -- ARGV  token | ttl | created_ms | new_agent | first_seq | fields | entries... | elements...
 --       entries: for each its member and its order; fields: twice their number, and behind the entries name, value, …
--- REPLY OK deadline | EXISTS
+-- REPLY OK deadline | EXISTS fields
 --       On a cluster the entries are on other nodes: none are given.
 local meta, agent, history, ids = KEYS[1], KEYS[2], KEYS[3], KEYS[4]
 local token, ttl, created_ms, new_agent, seq = ARGV[1], tonumber(ARGV[2]), ARGV[3], ARGV[4], tonumber(ARGV[5])
@@ -20,7 +20,7 @@ if owner and created == token then
   touch(deadline, owner)
   return {'OK', deadline}
 end
-if owner then return {'EXISTS'} end
+if owner then return {'EXISTS', call('HGETALL', meta)} end
 
 local scores = {}
 for i = 5, #KEYS do -- each key is read before the first write: one of another type ends the script here
