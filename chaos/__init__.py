@@ -4,11 +4,12 @@ Start with ``python -m chaos --help``. The words are those of Jepsen, and the pa
 
     fault_tests      one module per kind of fault, and the table of all fault tests
     trial            one run of one fault test
-    workload         what the callers do
+    workload         what the callers do; editor: those who edit histories
     nemesis          injects faults; testkit.fault_proxy does it to replies
     history          every operation: when it began, when it ended, what its caller was told
     snapshot         what is in the store at rest; observer takes it, snapshot_redis and snapshot_sqlite read it
-    checker          compares the history with the snapshot: invariants, realtime, and case, which they share
+    checker          compares the history with the snapshot: invariants, realtime, edits, counters, and case, which they
+                     share
     log_watch        logs must not show the text of a message, and exceptions must be handled
     worker, workers  processes that can be killed in the middle of a call
     powercut         what a power cut may leave of the files of a store

@@ -8,6 +8,7 @@ from functools import cached_property
 from chaos.history import Operation
 from chaos.snapshot import Snapshot
 
+EDITS = frozenset(("retract", "pop", "replace", "clear", "rewrite"))  # changes of a history that are no appends
 MORTAL = 600  # seconds: a session with a shorter ttl may die while a fault test runs
 
 
@@ -85,6 +86,11 @@ class Case:
         return deleted | {
             c.session for c in self.history if c.kind == "create" and c.ttl is not None and c.ttl < MORTAL
         }
+
+    @cached_property
+    def edited(self) -> set[str]:
+        """Sessions whose histories were changed by more than appends. ``edits.py`` has the rules for their messages."""
+        return {op.session for op in self.history if op.kind in EDITS}
 
     @cached_property
     def created(self) -> dict[str, Operation]:

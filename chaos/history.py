@@ -17,9 +17,17 @@ MARK = "the-words-of-a-message"  # is part of every text: a log or an error that
 _LEAKED = "(it shows a message's text)"
 
 
-def text_of(session: str, message_id: str) -> str:
-    """The text that belongs to this message of this session and to no other."""
-    return f"{MARK} {session} {message_id}"
+def text_of(session: str, message_id: str, version: str = "") -> str:
+    """The text that belongs to this message of this session and to no other. Each replacement is another version."""
+    return f"{MARK} {session} {message_id}" + (f" {version}" if version else "")
+
+
+def version_of(text: str, session: str, message_id: str) -> str | None:
+    """Which version of the message has this text, "" for the message as it was sent; None if it is another's text."""
+    rest = text.removeprefix(text_of(session, message_id))
+    if rest == text:
+        return None
+    return "" if not rest else rest[1:] if rest[0] == " " else None
 
 
 @dataclass(slots=True)
@@ -31,6 +39,10 @@ class Operation:
     ``seq`` of a read is the seq of its newest message; ``count`` is the number of messages, sessions or deaths in
     the answer. ``mismatch`` says what was wrong if the answer did not belong to the question.
     ``abandoned``: the caller gave up, so the message may still be stored later.
+    ``ids`` and ``seqs`` are the messages that an edit or a look was answered, or the ids that it asked for; of a list
+    of sessions ``ids`` are those of the sessions. ``versions`` are those of the messages that had been replaced.
+    ``old`` is the version or the value that a conditional write expected, ``new`` what it wrote.
+    ``by`` is what an increment adds.
 
     The outcome is "ok", "failed" (it was not done) or "unknown" (it may have been done). It is also unknown until
     the call has ended. Times are seconds since the recorder began.
@@ -51,6 +63,12 @@ class Operation:
     expect: int | None = None
     seq: int | None = None
     count: int = 0
+    ids: list[str] = field(default_factory=list)
+    seqs: list[int] = field(default_factory=list)
+    versions: dict[str, str] = field(default_factory=dict)
+    old: str | None = None
+    new: str = ""
+    by: int = 0
     outcome: str = "unknown"
     ended: float | None = None
     error: str = ""

@@ -5,7 +5,7 @@ from collections.abc import Callable, Iterator
 from itertools import pairwise
 
 from chaos.case import Case, Violation, fate_of
-from chaos.history import Operation, text_of
+from chaos.history import Operation, version_of
 from chaos.snapshot import Snapshot, StoredSession, VisibleSession
 
 PARTS = frozenset(("meta", "agent"))  # a complete session has these keys, and two more once it has a message
@@ -30,7 +30,7 @@ def _acknowledged_is_there_once(case: Case) -> Iterator[Violation]:
         if not case.allowances.lossy:
             yield Violation("I1", session, "was created and is gone")
     for (session, message_id), operations in case.messages.items():
-        if fate_of(operations) != "ok":
+        if fate_of(operations) != "ok" or session in case.edited:
             continue
         visible = case.snapshot.visible.get(session)
         if visible is None and session in case.ended:
@@ -61,7 +61,7 @@ def _counted_as_sent(case: Case) -> Iterator[Violation]:
     Trimmed messages can no longer be looked at, so their number is checked.
     """
     for session, visible in case.snapshot.visible.items():
-        if visible.count == len(visible.messages):
+        if visible.count == len(visible.messages) or session in case.edited:
             continue  # nothing was trimmed; the other rules look at each message
         fates = Counter(map(fate_of, case.by_session[session].values()))
         least, most = 0 if case.allowances.lossy else fates["ok"], fates["ok"] + fates["unknown"]
@@ -81,18 +81,20 @@ def _unknown_at_most_once_failed_never(case: Case) -> Iterator[Violation]:
                 yield Violation(which, session, f"{message_id} is there {times} times")
             if operations and fate_of(operations) == "failed":
                 yield Violation("I2", session, f"{message_id} failed ({operations[-1].error[:80]}) and is there")
-            if not operations:
+            if not operations and session not in case.edited:
                 yield Violation("I2", session, f"{message_id} is there and was never sent")
 
 
 def _in_order_without_gaps(case: Case) -> Iterator[Violation]:
     """I3: the sequence numbers of a history have no gaps and end at the count, and each id is stored with its seq."""
     for session, visible in case.snapshot.visible.items():
+        stored = case.snapshot.stored.get(session)
         seqs = [message.seq for message in visible.messages]
+        if session in case.edited and stored is not None:
+            seqs = sorted(stored.ids.values())  # with the messages that were retracted
         last = visible.count
         if seqs != list(range(last - len(seqs) + 1, last + 1)):
             yield Violation("I3", session, f"seqs {seqs[:3]}…{seqs[-3:]} of {len(seqs)} do not lead up to {last}")
-        stored = case.snapshot.stored.get(session)
         for message in visible.messages:
             remembered = stored.ids.get(message.id) if stored else None
             if remembered is not None and remembered != message.seq:
@@ -138,6 +140,8 @@ def _the_last_are_kept(case: Case) -> Iterator[Violation]:
     """I4: a history has the newest messages, as many as the bound allows."""
     for session, visible in case.snapshot.visible.items():
         wanted = min(visible.count, case.allowances.bound)
+        if session in case.edited:
+            continue
         if len(visible.messages) != wanted:
             text = f"{len(visible.messages)} messages kept of {visible.count}, not {wanted}"
             yield Violation("I4", session, text)
@@ -150,13 +154,15 @@ def _whole_or_absent(case: Case) -> Iterator[Violation]:
         if stored.user is None:
             yield Violation("I5", session, f"it has no meta, but it has {', '.join(sorted(there))}")
             continue
-        wanted = PARTS | ({"history", "ids"} if stored.count else frozenset())
+        has_messages = stored.length if session in case.edited else stored.count  # a history may have been cleared
+        wanted = PARTS | ({"history", "ids"} if has_messages else frozenset())
         if there != wanted:
             text = f"has {', '.join(sorted(there))} and should have {', '.join(sorted(wanted))}"
             yield Violation("I5", session, text)
         if stored.agent != stored.current_agent:
             yield Violation("I5", session, f"the agent's key says {stored.agent}, meta says {stored.current_agent}")
-        yield from _ids_fit_messages(session, stored, case.snapshot.visible.get(session))
+        visible = case.snapshot.visible.get(session)
+        yield from _ids_fit_messages(session, stored, visible, edited=session in case.edited)
     for op in case.history:
         wrongly_gone = op.error.startswith("SessionNotFound") and op.session not in case.ended
         if wrongly_gone and op.session in case.created and not case.allowances.lossy:
@@ -184,16 +190,23 @@ def _a_living_session_is_found(case: Case) -> Iterator[Violation]:
             yield Violation("I5", op.session, f"{op.writer} was answered an empty list, but messages were stored")
 
 
-def _ids_fit_messages(session: str, stored: StoredSession, visible: VisibleSession | None) -> Iterator[Violation]:
-    """I5: a caller finds every stored session, with all its messages, and their ids are those that are remembered."""
+def _ids_fit_messages(
+    session: str, stored: StoredSession, visible: VisibleSession | None, *, edited: bool
+) -> Iterator[Violation]:
+    """I5: a caller finds every stored session, with all its messages, and their ids are those that are remembered.
+
+    In an edited one, ids of messages that were retracted are remembered, too.
+    """
     if visible is None:
         yield Violation("I5", session, "its keys exist, but a caller does not find it")
         return
-    if stored.length != len(visible.messages):
-        yield Violation("I5", session, f"{stored.length} elements, {len(visible.messages)} messages")
     ids = {message.id for message in visible.messages}
-    if ids != set(stored.ids):
-        odd = sorted(ids ^ set(stored.ids))
+    retracted = set(stored.ids) - ids if edited else set()
+    if stored.length != len(visible.messages) + len(retracted):
+        text = f"{stored.length} elements, {len(visible.messages)} messages, {len(retracted)} retracted"
+        yield Violation("I5", session, text)
+    if ids | retracted != set(stored.ids):
+        odd = sorted((ids | retracted) ^ set(stored.ids))
         yield Violation("I5", session, f"{len(odd)} ids are remembered or stored, not both: {odd[:3]}")
 
 
@@ -318,7 +331,7 @@ def _only_typed_errors(case: Case) -> Iterator[Violation]:
     for op in case.history:
         if op.error and not op.typed and op.error != "CancelledError":
             yield Violation("I12", op.session, f"{op.kind} by {op.writer} raised {op.error}")
-        if op.error.startswith("MessageConflict"):
+        if op.error.startswith("MessageConflict") and op.kind != "replace":
             yield Violation("I12", op.session, f"{op.id} was sent with one content only, but refused as different")
         if op.kind == "create" and op.error.startswith("SessionExists"):
             yield Violation("I12", op.session, "nobody else created it, but it was refused as taken")
@@ -335,7 +348,8 @@ def _the_answer_is_mine(case: Case) -> Iterator[Violation]:
             yield Violation("I13", op.session, f"{op.kind} by {op.writer} was answered {op.mismatch}")
     for session, visible in case.snapshot.visible.items():
         for message in visible.messages:
-            if message.text != text_of(session, message.id):
+            version = version_of(message.text, session, message.id)
+            if version is None or (version and session not in case.edited):
                 yield Violation("I13", session, f"{message.id} has the text of another message: {message.text[:80]!r}")
 
 

@@ -1,21 +1,7 @@
-"""Faults planted on purpose. Each is one small change of the package, and names the test that must find it.
+"""Faults planted on purpose. Each is one small change of the package, and names the test that must find it."""
 
-A test is either a fault test and its store ("R8 standalone"), or a store, a file of tests and an expression that
-chooses some of them ("redis: test_cleanup.py: a_failing_run_is_logged").
-"""
-
-from typing import NamedTuple
-
-
-class Mutant(NamedTuple):
-    """``old`` is in ``file`` exactly once, and is replaced by ``new``."""
-
-    name: str
-    file: str
-    old: str
-    new: str
-    test: str
-
+from chaos.edit_mutants import EDITS
+from chaos.mutant import Mutant
 
 _LUA, _REDIS, _SQLITE = "storage/redis/lua", "storage/redis", "storage/sqlite"
 
@@ -65,9 +51,9 @@ TABLE = (
     Mutant("synchronous=OFF", f"{_SQLITE}/file.py", "PRAGMA synchronous=FULL", "PRAGMA synchronous=OFF", "R24 sqlite"),
     Mutant(
         "of two messages a reader is given one, Redis",
-        f"{_REDIS}/sessions.py",
-        "        return last - len(elements) + 1, elements\n",
-        "        return last - len(elements) + 1, elements[:1] if last == 2 else elements\n",
+        f"{_REDIS}/history.py",
+        "Page(found.last - len(found.elements) + 1, found.elements)",
+        "Page(found.last - len(found.elements) + 1, found.elements[:1] if found.last == 2 else found.elements)",
         "R8 standalone",
     ),
     Mutant(
@@ -121,14 +107,14 @@ TABLE = (
     ),
     Mutant(
         "metadata is not removed",
-        f"{_LUA}/sessions/update_session.lua",
-        "for i = 5, 4 + removed do redis.call('HDEL', meta, ARGV[i]) end",
+        f"{_LUA}/include/merge.lua",
+        "for i = changes.removed_from, changes.removed_to do call('HDEL', key, ARGV[i]) end",
         "",
         "R8 standalone",
     ),
     Mutant(
         "metadata is not replaced, SQLite",
-        f"{_SQLITE}/sessions.py",
+        f"{_SQLITE}/messages.py",
         "{**session.metadata, **patch}.items()",
         "{**patch, **session.metadata}.items()",
         "R22 sqlite",
@@ -193,8 +179,8 @@ TABLE = (
     Mutant(
         "a reply of an epoch that is over lands, SQLite",
         f"{_SQLITE}/messages.py",
-        "if fresh and epoch is not None and epoch != session.agent_epoch:",
-        "if fresh and epoch is not None and epoch > session.agent_epoch:",
+        "if (fresh or not drafts) and epoch is not None and epoch != session.agent_epoch:",
+        "if (fresh or not drafts) and epoch is not None and epoch > session.agent_epoch:",
         "R16 sqlite",
     ),
     Mutant(
@@ -251,8 +237,8 @@ TABLE = (
     Mutant(
         "a deletion leaves the entry in the user's list",
         f"{_LUA}/sessions/delete_session.lua",
-        "for i = 5, #KEYS do redis.call('ZREM', KEYS[i], ARGV[i - 3]) end\n",
-        "redis.call('ZREM', KEYS[5], ARGV[2])\n",
+        "for i = 5, #KEYS do redis.call('ZREM', KEYS[i], ARGV[i - 2]) end\n",
+        "redis.call('ZREM', KEYS[5], ARGV[3])\n",
         "R8 standalone",
     ),
     Mutant(
@@ -426,4 +412,5 @@ TABLE = (
         "True]",
         "redis: test_index_model.py: three_calls",
     ),
+    *EDITS,
 )

@@ -11,14 +11,21 @@ from chaos.snapshot_redis import read_keys
 from chaos.snapshot_sqlite import read_rows
 from chat_session import Inspector, SessionManager, StoreCorrupt
 from chat_session.storage.redis.keys import Keys
-from testkit.backends import Backend, RedisBackend, SqliteBackend
+from testkit.backends import Backend, ClusterBackend, RedisBackend, SqliteBackend
 
 BATCH = 500
 LIMIT = 10_000  # the most messages that one call returns
 
 
 async def take_snapshot(backend: Backend, manager: SessionManager, recorder: Recorder, prefix: str = "") -> Snapshot:
-    """What is stored, and what callers see of it through ``manager``. Nothing else may use the store meanwhile."""
+    """What is stored, and what callers see of it through ``manager``. Nothing else may use the store meanwhile.
+
+    On a cluster two assignments that overtake each other may leave an entry in the list of a user who has not got the
+    session. The next list of that user removes it, so their lists are read first.
+    """
+    clustered = isinstance(backend, ClusterBackend)
+    owners = {op.user for op in recorder.history if op.kind == "assign" and clustered}
+    await _in_batches([_list_user(manager, user) for user in sorted(owners)])
     snapshot = await asyncio.to_thread(read_stored, backend, prefix)
     snapshot.zero = (time.time() - recorder.moment()) * 1000
     await _read_through(manager, {op.user for op in recorder.history if op.user}, snapshot)
@@ -42,7 +49,7 @@ async def _read_through(manager: SessionManager, users: Iterable[str], snapshot:
         session = await manager.get_session(session_id)
         if session is None:
             return
-        history = await manager.get_history(session_id, LIMIT)
+        history = await manager.get_history(session_id, LIMIT, include_internal=True)
         snapshot.visible[session_id] = VisibleSession(
             session.user_id,
             session.message_count,
@@ -50,10 +57,11 @@ async def _read_through(manager: SessionManager, users: Iterable[str], snapshot:
             session.current_agent,
             [VisibleMessage(m.seq or 0, m.id or "", m.text) for m in history],
             session.metadata,
+            session.revision,
         )
 
     async def list_user(user: str) -> None:
-        snapshot.listed[user] = {session.session_id for session in await manager.get_user_sessions(user)}
+        snapshot.listed[user] = await _list_user(manager, user)
 
     await _in_batches([read(session_id) for session_id in snapshot.stored])
     known = {stored.user for stored in snapshot.stored.values() if stored.user is not None}
@@ -65,6 +73,10 @@ async def _read_through(manager: SessionManager, users: Iterable[str], snapshot:
     snapshot.counted = await manager.get_active_sessions_count()
 
 
-async def _in_batches(calls: Sequence[Coroutine[Any, Any, None]]) -> None:
+async def _list_user(manager: SessionManager, user: str) -> set[str]:
+    return {session.session_id for session in await manager.get_user_sessions(user)}
+
+
+async def _in_batches(calls: Sequence[Coroutine[Any, Any, Any]]) -> None:
     for start in range(0, len(calls), BATCH):
         await asyncio.gather(*calls[start : start + BATCH])

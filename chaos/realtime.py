@@ -9,17 +9,19 @@ from itertools import accumulate
 from math import inf
 from typing import Any
 
-from chaos.case import Case, Violation
+from chaos.case import EDITS, Case, Violation
 from chaos.history import Operation
 
-SLIDES = frozenset(("create", "append", "switch", "extend", "set_ttl"))  # these move the deadline of a session
+# These move the deadline of a session. Others that may: retract and pop, which do not if there is nothing to change.
+SLIDES = frozenset(("create", "append", "switch", "extend", "set_ttl", "replace", "clear", "rewrite"))
+MAY_SLIDE = SLIDES | EDITS
 CLOCKS = 0.05  # seconds by which the clocks of a recorder and of a server may have drifted apart
 FIRST_AGENT = "ai"
 
 Write = tuple[Operation, Any]  # an operation, and the value that it wrote
 
 
-def _ended(op: Operation) -> float:
+def end_of(op: Operation) -> float:
     """When the operation was over. One of unknown outcome may be done at any time after it began."""
     return op.ended if op.outcome == "ok" and op.ended is not None else inf
 
@@ -30,8 +32,8 @@ def values_left(writes: Iterable[Write], begun: float = inf, ended: float = inf)
     These are the values that no acknowledged write had replaced before the reader began.
     """
     known = [(op, value) for op, value in writes if op.begun <= ended]
-    latest = max((op.begun for op, _ in known if _ended(op) < begun), default=-inf)
-    return [value for op, value in known if _ended(op) >= latest]
+    latest = max((op.begun for op, _ in known if end_of(op) < begun), default=-inf)
+    return [value for op, value in known if end_of(op) >= latest]
 
 
 class _Highest:
@@ -54,10 +56,10 @@ def a_read_shows_what_was_acknowledged(case: Case) -> Iterator[Violation]:
         if session in case.ended:
             continue
         messages = {op.id: op for op in reversed(operations) if op.id and op.outcome == "ok"}
-        done = sorted(messages.values(), key=_ended)
-        written = _Highest((_ended(op), max(number, op.seq or 0)) for number, op in enumerate(done, 1))
+        done = sorted(messages.values(), key=end_of)
+        written = _Highest((end_of(op), max(number, op.seq or 0)) for number, op in enumerate(done, 1))
         reads = [op for op in operations if op.kind in ("history", "get") and op.outcome == "ok"]
-        shown = _Highest((_ended(read), read.seq or 0) for read in reads)
+        shown = _Highest((end_of(read), read.seq or 0) for read in reads)
         for read in reads:
             least = written.before(read.begun)
             if not case.allowances.unconfirmed_reads:
@@ -106,7 +108,7 @@ def a_session_is_shown_as_it_was_written(case: Case) -> Iterator[Violation]:
         for read in operations:
             if read.kind == "get" and read.outcome == "ok" and read.count and not case.allowances.stale_reads:
                 where = f"{read.writer} was shown"
-                yield from _as_written(session, operations, read.metadata, read.ttl, where, read.begun, _ended(read))
+                yield from _as_written(session, operations, read.metadata, read.ttl, where, read.begun, end_of(read))
                 yield from _in_its_epoch(session, operations, read)
         visible, stored = case.snapshot.visible.get(session), case.snapshot.stored.get(session)
         if visible is not None and stored is not None:
@@ -126,8 +128,9 @@ def _as_written(
     ttls = values_left(((op, op.ttl) for op in operations if op.kind in ("create", "set_ttl")), begun, ended)
     if ttl not in ttls:
         yield Violation("I16", session, f"{where} a ttl of {ttl}; asked for was {_either(ttls)}")
-    writes = [op for op in operations if op.kind in ("create", "update")]
-    for name in sorted({name for op in writes for name in op.metadata} | metadata.keys()):
+    writes = [op for op in operations if op.kind in ("create", "update") or (op.kind == "append" and op.metadata)]
+    counters = {op.new for op in operations if op.kind == "increment"}  # counters.py has the rule for them
+    for name in sorted({name for op in writes for name in op.metadata} | metadata.keys() - counters):
         named = [(c, c.metadata.get(name)) for c in writes if c.kind == "create" or name in c.metadata]
         values = values_left(named, begun, ended)
         if metadata.get(name) not in values:
@@ -137,8 +140,8 @@ def _as_written(
 
 def _in_its_epoch(session: str, operations: Sequence[Operation], read: Operation) -> Iterator[Violation]:
     """I11: a reader is shown an epoch that had begun, and none older than those acknowledged before the read."""
-    switches = [op for op in operations if op.kind == "switch" and op.begun <= _ended(read)]
-    least = max((op.epoch or 0 for op in switches if _ended(op) < read.begun), default=0)
+    switches = [op for op in operations if op.kind == "switch" and op.begun <= end_of(read)]
+    least = max((op.epoch or 0 for op in switches if end_of(op) < read.begun), default=0)
     if not least <= (read.epoch or 0) <= len(switches):
         text = f"{read.writer} was shown epoch {read.epoch}; {least} to {len(switches)} had begun"
         yield Violation("I11", session, text)
@@ -155,12 +158,12 @@ def a_deadline_is_ttl_after_the_last_activity(case: Case) -> Iterator[Violation]
         return
     for session, stored in case.snapshot.stored.items():
         deadline = stored.deadlines.get("meta")
-        slides = [op for op in case.operations_of.get(session, ()) if op.kind in SLIDES]
+        slides = [op for op in case.operations_of.get(session, ()) if op.kind in MAY_SLIDE]
         if deadline is None or stored.ttl is None or session not in case.created:
             continue
         last = (deadline - zero) / 1000 - stored.ttl  # the time of the last activity, by the recorder's clock
-        earliest = max(op.begun for op in slides if op.outcome == "ok")
-        latest = max(map(_ended, slides))
+        earliest = max(op.begun for op in slides if op.outcome == "ok" and (op.kind in SLIDES or op.seqs))
+        latest = max(map(end_of, slides))
         if not earliest - CLOCKS <= last <= latest + CLOCKS:
             text = f"its deadline is {last - earliest:+.2f} s from {stored.ttl} s after its last activity"
             yield Violation("I16", session, text)
@@ -170,7 +173,9 @@ def counts_and_lists_are_exact(case: Case) -> Iterator[Violation]:
     """I8: at every moment a count or a list has all sessions that live throughout the call, and no dead session."""
     if case.allowances.lossy or case.allowances.stale_reads:
         return
-    users = {op.user for op in case.history if op.kind == "list"}
+    assigned = {op.session for op in case.history if op.kind == "assign"}
+    owners = {op.user for op in case.history if op.session in assigned}  # counters.py has the rule for their lists
+    users = {op.user for op in case.history if op.kind == "list"} - owners
     lives = [
         (operations, _Life(operations))
         for operations in case.operations_of.values()
@@ -184,9 +189,9 @@ def counts_and_lists_are_exact(case: Case) -> Iterator[Violation]:
     everybody = _Population([life for _, life in lives])
     by_user = {user: _Population(members) for user, members in of_user.items()}
     for op in case.history:
-        if op.kind not in ("count", "list") or op.outcome != "ok":
+        if op.kind not in ("count", "list") or op.outcome != "ok" or op.user in owners - {""}:
             continue
-        least, most = (everybody if op.kind == "count" else by_user[op.user]).between(op.begun, _ended(op))
+        least, most = (everybody if op.kind == "count" else by_user[op.user]).between(op.begun, end_of(op))
         if not least <= op.count <= most:
             what = "counted" if op.kind == "count" else f"in the list of {op.user}"
             yield Violation("I8", "", f"{op.writer}: {op.count} {what}; {least} to {most} lived")
@@ -200,13 +205,13 @@ class _Life:
         deletes = [op for op in operations if op.kind == "delete"]
         asked = [op for op in operations if op.kind in ("create", "set_ttl")]
         ttls = [inf if op.ttl is None else op.ttl for op in asked]
-        self.sure_from = min(map(_ended, creations))
+        self.sure_from = min(map(end_of, creations))
         self.sure_until = min(
             [op.begun for op in deletes] + [op.begun + ttl - CLOCKS for op, ttl in zip(asked, ttls, strict=True)]
         )
         self.maybe_from = min(op.begun for op in creations)
-        last = max(_ended(op) for op in operations if op.kind in SLIDES)
-        self.maybe_until = min([_ended(op) for op in deletes] + [last + max(ttls) + CLOCKS])
+        last = max(end_of(op) for op in operations if op.kind in MAY_SLIDE)
+        self.maybe_until = min([end_of(op) for op in deletes] + [last + max(ttls) + CLOCKS])
 
 
 class _Population:

@@ -23,6 +23,7 @@ class VisibleSession:
     agent: str
     messages: list[VisibleMessage] = field(default_factory=list)
     metadata: dict[str, Any] = field(default_factory=dict)
+    revision: int = 0
 
 
 @dataclass(slots=True)

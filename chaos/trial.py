@@ -17,6 +17,7 @@ from typing import Any, TypeVar
 from chaos.case import Allowances, Violation
 from chaos.checker import Verdict, check
 from chaos.durability import durability_of
+from chaos.editor import EDITED, USERS, Editor
 from chaos.history import Recorder
 from chaos.log_watch import watch_logs
 from chaos.observer import take_snapshot
@@ -123,6 +124,22 @@ class Trial:
 
     def caller(self, name: object, manager: SessionManager) -> Caller:
         return Caller(str(name), manager, self.recorder, self.rng(name))
+
+    def editor(self, name: object, manager: SessionManager) -> Editor:
+        return Editor(str(name), manager, self.recorder, self.rng(name))
+
+    async def create_edited_sessions(self, manager: SessionManager) -> list[str]:
+        """Sessions for editors, one of each kind and one more."""
+        ids = list(EDITED)
+        founder = self.caller("editors' founder", manager)
+        await together(founder.create(session, USERS[i % len(USERS)]) for i, session in enumerate(ids))
+        return ids
+
+    async def edit_in(self, managers: Sequence[SessionManager], count: int = 4) -> list[Coroutine[Any, Any, None]]:
+        """A workload of editors in sessions of their own, which the first manager creates."""
+        ids = await self.create_edited_sessions(managers[0])
+        editors = [self.editor(f"e{i}", managers[i % len(managers)]) for i in range(count)]
+        return [editor.edit(ids, self.running) for editor in editors]
 
     def break_rule(self, text: str, session: str = "") -> None:
         """Record that a promise was broken which only this fault test checks."""

@@ -19,6 +19,7 @@ from typing import Any
 
 import chat_session.storage.redis
 import chat_session.storage.sqlite  # noqa: F401 - both stores are imported before the first fork
+from chaos.editor import Editor
 from chaos.history import Operation, Recorder
 from chaos.log_watch import watch_logs
 from chaos.powercut import note
@@ -70,7 +71,8 @@ async def _serve(plan: dict[str, Any], recorder: Recorder) -> None:
         workload = []
         for i in range(plan["callers"]):
             rng = random.Random(f"{plan['seed']}/{i}")
-            caller = Caller(f"{plan['name']}.{i}", manager, recorder, rng)
+            kind = Editor if plan["load"] == "edit" else Caller
+            caller = kind(f"{plan['name']}.{i}", manager, recorder, rng)
             workload.append(_LOADS[plan["load"]](caller, plan))
         await asyncio.gather(*workload)
 
@@ -110,6 +112,12 @@ async def _create_and_write(caller: Caller, plan: dict[str, Any]) -> None:
                 await caller.append(session)
 
 
+async def _edit(caller: Caller, plan: dict[str, Any]) -> None:
+    """Edit the given sessions without end."""
+    assert isinstance(caller, Editor)
+    await caller.edit(plan["sessions"], lambda: True)
+
+
 async def _mixture(caller: Caller, plan: dict[str, Any]) -> None:  # noqa: ARG001 - all workloads have the same parameters
     await caller.do_a_mixture(f"u-{caller.name}", lambda: True)
 
@@ -132,6 +140,7 @@ def _turns(plan: dict[str, Any]) -> range:
 _LOADS = {
     "write": _write,
     "create and write": _create_and_write,
+    "edit": _edit,
     "mixture": _mixture,
     "mixture and sweep": _mixture_and_sweep,
 }

@@ -10,6 +10,8 @@ from chaos.history import Operation, Recorder, text_of
 from chat_session import (
     Conflict,
     InvalidInput,
+    Message,
+    MessageNotFound,
     Session,
     SessionExists,
     SessionManager,
@@ -21,7 +23,8 @@ from chat_session import (
 
 TTL = 3600  # longer than every fault test
 
-REFUSALS = (StoreError, Conflict, SessionExists, SessionNotFound, InvalidInput)  # the errors that a caller may get
+# the errors that a caller may get
+REFUSALS = (StoreError, Conflict, SessionExists, SessionNotFound, MessageNotFound, InvalidInput)
 
 Running = Callable[[], bool]
 
@@ -67,15 +70,14 @@ class Caller:
 
         With the chance ``give_up`` it is not sent again, although nobody knows whether it was stored.
         """
-        self._sent += 1
-        message_id = f"{self.name}-{self._sent}"
-        message: Any = {"id": message_id, "from": "user", "text": text_of(session, message_id)}
+        message: Any = self.make_message(session)
+        message_id = message["id"]
         while True:
             try:
                 with self.recorder.operation("append", session, self.name, id=message_id, epoch=epoch) as op:
                     result = await self.manager.add_message(session, message, epoch=epoch)
                     op.seq = result.seq
-                    if (result.message_id, result.message.text) != (message_id, text_of(session, message_id)):
+                    if result.message_id != message_id or not self.is_as_sent(session, result.message):
                         op.mismatch = f"with message {result.message_id} {result.message.text[:60]!r}"
                 return op
             except (StoreUnavailable, StoreReadOnly) as error:
@@ -85,6 +87,16 @@ class Caller:
                 [message] = error.messages
             except REFUSALS:
                 return op
+
+    def make_message(self, session: str) -> dict[str, Any]:
+        """The next message of this caller."""
+        self._sent += 1
+        message_id = f"{self.name}-{self._sent}"
+        return {"id": message_id, "from": "user", "text": text_of(session, message_id)}
+
+    def is_as_sent(self, session: str, message: Message) -> bool:
+        """Whether a message that an append returned is the one that was sent."""
+        return message.text == text_of(session, message.id or "")
 
     async def write(self, sessions: Sequence[str], running: Running, *, give_up: float = 0.0) -> None:
         """Append to randomly chosen sessions while ``running`` returns true."""

@@ -15,7 +15,8 @@ from chaos import mutants
 from chaos.fault_tests import FAULT_TESTS
 from chaos.history import MARK, Recorder, read_history
 from chaos.log_watch import watch_logs
-from chaos.mutant_table import TABLE, Mutant
+from chaos.mutant import Mutant
+from chaos.mutant_table import TABLE
 from chaos.mutants import find_stale
 from chaos.observer import read_stored
 from chaos.trial import FaultTest, Trial, run_fault_test

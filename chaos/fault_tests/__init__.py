@@ -4,6 +4,7 @@ from chaos.fault_tests import (
     cancellations,
     claims,
     clocks,
+    edits,
     failovers,
     flushed_scripts,
     full_disk,
@@ -57,5 +58,8 @@ _TABLE = (
         short_limit=60,
         in_short=True,
     ),
+    FaultTest("R26", "edits, reset after execution", edits.reset, MANY, limit=300, in_short=True),
+    FaultTest("R27", "sixty-four pops, reply lost", edits.pops, MANY, limit=300, in_short=True),
+    FaultTest("R28", "editing worker killed -9", edits.killed_workers, EVERY, limit=300, in_short=True),
 )
 FAULT_TESTS = {fault_test.id: fault_test for fault_test in _TABLE}

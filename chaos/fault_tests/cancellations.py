@@ -1,11 +1,14 @@
 """R11: calls are cancelled while they wait in the process, on the way, or on the way back."""
 
 import asyncio
+import random
+from collections.abc import Awaitable, Callable
+from functools import partial
 
 from chaos.trial import Trial, together
 from chaos.workload import Caller
 
-TASKS, SESSIONS, MANAGERS = 20, 20, 2
+TASKS, EDITORS, SESSIONS, MANAGERS = 20, 4, 20, 2
 
 
 async def run(trial: Trial) -> None:
@@ -15,25 +18,33 @@ async def run(trial: Trial) -> None:
     managers = [trial.open_manager(backend) for _ in range(MANAGERS)]
     sessions = await trial.create_sessions(managers[0], SESSIONS)
 
-    async def cancel_at_once(caller: Caller) -> None:
-        while trial.faults["cancelled"] < wanted:
+    def running() -> bool:
+        return trial.faults["cancelled"] < wanted
+
+    async def cancel_at_once(rng: random.Random, call: Callable[[], Awaitable[None]]) -> None:
+        while running():
             try:
-                async with asyncio.timeout(caller.rng.uniform(0, 0.003)):
-                    await _call(caller, sessions)
+                async with asyncio.timeout(rng.uniform(0, 0.003)):
+                    await call()
             except TimeoutError:
                 trial.faults["cancelled"] += 1
 
     async def stay(caller: Caller) -> None:
-        while trial.faults["cancelled"] < wanted:
+        while running():
             await caller.append(caller.rng.choice(sessions))
             await caller.read(caller.rng.choice(sessions))
 
     callers = [trial.caller(f"c{i}", managers[i % MANAGERS]) for i in range(TASKS)]
     staying = [trial.caller(f"w{i}", managers[i % MANAGERS]) for i in range(4)]
-    await together([*map(cancel_at_once, callers), *map(stay, staying)])
+    edited = await trial.create_edited_sessions(managers[0])
+    editors = [trial.editor(f"e{i}", managers[i % MANAGERS]) for i in range(EDITORS)]
+    cancelled = [cancel_at_once(caller.rng, partial(_call, caller, sessions)) for caller in callers]
+    cancelled += [cancel_at_once(editor.rng, partial(editor.edit_once, edited)) for editor in editors]
+    cancelled.append(trial.editor("e", managers[0]).edit(edited, running))
+    await together([*cancelled, *map(stay, staying)])
     for op in trial.recorder.history:
         op.abandoned = op.abandoned or op.error == "CancelledError"
-    trial.outcome.load = f"{TASKS} cancelled tasks, 4 others, {SESSIONS} sessions"
+    trial.outcome.load = f"{TASKS} cancelled tasks and {EDITORS} that edit, 5 others, {SESSIONS} sessions"
     await trial.judge(backend)
 
 

@@ -135,10 +135,11 @@ async def _load(
     mixers = [trial.caller(f"m{i}", managers[i % 4]) for i in range(2)]
     readers = [trial.caller(f"reader{i}", managers[i % 4]) for i in range(4)]
     workload = [caller.write(ids, trial.running) for caller in callers]
+    workload += await trial.edit_in(managers)
     workload += [mixer.do_a_mixture("mixed", trial.running) for mixer in mixers]
     workload += [_read_on(trial, reader, ids) for reader in readers]
     await trial.run_with_nemesis(go_on(), workload)
-    trial.outcome.load = f"{writers} writers, 4 readers, 2 mixed, {sessions} sessions"
+    trial.outcome.load = f"{writers} writers, 4 readers, 2 mixed, 4 that edit, {sessions} sessions"
     await asyncio.to_thread(backend.server.wait_until_healthy, HEALTHY)  # all agree on the primaries
 
 

@@ -1,6 +1,7 @@
 """R8: the server forgets all scripts again and again."""
 
 from chaos.case import Allowances
+from chaos.editor import RACES
 from chaos.nemesis import command_every
 from chaos.trial import Trial
 
@@ -17,13 +18,14 @@ async def run(trial: Trial) -> None:
     nemesis = command_every(backend, 0.005, trial.pick(60.0, 2.5), trial.faults, "SCRIPT", "FLUSH")
     workload = [writer.write(sessions, trial.running) for writer in writers]
     workload += [mixer.do_a_mixture("mixed", trial.running) for mixer in mixers]
+    workload += await trial.edit_in(managers)
     await trial.run_with_nemesis(nemesis, workload)
     met = sum(info.get("errorstat_NOSCRIPT", {}).get("count", 0) for info in backend.on_primaries("INFO", "errorstats"))
     trial.faults["NOSCRIPT"] = met
     if not met:
         trial.break_rule("no call met a script that had been forgotten")
     for op in trial.recorder.history:
-        if op.error and not op.error.startswith("AgentConflict"):  # the mixture causes those on purpose
+        if op.error and not op.error.startswith(RACES):
             trial.break_rule(f"{op.kind} by {op.writer} got an error: {op.error}", op.session)
-    trial.outcome.load = f"{WRITERS} writers, {SESSIONS} sessions of {BOUND} messages, 2 mixed"
+    trial.outcome.load = f"{WRITERS} writers, {SESSIONS} sessions of {BOUND} messages, 2 mixed, 4 that edit"
     await trial.judge(backend, Allowances(bound=BOUND))

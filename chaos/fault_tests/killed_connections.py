@@ -15,10 +15,11 @@ async def run(trial: Trial) -> None:
     writers = [trial.caller(f"w{i}", managers[i % MANAGERS]) for i in range(TASKS)]
     cut = ("CLIENT", "KILL", "TYPE", "normal", "SKIPME", "yes")
     nemesis = command_every(backend, 0.1, trial.pick(60.0, 3.0), trial.faults, *cut)
-    await trial.run_with_nemesis(nemesis, [writer.write(sessions, trial.running) for writer in writers])
+    workload = [writer.write(sessions, trial.running) for writer in writers]
+    await trial.run_with_nemesis(nemesis, workload + await trial.edit_in(managers))
     errors = sum(bool(op.error) for op in trial.recorder.history)
     trial.note(f"{errors:,} of {len(trial.recorder.history):,} calls failed")
     if errors > MOST_ERRORS * len(trial.recorder.history):
         trial.break_rule(f"{errors:,} of {len(trial.recorder.history):,} calls failed")
-    trial.outcome.load = f"{TASKS} tasks, {SESSIONS} sessions, {MANAGERS} managers"
+    trial.outcome.load = f"{TASKS} tasks, 4 that edit, {SESSIONS} sessions, {MANAGERS} managers"
     await trial.judge(backend)

@@ -54,7 +54,8 @@ async def _load_and_kill(
     writers = [trial.caller(f"w{i}", managers[i % MANAGERS]) for i in range(WRITERS)]
     mixers = [trial.caller(f"m{i}", managers[i % MANAGERS]) for i in range(4)]
     workload = [writer.write(sessions, trial.running) for writer in writers]
+    workload += await trial.edit_in(managers)
     workload += [mixer.do_a_mixture("mixed", trial.running) for mixer in mixers]
     await trial.run_with_nemesis(kill(), workload)
-    trial.outcome.load = f"{WRITERS} writers, {SESSIONS} sessions, 4 mixed"
+    trial.outcome.load = f"{WRITERS} writers, {SESSIONS} sessions, 4 mixed, 4 that edit"
     return kills

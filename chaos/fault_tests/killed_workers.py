@@ -3,6 +3,7 @@
 import asyncio
 from typing import Any
 
+from chaos.editor import RACES
 from chaos.trial import Trial, together
 from chaos.workers import Workers
 
@@ -78,11 +79,12 @@ async def side_by_side(trial: Trial) -> None:
                 await own[i].append(own[i].rng.choice(sessions))
 
         writing = together([*map(write, range(4)), workers.wait("a"), workers.wait("b")])
-        await trial.run_with_nemesis(writing, [mixer.do_a_mixture("mixed", trial.running) for mixer in mixers])
+        workload = [mixer.do_a_mixture("mixed", trial.running) for mixer in mixers]
+        await trial.run_with_nemesis(writing, workload + await trial.edit_in([manager], 2))
     for op in trial.recorder.history:
-        if op.error and not op.error.startswith("AgentConflict"):  # the mixture causes those on purpose
+        if op.error and not op.error.startswith(RACES):
             trial.break_rule(f"{op.writer} was refused: {op.error}", op.session)
     trial.limit_outage(FAIR)
     trial.faults["processes at once"] = 3
-    trial.outcome.load = f"3 processes, 4 callers each, {turns:,} messages a caller, 2 mixed"
+    trial.outcome.load = f"3 processes, 4 callers each, {turns:,} messages a caller, 2 mixed, 2 that edit"
     await trial.judge(backend)

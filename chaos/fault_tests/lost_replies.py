@@ -3,7 +3,7 @@
 from chaos.nemesis import FaultBudget
 from chaos.trial import Trial, together
 
-MANAGERS, WRITERS, SWITCHERS, MIXERS, SESSIONS = 4, 16, 4, 4, 32
+MANAGERS, WRITERS, SWITCHERS, MIXERS, EDITORS, SESSIONS = 4, 16, 4, 4, 4, 32
 
 
 async def swallow(trial: Trial) -> None:
@@ -21,6 +21,7 @@ async def _lose(trial: Trial, fault: str, times: int, *, chance: float, store_ti
     sessions = await trial.create_sessions(trial.open_manager(backend), SESSIONS)
     url, proxies = await trial.open_proxies(backend)
     managers = [trial.open_manager(backend, url, store_timeout=store_timeout) for _ in range(MANAGERS)]
+    editing = await trial.edit_in(managers, EDITORS)
     budget = FaultBudget(fault, times, chance, trial.rng("faults"))
     writers = [trial.caller(f"w{i}", managers[i % MANAGERS]) for i in range(WRITERS)]
     await together(
@@ -30,6 +31,7 @@ async def _lose(trial: Trial, fault: str, times: int, *, chance: float, store_ti
         proxy.fault = budget
     mixers = [trial.caller(f"m{i}", managers[i % MANAGERS]) for i in range(MIXERS)]
     workload = [writer.write(sessions, trial.running, give_up=0.25) for writer in writers]
+    workload += editing
     workload += [mixer.do_a_mixture("mixed", trial.running) for mixer in mixers]
     switchers = [trial.caller(f"a{i}", managers[i % MANAGERS]) for i in range(SWITCHERS)]
     workload += [switcher.switch_on(sessions, trial.running) for switcher in switchers]
@@ -37,6 +39,7 @@ async def _lose(trial: Trial, fault: str, times: int, *, chance: float, store_ti
     for proxy in proxies:
         trial.faults += proxy.injected
     trial.outcome.load = (
-        f"{WRITERS} writers, {SWITCHERS} that switch, {MIXERS} mixed, {SESSIONS} sessions, {MANAGERS} managers"
+        f"{WRITERS} writers, {SWITCHERS} that switch, {MIXERS} mixed, {EDITORS} that edit,"
+        f" {SESSIONS} sessions, {MANAGERS} managers"
     )
     await trial.judge(backend)

@@ -4,6 +4,7 @@ import asyncio
 
 from redis.crc import key_slot
 
+from chaos.editor import EDITED
 from chaos.trial import Trial
 from chat_session.storage.redis.keys import Keys
 from testkit.backends import ClusterBackend
@@ -18,8 +19,9 @@ async def run(trial: Trial) -> None:
     backend: ClusterBackend = await trial.open_backend()
     managers = [trial.open_manager(backend) for _ in range(4)]
     sessions = await trial.create_sessions(managers[0], SESSIONS)
+    editing = await trial.edit_in(managers)
     keys = Keys("", "tagged")
-    slots = list(dict.fromkeys(key_slot(keys.meta(session)) for session in sessions))
+    slots = list(dict.fromkeys(key_slot(keys.meta(session)) for session in (*EDITED, *sessions)))
     slots += [key_slot(bucket) for bucket in keys.due_buckets()][: trial.pick(16, 2)]
     rng = trial.rng("targets")
 
@@ -36,9 +38,10 @@ async def run(trial: Trial) -> None:
     callers = [trial.caller(f"w{i}", managers[i % 4]) for i in range(WRITERS)]
     mixers = [trial.caller(f"m{i}", managers[i % 4]) for i in range(4)]
     workload = [caller.write(sessions, trial.running) for caller in callers]
+    workload += editing
     workload += [mixer.do_a_mixture("mixed", trial.running) for mixer in mixers]
     await trial.run_with_nemesis(move(), workload)
-    trial.outcome.load = f"{WRITERS} writers, 4 mixed, {SESSIONS} sessions"
+    trial.outcome.load = f"{WRITERS} writers, 4 mixed, 4 that edit, {SESSIONS} sessions"
     await asyncio.to_thread(backend.server.wait_until_healthy)
     await trial.judge(backend)
 

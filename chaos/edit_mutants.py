@@ -1,0 +1,186 @@
+"""Faults planted into what edits histories: retract, pop, replace, clear, conditional writes, counters, assignments."""
+
+from chaos.mutant import Mutant
+
+_LUA, _REDIS, _SQLITE = "storage/redis/lua/sessions", "storage/redis", "storage/sqlite"
+
+EDITS = (
+    # Repeats: once, whatever became of the reply.
+    Mutant(
+        "a repeated pop is not known",
+        f"{_LUA}/replace_elements.lua",
+        "if repeated then\n",
+        "if false then\n",
+        "R26 standalone",
+    ),
+    Mutant(
+        "of the pops of a round trip only the last is remembered",
+        "storage/redis/lua/include/done.lua",
+        "return table.concat(kept) .. entry",
+        "return entry",
+        "R27 standalone",
+    ),
+    Mutant(
+        "a repeated clear is not known",
+        f"{_LUA}/replace_history.lua",
+        "if repeated then\n",
+        "if false then\n",
+        "R26 standalone",
+    ),
+    Mutant(
+        "a repeated increment is not known",
+        f"{_LUA}/increment.lua",
+        "if repeated then\n",
+        "if false then\n",
+        "R26 standalone",
+    ),
+    Mutant(
+        "a repeated conditional append is known by its messages only",
+        f"{_LUA}/append_conditionally.lua",
+        "if repeated or (n > 0 and fresh == 0) then\n",
+        "if n > 0 and fresh == 0 then\n",
+        "R26 standalone",
+    ),
+    Mutant(
+        "a repeated update that compares is not known",
+        f"{_LUA}/update_session.lua",
+        "if repeated then\n",
+        "if false then\n",
+        "redis: test_repeats.py: an_update_that_compares",
+    ),
+    # What is compared before it is changed.
+    Mutant(
+        "a pop does not compare the newest sequence number",
+        f"{_LUA}/replace_elements.lua",
+        "if newest ~= '' and tonumber(newest) ~= count then return {'CHANGED'} end\n",
+        "",
+        "redis: test_changed_meanwhile.py: a_message_that_came_after",
+    ),
+    Mutant(
+        "a message is changed although it is not as it was read",
+        f"{_LUA}/replace_elements.lua",
+        "if not stored or redis.sha1hex(stored) ~= ARGV[at + 1] then",
+        "if not stored then",
+        "R26 standalone",
+    ),
+    Mutant(
+        "a conditional append ignores the sequence number",
+        f"{_LUA}/append_conditionally.lua",
+        "if (expect_seq or count) ~= count or ",
+        "if ",
+        "R26 standalone",
+    ),
+    Mutant(
+        "a conditional append ignores the sequence number, SQLite",
+        f"{_SQLITE}/messages.py",
+        "if expected[0] not in (None, session.message_count) or expected[1]",
+        "if expected[1]",
+        "R28 sqlite",
+    ),
+    Mutant(
+        "a change computed before a takeover is made",
+        f"{_LUA}/replace_elements.lua",
+        "if expect ~= '' and tonumber(expect) ~= epoch then",
+        "if false then",
+        "redis: test_contract.py: a_change_computed_before_a_takeover",
+    ),
+    Mutant(
+        "a message is told as retracted that was cleared after it was read",
+        f"{_REDIS}/messages.py",
+        "return tombstone if is_there else None",
+        "return tombstone",
+        "redis: test_changed_meanwhile.py: not_retracted",
+    ),
+    # What is left.
+    Mutant(
+        "a tombstone keeps the text",
+        "storage/codec.py",
+        """b'{"id":%b,"from":"%b","text":""' % (_encode(message.id), message.sender.encode())""",
+        """b'{"id":%b,"from":"%b","text":%b' % (_encode(message.id), message.sender.encode(), _encode(message.text))""",
+        "sqlite: test_contract.py: what_was_retracted_is_erased",
+    ),
+    Mutant(
+        "a read shows what was retracted",
+        "history.py",
+        "return message.type != RETRACTED and (include_internal or not message.internal)",
+        "return include_internal or not message.internal",
+        "R28 sqlite",
+    ),
+    Mutant(
+        "a pop returns what was retracted before, SQLite",
+        f"{_SQLITE}/edits.py",
+        "        if message.type != RETRACTED:\n            popped",
+        "        if message.text or message.id:\n            popped",
+        "R28 sqlite",
+    ),
+    Mutant(
+        "a replacement makes an internal message public",
+        "storage/codec.py",
+        "seq=stored.seq, internal=stored.internal, timestamp",
+        "seq=stored.seq, timestamp",
+        "R28 sqlite",
+    ),
+    Mutant(
+        "a revision does not grow",
+        "storage/redis/lua/include/edit.lua",
+        "return string.format('%.0f', revision + 1), edits",
+        "return string.format('%.0f', revision), edits",
+        "R26 standalone",
+    ),
+    Mutant(
+        "a revision does not grow, SQLite",
+        f"{_SQLITE}/edits.py",
+        "revision = session.revision + 1",
+        "revision = session.revision",
+        "R28 sqlite",
+    ),
+    Mutant(
+        "a clear restarts the sequence numbers",
+        f"{_LUA}/replace_history.lua",
+        "'messageCount', string.format('%d', count + n), 'cs:revision'",
+        "'messageCount', string.format('%d', n), 'cs:revision'",
+        "R26 standalone",
+    ),
+    Mutant(
+        "a clear restarts the sequence numbers, SQLite",
+        f"{_SQLITE}/edits.py",
+        '    _save_edit(db, session, "*")\n    return int(removed)',
+        '    _save_edit(db, msgspec.structs.replace(session, message_count=0), "*")\n    return int(removed)',
+        "R28 sqlite",
+    ),
+    Mutant(
+        "a clear keeps the ids",
+        f"{_LUA}/replace_history.lua",
+        "call('UNLINK', history, ids)",
+        "call('UNLINK', history)",
+        "R26 standalone",
+    ),
+    Mutant(
+        "a conditional append does not merge its metadata",
+        f"{_LUA}/append_conditionally.lua",
+        "merge(meta, changes[4])\n",
+        "",
+        "R26 standalone",
+    ),
+    Mutant(
+        "an assigned session stays in the list of the user before",
+        f"{_LUA}/assign_session.lua",
+        "  call('ZREM', KEYS[i], ARGV[i + 2])\n",
+        "",
+        "R26 standalone",
+    ),
+    Mutant(
+        "a message is told as replaced that was cleared after it was read",
+        f"{_REDIS}/messages.py",
+        "if stored is None or not is_there:",
+        "if stored is None:",
+        "redis: test_changed_meanwhile.py: not_replaced",
+    ),
+    Mutant(
+        "a session is taken for dead by the entry of the user before, on a cluster",
+        f"{_REDIS}/index/cluster.py",
+        "moved = entry.user_id.encode() in former",
+        "moved = False",
+        "redis: test_index_model.py: given_away",
+    ),
+)
