@@ -1,0 +1,1 @@
+"""Sessions for agent frameworks. Each module imports its own framework and no other; install it as an extra."""
