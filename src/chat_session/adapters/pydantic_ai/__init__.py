@@ -1,0 +1,3 @@
+"""pydantic-ai on chat-session: a durable ``ConversationStore``."""
+
+from chat_session.adapters.pydantic_ai.store import ManagedConversationStore as ManagedConversationStore
