@@ -1,0 +1,5 @@
+"""Google ADK: a session service whose sessions a person can take over. Needs ``chat-session[adk]``."""
+
+from chat_session.adapters.adk.service import ManagedSessionService as ManagedSessionService
+
+__all__ = ["ManagedSessionService"]
