@@ -2,6 +2,7 @@
 #   make run    set up, then the demonstration and an import on the embedded store
 #   make test   set up, then all checks and tests
 #   make test-pythons   the tests on each other Python from 3.11 on that this machine has
+#   make adapters   the tests of the adapters on the newest release of each agent framework
 #   make docs   the documentation site, strict about links: var/site/html/index.html
 # Longer: make chaos (the fault tests), make chaos-mutants, make bench, make bench-scale.
 
@@ -12,13 +13,17 @@ BENCH := $(VENV)/bench
 READY := $(VENV)/.ready
 LOWEST := $(VENV)/lowest-redis-py
 PYTHONS := $(VENV)/pythons
+ADAPTERS := $(VENV)/adapters
+NEWEST := $(VENV)/newest-frameworks
+FRAMEWORKS := openai-agents,pydantic-ai,adk,agent-framework,llama-index
+ADAPTER_FILES = $(shell find src/chat_session/adapters testkit/adapters tests/adapters examples/adapters benchmarks/adapters -name '*.py')
 DOCS := $(VENV)/docs
 STORE := sqlite:///var/run.db
 CLI := $(BIN)/chat-session
 WORKERS ?= 3
 
 .DELETE_ON_ERROR:
-.PHONY: run test check tests test-pythons docs server bench bench-scale chaos chaos-mutants clean
+.PHONY: run test check tests test-adapters adapters test-pythons docs server bench bench-scale chaos chaos-mutants clean
 
 run: $(READY)
 	@mkdir -p var
@@ -27,7 +32,7 @@ run: $(READY)
 	$(CLI) count --url $(STORE)
 	$(CLI) list visitor --url $(STORE)
 
-test: $(READY) $(PYTHONS)/.ready server check tests
+test: $(READY) $(PYTHONS)/.ready server check tests test-adapters
 
 check: $(READY)
 	$(BIN)/ruff check .
@@ -38,9 +43,21 @@ check: $(READY)
 # Three workers on two cores: much of a test's time is waiting for lifetimes and timeouts. The second
 # run is on the lowest redis-py that is allowed; the first has the highest.
 tests: $(READY)
-	$(BIN)/python -m pytest -n $(WORKERS) --dist worksteal --cov --cov-report=term
+	$(BIN)/python -m pytest -n $(WORKERS) --dist worksteal --cov --cov-report=term --ignore=tests/adapters
 	PYTHONPATH=$(LOWEST) CHAT_SESSION_TEST_STORE=redis $(BIN)/python -m pytest -n $(WORKERS) --dist worksteal \
 	  tests/test_contract.py tests/test_manager.py tests/test_faults.py tests/test_fault_words.py
+
+# The agent frameworks have hundreds of dependencies: an environment of their own.
+test-adapters: $(ADAPTERS)/.ready server
+	$(ADAPTERS)/bin/mypy $(ADAPTER_FILES)
+	$(ADAPTERS)/bin/python -m pytest -n $(WORKERS) --dist worksteal tests/adapters
+
+adapters: server
+	$(PYTHON) -m venv --clear $(NEWEST)
+	$(NEWEST)/bin/python -m pip install --quiet --upgrade 'pip>=25.1'
+	$(NEWEST)/bin/python -m pip install --quiet --editable '.[cli,metrics,$(FRAMEWORKS)]' --group dev
+	$(NEWEST)/bin/python -m pip list | grep -iE '^(openai-agents|pydantic-ai-slim|google-adk|agent-framework-core|llama-index-core) '
+	$(NEWEST)/bin/python -m pytest -n $(WORKERS) --dist worksteal tests/adapters
 
 # The whole suite on each other Python of this machine, without coverage. `make test` has done what does not depend
 # on the release of Python: the lints, the types, the lowest redis-py.
@@ -53,7 +70,7 @@ test-pythons: $(READY) $(PYTHONS)/.ready server
 	  version=$$($$python -V | cut -d' ' -f2); \
 	  echo "The tests on Python $$version:"; \
 	  if $(BIN)/python -m pip --python $$python install --quiet --constraint constraints.txt --editable '.[cli,metrics]' --group dev \
-	    && $$python -m pytest -n $(WORKERS) --dist worksteal; \
+	    && $$python -m pytest -n $(WORKERS) --dist worksteal --ignore=tests/adapters; \
 	  then tested="$$tested $$version"; else failed="$$failed $$version"; fi; \
 	done; \
 	echo "The tests passed on:$${tested:- none}; failed on:$${failed:- none}"; \
@@ -72,6 +89,13 @@ $(READY): pyproject.toml constraints.txt
 	$(BIN)/python -m pip install --quiet --upgrade 'pip>=25.1'
 	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[cli,metrics]' --group dev
 	$(BIN)/python -m pip install --quiet --no-deps --target $(LOWEST) --upgrade 'redis==6.4.0'
+	@touch $@
+
+$(ADAPTERS)/.ready: pyproject.toml constraints-adapters.txt
+	$(PYTHON) -m venv $(ADAPTERS)
+	$(ADAPTERS)/bin/python -m pip install --quiet --upgrade 'pip>=25.1'
+	$(ADAPTERS)/bin/python -m pip install --quiet --constraint constraints-adapters.txt \
+	  --editable '.[cli,metrics,$(FRAMEWORKS)]' --group dev
 	@touch $@
 
 # The other releases of Python on this machine: the tests of how a process exits run on each.
@@ -97,6 +121,7 @@ $(BENCH)/.ready: pyproject.toml
 
 bench: $(BENCH)/.ready server
 	$(BENCH)/bin/python -m benchmarks
+	$(BENCH)/bin/python -m benchmarks.adapters
 
 bench-scale: $(BENCH)/.ready server
 	$(BENCH)/bin/python -m benchmarks scale

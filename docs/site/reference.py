@@ -20,13 +20,20 @@ class Reference(griffe.Extension):
             for name, member in list(owner.members.items()):
                 maker, _, namesake = str(getattr(member, "value", "")).rstrip(")").partition("(")
                 if maker in MAKERS:
-                    owner.set_member(name, _as_synchronous(member, pkg[namesake]))
+                    owner.set_member(name, _as_synchronous(member, _find(pkg, namesake)))
         for name, field in Settings.model_fields.items():
             shown = pkg["settings.Settings"][name]
             shown.annotation = getattr(field.annotation, "__name__", str(field.annotation).removeprefix("typing."))
             allowed = field.description or ""
             if allowed not in ("", "text"):
                 shown.docstring = griffe.Docstring(f"{allowed[0].upper()}{allowed[1:]}.", parent=shown)
+
+
+def _find(pkg: griffe.Module, path: str) -> griffe.Function:
+    """A method of ``module.Class.method``, which a base of the class may define."""
+    owner, _, name = path.rpartition(".")
+    found: griffe.Function = pkg[owner].all_members[name]
+    return found
 
 
 def _as_synchronous(made: griffe.Attribute, namesake: griffe.Function) -> griffe.Function:
