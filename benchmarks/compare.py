@@ -3,6 +3,7 @@
 import itertools
 import sys
 from collections.abc import Iterator, Sequence
+from contextlib import suppress
 from typing import Any
 
 from rich.progress import Progress
@@ -18,6 +19,7 @@ from testkit.servers import Server
 PER_USER = 5
 SLOW_ROUNDS = 3  # enough for a peer that does not finish within the window
 NAMES = tuple(f"s{i:06d}" for i in range(SESSIONS))
+CHECKED = "checked"  # a session that is not measured, because the check changes it
 
 Table = dict[str, dict[str, Cell]]  # operation, peer
 
@@ -31,8 +33,8 @@ async def compare(server: Server, pace: Pace, listed: int) -> dict[str, Any]:
             filling = progress.add_task("filling histories", total=len(peers))
             for peer in tuple(peers):
                 try:
-                    await peer.fill(NAMES)
-                    await check(peer, NAMES[0])
+                    await peer.fill((*NAMES, CHECKED))
+                    await check(peer, CHECKED)
                 except Exception as error:
                     _give_up(peers, peer, skipped, error)
                 progress.advance(filling)
@@ -90,6 +92,8 @@ async def _measure(operation: Operation, peers: Sequence[Peer], pace: Pace, adva
     first = pace._replace(window=pace.window / 4)
     for peer in taking:  # not counted: connections are opened in it
         _restore(operation, peer)
+        if operation.steady:
+            await _call_on_each(operation, peer)
         await _sample(operation, peer, first, Cell())
     for turn in range(pace.rounds):
         shift = turn % max(1, len(taking))
@@ -123,6 +127,14 @@ async def _sample(operation: Operation, peer: Peer, pace: Pace, cell: Cell) -> N
         await peer.open()
     if _grows(operation, peer):
         cell.longest = max(cell.longest or 0, peer.length(NAMES[0]))
+
+
+async def _call_on_each(operation: Operation, peer: Peer) -> None:
+    for name in NAMES[: operation.sessions]:
+        with suppress(Exception):  # it fails again in the samples, where it is noted
+            done = getattr(peer, operation.method)(name)
+            if not peer.blocking:
+                await done
 
 
 def _grows(operation: Operation, peer: Peer) -> bool:

@@ -13,8 +13,18 @@ class AgentFramework(Peer):
     name = "agent-framework"
     package = "agent-framework-redis"
     bounded = True
-    cannot: ClassVar = {"create": "made by the first append", "list_user": "no users"}
-    remarks: ClassVar = {"append": "reads all before each write, trims in a second step", "read_20": "reads all"}
+    cannot: ClassVar = {
+        "window_20": "no windows",
+        "pop": "no such call",
+        "create": "made by the first append",
+        "list_user": "no users",
+    }
+    remarks: ClassVar = {
+        "append": "reads all before each write, trims in a second step",
+        "read_20": "reads all",
+        "replace_20": "clear, then save_messages, which reads before it writes",
+        "clear": "the append reads before it writes",
+    }
 
     async def open(self) -> None:
         self.client = open_client(self.server, self.database, decode_responses=True)
@@ -46,6 +56,14 @@ class AgentFramework(Peer):
 
     async def read_100(self, session: str) -> Any:
         return await self.provider.get_messages(session)
+
+    async def replace_20(self, session: str) -> None:
+        await self.provider.clear(session)
+        await self.provider.save_messages(session, [_message() for _ in range(20)])
+
+    async def clear(self, session: str) -> None:
+        await self.provider.clear(session)
+        await self.append_one(session)
 
     def texts(self, history: Any) -> list[str]:
         return [message.text for message in history]

@@ -19,10 +19,12 @@ USER = "someone"
 class GoogleADK(Peer):
     name = "Google ADK"
     package = "google-adk"
+    cannot: ClassVar = {"window_20": "no windows", "pop": "no such call", "replace_20": "no such call"}
     remarks: ClassVar = {
         "append": "reads and rewrites the whole session: its cost grows with the history; no bound",
         "append_ten": "ten calls, each rewriting the whole session; no bound",
         "read_20": "reads all",
+        "clear": "no such call: deletes the session, creates it again and appends",
         "list_user": "SCAN of every key",
     }
 
@@ -70,6 +72,11 @@ class GoogleADK(Peer):
 
     async def read_100(self, session: str) -> Any:
         return await self._read(session, None)
+
+    async def clear(self, session: str) -> None:
+        await self.service.delete_session(app_name=APP, user_id=USER, session_id=session)
+        await self.create(session)
+        await self.append_one(session)
 
     async def create(self, session: str) -> None:
         await self.service.create_session(app_name=APP, user_id=USER, session_id=session, state={"name": "Order 4711"})

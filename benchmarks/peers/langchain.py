@@ -21,12 +21,19 @@ class LangChain(Peer):
     name = "langchain-community"
     package = "langchain-community"
     blocking = True
-    cannot: ClassVar = {"create": "made by the first append", "list_user": "no users"}
+    cannot: ClassVar = {
+        "window_20": "no windows",
+        "pop": "no such call",
+        "create": "made by the first append",
+        "list_user": "no users",
+    }
     remarks: ClassVar = {
         "append": "synchronous, in threads; LPUSH, then EXPIRE; no bound",
         "append_ten": "synchronous; ten calls; no bound",
         "read_20": "synchronous, in threads; reads all",
         "read_100": "synchronous, in threads",
+        "replace_20": "synchronous, in threads; clear, then one call for each message",
+        "clear": "synchronous, in threads",
     }
 
     async def open(self) -> None:
@@ -57,6 +64,15 @@ class LangChain(Peer):
 
     def read_100(self, session: str) -> Any:
         return self._history(session).messages
+
+    def replace_20(self, session: str) -> None:
+        history = self._history(session)
+        history.clear()
+        history.add_messages([HumanMessage(next_text()) for _ in range(20)])
+
+    def clear(self, session: str) -> None:
+        self._history(session).clear()
+        self.append_one(session)
 
     def texts(self, history: Any) -> list[str]:
         return [message.content for message in history]

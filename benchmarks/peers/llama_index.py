@@ -12,11 +12,13 @@ from benchmarks.peers.protocol import TEMPLATE, Peer, open_blocking_client, open
 class LlamaIndex(Peer):
     name = "LlamaIndex"
     package = "llama-index-storage-chat-store-redis"
-    cannot: ClassVar = {"create": "no sessions"}
+    cannot: ClassVar = {"window_20": "no windows", "create": "no sessions"}
     remarks: ClassVar = {
         "append": "RPUSH, then EXPIRE; no bound",
         "append_ten": "ten calls; no bound",
         "read_20": "reads all",
+        "pop": "RPOP in a thread; gives bytes, not a message",
+        "replace_20": "DEL, then RPUSH and EXPIRE for each message: 42 commands",
         "list_user": "no users: KEYS * in a thread, the caller looks for a prefix, keys only",
     }
 
@@ -59,8 +61,20 @@ class LlamaIndex(Peer):
     async def read_100(self, session: str) -> Any:
         return await self.store.aget_messages(session)
 
+    async def pop(self, session: str) -> Any:
+        await self.append_one(session)
+        return [await self.store.adelete_last_message(session)]
+
+    async def replace_20(self, session: str) -> None:
+        await self.store.aset_messages(session, [ChatMessage(role="user", content=next_text()) for _ in range(20)])
+
+    async def clear(self, session: str) -> None:
+        await self.store.adelete_messages(session)
+        await self.append_one(session)
+
     async def list_user(self, user: str) -> Any:
         return [key for key in await self.store.aget_keys() if key.startswith(f"{user}:")]
 
     def texts(self, history: Any) -> list[str]:
-        return [message.content for message in history]
+        messages = (ChatMessage.model_validate_json(each) if isinstance(each, bytes) else each for each in history)
+        return [message.content or "" for message in messages]

@@ -11,8 +11,13 @@ from benchmarks.peers.protocol import TEMPLATE, Peer, open_client
 class OpenAIAgents(Peer):
     name = "openai-agents"
     package = "openai-agents"
-    cannot: ClassVar = {"create": "made by the first append", "list_user": "no users"}
-    remarks: ClassVar = {"append": "WATCH and try again; no bound"}
+    cannot: ClassVar = {"window_20": "no windows", "create": "made by the first append", "list_user": "no users"}
+    remarks: ClassVar = {
+        "append": "WATCH and try again; no bound",
+        "pop": "add_items with WATCH, then RPOP",
+        "replace_20": "clear_session, then add_items: two steps, each with WATCH",
+        "clear": "two steps, each with WATCH",
+    }
 
     async def open(self) -> None:
         self.client = open_client(self.server, self.database)
@@ -40,6 +45,19 @@ class OpenAIAgents(Peer):
 
     async def read_100(self, session: str) -> Any:
         return await self._session(session).get_items(100)
+
+    async def pop(self, session: str) -> Any:
+        await self.append_one(session)
+        return [await self._session(session).pop_item()]
+
+    async def replace_20(self, session: str) -> None:
+        opened = self._session(session)
+        await opened.clear_session()
+        await opened.add_items([_item() for _ in range(20)])
+
+    async def clear(self, session: str) -> None:
+        await self._session(session).clear_session()
+        await self.append_one(session)
 
     def texts(self, history: Any) -> list[str]:
         return [item["content"] for item in history]

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from benchmarks.messages import HISTORY, TTL, next_text
-from benchmarks.peers.protocol import Peer, user_name
+from benchmarks.peers.protocol import WINDOW_TOKENS, Peer, user_name
 from chat_session import SessionManager
 
 
@@ -53,6 +53,20 @@ class Ours(Peer):
 
     async def read_100(self, session: str) -> Any:
         return await self.manager.get_history(session, 100)
+
+    async def window_20(self, session: str) -> Any:
+        return await self.manager.get_window(session, messages=20, tokens=WINDOW_TOKENS)
+
+    async def pop(self, session: str) -> Any:
+        await self.append_one(session)
+        return await self.manager.pop_messages(session)
+
+    async def replace_20(self, session: str) -> None:
+        await self.manager.replace_history(session, [_message() for _ in range(20)])
+
+    async def clear(self, session: str) -> None:
+        await self.manager.clear_history(session)
+        await self.append_one(session)
 
     async def create(self, session: str) -> None:
         await self.manager.create_session("someone", {"name": "Order 4711"}, session_id=session)

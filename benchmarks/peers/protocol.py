@@ -10,6 +10,7 @@ from benchmarks.messages import HISTORY
 from testkit.servers import Server
 
 CONNECTIONS = 512  # more than any operation has tasks, so that nobody waits for a connection
+WINDOW_TOKENS = 8000  # all 20 messages fit: a message of 250 bytes counts as 62
 TEMPLATE = "template"  # the session that is filled through the peer's own interface, then copied
 
 
@@ -74,6 +75,12 @@ class Peer:
     append_ten: Any
     read_20: Any  # (session) -> the newest 20, oldest first
     read_100: Any
+    window_20: (
+        Any  # (session) -> the newest 20, oldest first, that fit a budget of WINDOW_TOKENS, with tool pairs whole
+    )
+    pop: Any  # (session) -> a list with the popped message; appends it first
+    replace_20: Any  # (session) -> None; the whole history by 20 messages
+    clear: Any  # (session) -> None; then appends one
     create: Any  # (session) -> None; the name is fresh, a peer may choose its own
     list_user: Any  # (user) -> sessions
 
@@ -100,8 +107,25 @@ def open_blocking_client(server: Server, database: int, **options: Any) -> redis
 
 async def check(peer: Peer, session: str) -> None:
     """A peer that does not give back what was stored is not worth measuring."""
-    for operation, wanted in (("read_20", 20), ("read_100", HISTORY)):
+
+    async def call(operation: str) -> Any:
         found = getattr(peer, operation)(session)
-        texts = peer.texts(found if peer.blocking else await found)
-        if len(texts) != wanted or texts != sorted(texts):
-            raise RuntimeError(f"{operation} gave {len(texts)} messages, or not in their order")
+        return found if peer.blocking else await found
+
+    for operation, wanted in (("read_20", 20), ("window_20", 20), ("read_100", HISTORY)):
+        if operation not in peer.cannot:
+            texts = peer.texts(await call(operation))
+            if len(texts) != wanted or texts != sorted(texts):
+                raise RuntimeError(f"{operation} gave {len(texts)} messages, or not in their order")
+    before = peer.texts(await call("read_20"))
+    if "pop" not in peer.cannot:
+        popped = peer.texts(await call("pop"))
+        if len(popped) != 1 or popped <= before[-1:] or peer.texts(await call("read_100"))[-20:] != before:
+            raise RuntimeError("pop gave another message than the newest, or changed others")
+    for operation, wanted in (("replace_20", 20), ("clear", 1)):
+        if operation not in peer.cannot:
+            await call(operation)
+            texts = peer.texts(await call("read_100"))
+            if len(texts) != wanted or texts != sorted(texts) or texts[:1] <= before[-1:]:
+                raise RuntimeError(f"{operation} left {len(texts)} messages, or old ones, or not in their order")
+            before = texts
