@@ -136,7 +136,7 @@ class HistoryCalls:
         size = limit
         while True:
             read = await self._read(session_id, size, before, after)
-            visible = [message for message in read if _is_visible(message, include_internal)]
+            visible = _visible(read, include_internal=include_internal)
             found = found + visible if forwards else visible + found
             if len(found) >= limit or len(read) < size:
                 break
@@ -191,7 +191,7 @@ class HistoryCalls:
         while True:
             read = await self._read(session_id, size, before, None)
             history = read + history
-            window = choose_window([each for each in history if _is_visible(each, include_internal)], budget)
+            window = choose_window(_visible(history, include_internal=include_internal), budget)
             if window.is_full or len(read) < size:
                 break
             before, size = read[0].seq, min(2 * size, MAX_LIMIT)
@@ -324,8 +324,11 @@ class HistoryCalls:
         return [_result(draft.message.id or "", done) for draft, done in zip(drafts, appended, strict=True)]
 
 
-def _is_visible(message: Message, include_internal: bool) -> bool:
-    return message.type != RETRACTED and (include_internal or not message.internal)
+def _visible(messages: Sequence[Message], *, include_internal: bool) -> list[Message]:
+    """Without the retracted ones, and without the internal ones unless they are wanted."""
+    if include_internal:
+        return [message for message in messages if message.type != RETRACTED]
+    return [message for message in messages if not message.internal and message.type != RETRACTED]
 
 
 def _ends_with_cut_group(history: Sequence[Message]) -> bool:
