@@ -85,7 +85,7 @@ EDITS = (
         "redis: test_contract.py: a_change_computed_before_a_takeover",
     ),
     Mutant(
-        "a message is told as retracted that was cleared after it was read",
+        "a retraction succeeds for a message that was cleared after it was read",
         f"{_REDIS}/messages.py",
         "return tombstone if is_there else None",
         "return tombstone",
@@ -102,8 +102,8 @@ EDITS = (
     Mutant(
         "a read shows what was retracted",
         "history.py",
-        "return message.type != RETRACTED and (include_internal or not message.internal)",
-        "return include_internal or not message.internal",
+        "[message for message in messages if message.type != RETRACTED]",
+        "list(messages)",
         "R28 sqlite",
     ),
     Mutant(
@@ -170,7 +170,7 @@ EDITS = (
         "R26 standalone",
     ),
     Mutant(
-        "a message is told as replaced that was cleared after it was read",
+        "a replacement succeeds for a message that was cleared after it was read",
         f"{_REDIS}/messages.py",
         "if stored is None or not is_there:",
         "if stored is None:",

@@ -3,7 +3,7 @@
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
-from chat_session.checks import brief, check_integer, check_text, has_control_characters, kind_of
+from chat_session.checks import brief, check_integer, check_name, check_text, has_control_characters, kind_of
 from chat_session.content import check_content
 from chat_session.errors import InvalidInput
 
@@ -44,13 +44,7 @@ def check_label(argument: str, value: object) -> str:
 
 
 def _check_author(argument: str, value: object) -> str:
-    allowed = f"1 to {_MAX_AUTHOR} characters without control characters"
-    if isinstance(value, str) and not 1 <= len(value) <= _MAX_AUTHOR:
-        raise InvalidInput(argument, allowed, f"{len(value):,} characters")
-    text = check_text(argument, value, allowed)
-    if has_control_characters(text):
-        raise InvalidInput(argument, allowed, brief(text))
-    return text
+    return check_name(argument, value, _MAX_AUTHOR)
 
 
 def _check_call_ids(argument: str, value: object) -> tuple[str, ...]:

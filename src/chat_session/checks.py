@@ -56,6 +56,17 @@ def check_text(argument: str, value: object, allowed: str) -> str:
     return text
 
 
+def check_name(argument: str, value: object, longest: int) -> str:
+    """Text of 1 to ``longest`` characters without control characters."""
+    allowed = f"1 to {longest} characters without control characters"
+    if isinstance(value, str) and not 1 <= len(value) <= longest:
+        raise InvalidInput(argument, allowed, f"{len(value):,} characters")
+    text = check_text(argument, value, allowed)
+    if has_control_characters(text):
+        raise InvalidInput(argument, allowed, brief(text))
+    return text
+
+
 def check_integer(argument: str, value: object, lowest: int, highest: int, allowed: str) -> int:
     """Give ``value`` if it is a whole number in the range; a boolean is not a number here."""
     if isinstance(value, bool) or not isinstance(value, int) or not lowest <= value <= highest:

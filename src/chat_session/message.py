@@ -15,8 +15,8 @@ from chat_session.checks import (
     brief,
     check_integer,
     check_json_size,
+    check_name,
     check_text,
-    has_control_characters,
     kind_of,
 )
 from chat_session.clock import now, to_iso
@@ -318,13 +318,7 @@ def check_note(value: object, limits: Limits) -> Draft | None:
 
 
 def check_message_id(argument: str, value: object) -> str:
-    allowed = f"1 to {_MAX_MESSAGE_ID} characters without control characters"
-    if isinstance(value, str) and not 1 <= len(value) <= _MAX_MESSAGE_ID:
-        raise InvalidInput(argument, allowed, f"{len(value):,} characters")
-    text = check_text(argument, value, allowed)
-    if has_control_characters(text):
-        raise InvalidInput(argument, allowed, brief(text))
-    return text
+    return check_name(argument, value, _MAX_MESSAGE_ID)
 
 
 def check_sender(argument: str, value: object) -> Sender:

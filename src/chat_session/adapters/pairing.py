@@ -29,7 +29,7 @@ def pair_messages(
     """The messages as they were stored, with two exceptions.
 
     Answers whose call was trimmed or retracted are left out, as providers refuse them; with ``is_whole`` nothing was,
-    and whoever stored an answer without a call did so. What somebody else said between a call and its answer comes
+    and an answer without a call was stored so. What somebody else said between a call and its answer comes
     after the answer. Calls without answers stay: frameworks look after them.
 
     Only the framework's own calls and answers count; it reads those of others as text. ``is_shown``: which messages

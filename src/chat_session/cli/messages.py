@@ -85,7 +85,7 @@ def retract(
 ) -> int:
     """Erase a message for everyone.
 
-    Its place and its id stay, so that nobody's repeated delivery brings it back. Exit code 1 if there is no
+    Its place and its id stay, so that no repeated delivery brings it back. Exit code 1 if there is no
     such message.
     """
 

@@ -76,7 +76,7 @@ def encode_message(draft: Draft) -> EncodedMessage:
     if timestamp and not draft.timestamp_generated:
         fingerprint += blake2b(timestamp, digest_size=4).hexdigest()
     element = b'{"id":%b,"from":"%b","text":%b%b%b%b}' % (message_id, sender, text, stamp, kind, more)
-    if message.type == RETRACTED:  # of a history that is stored anew
+    if message.type == RETRACTED:  # of a history that is stored again
         element = encode_tombstone(message)
     return EncodedMessage(message_id[1:-1], fingerprint.encode(), element)
 

@@ -7,8 +7,11 @@ agent = Agent(client, context_providers=[ManagedHistoryProvider(manager)])
 
 from typing import TYPE_CHECKING, Any
 
-from chat_session.adapters.agent_framework.history import ManagedHistoryProvider as ManagedHistoryProvider
-from chat_session.adapters.agent_framework.messages import FORMAT as FORMAT
+from chat_session.adapters.extras import needs
+
+with needs("agent-framework", "agent_framework"):
+    from chat_session.adapters.agent_framework.history import ManagedHistoryProvider as ManagedHistoryProvider
+    from chat_session.adapters.agent_framework.messages import FORMAT as FORMAT
 
 if TYPE_CHECKING:
     from chat_session.adapters.agent_framework.store import ManagedSessionStore as ManagedSessionStore

@@ -9,10 +9,10 @@ from agent_framework import Message as NativeMessage
 
 from chat_session import SessionManager
 from chat_session.adapters.agent_framework.messages import FORMAT, says_the_same, to_message, to_native, with_own_id
+from chat_session.adapters.finishing import finish
 from chat_session.adapters.history import Epoch, History, epoch_of
 from chat_session.adapters.pairing import is_of
 from chat_session.adapters.session_ids import make_session_id, original_id
-from chat_session.adapters.settling import settle
 from chat_session.errors import MessageConflict
 from chat_session.message import Message
 
@@ -135,10 +135,10 @@ class ManagedHistoryProvider(HistoryProvider):
         if messages:
             max_text_bytes = self._manager.settings.max_message_bytes
             sent = _without_repeats([to_message(each, max_text_bytes) for each in messages])
-            await settle(self._append(self._history(session_id), sent, state))
+            await finish(self._append(self._history(session_id), sent, state))
 
     async def clear(self, session_id: str | None) -> None:
-        """Remove the session with its messages, whoever is its agent; gone already is no error."""
+        """Remove the session with its messages, also while a person answers; gone already is no error."""
         await self._manager.delete_session(self._history(session_id).session_id)
 
     @property

@@ -5,10 +5,10 @@ from collections.abc import Mapping
 from agent_framework import AgentSession, SessionStore
 
 from chat_session import SessionManager
+from chat_session.adapters.finishing import finish
 from chat_session.adapters.history import History
 from chat_session.adapters.projection import decode, encode
 from chat_session.adapters.session_ids import make_session_id, original_id
-from chat_session.adapters.settling import settle
 from chat_session.message import Message
 
 FORMAT = "agent-framework.session/1"
@@ -49,12 +49,12 @@ class ManagedSessionStore(SessionStore):
             fields["service_session_id"] = dict(fields["service_session_id"])
         content = encode(fields)
         snapshot = Message(sender="system", text="", content=content, format=FORMAT, internal=True)
-        await settle(self._history(session_id).append([snapshot]))
+        await finish(self._history(session_id).append([snapshot]))
 
     async def delete(self, session_id: str) -> None:
         """Remove the snapshot; gone already is no error. Two round trips."""
         self.validate_session_id(session_id)
-        await settle(self._manager.delete_session(self._history(session_id).session_id))
+        await finish(self._manager.delete_session(self._history(session_id).session_id))
 
     def _history(self, session_id: str) -> History:
         parts = (_PREFIX, session_id)

@@ -6,5 +6,8 @@ session = ManagedSession("visitor-42", manager)
 await Runner.run(agent, "Hello", session=session)
 """
 
-from chat_session.adapters.openai_agents.items import FORMAT as FORMAT
-from chat_session.adapters.openai_agents.session import ManagedSession as ManagedSession
+from chat_session.adapters.extras import needs
+
+with needs("openai-agents", "agents"):
+    from chat_session.adapters.openai_agents.items import FORMAT as FORMAT
+    from chat_session.adapters.openai_agents.session import ManagedSession as ManagedSession

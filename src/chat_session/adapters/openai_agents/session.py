@@ -9,12 +9,12 @@ from agents.memory.session import SessionABC
 from agents.memory.session_settings import SessionSettings, coerce_session_settings, resolve_session_limit
 
 from chat_session import SessionManager
+from chat_session.adapters.finishing import finish
 from chat_session.adapters.history import Epoch, History, epoch_of
 from chat_session.adapters.openai_agents.compaction import Snapshot, take_snapshot
 from chat_session.adapters.openai_agents.items import FORMAT, to_item, to_message
 from chat_session.adapters.pairing import is_of
 from chat_session.adapters.session_ids import make_session_id, original_id
-from chat_session.adapters.settling import settle
 from chat_session.errors import SessionNotFound
 from chat_session.message import Message
 from chat_session.paging import MAX_LIMIT
@@ -83,19 +83,19 @@ class ManagedSession(SessionABC):
         Raises AgentConflict, MessageTooLarge; TypeError for what JSON cannot hold.
         """
         if items:
-            await settle(self._history.append(self._to_messages(items), epoch=self._fence(wrapper)))
+            await finish(self._history.append(self._to_messages(items), epoch=self._fence(wrapper)))
 
     async def pop_item(self, *, wrapper: "RunContextWrapper[Any] | None" = None) -> "TResponseInputItem | None":
         """Remove the newest item; None if there is none. Of several callers each gets another.
 
         What cannot be read as an item is removed, too. Two round trips. Raises AgentConflict.
         """
-        return await settle(self._pop(self._fence(wrapper)))
+        return await finish(self._pop(self._fence(wrapper)))
 
     async def clear_session(self, *, wrapper: "RunContextWrapper[Any] | None" = None) -> None:
         """Remove all messages. The session, its agent and its metadata stay. One round trip. Raises AgentConflict."""
         with suppress(SessionNotFound):
-            await settle(self._manager.clear_history(self._history.session_id, epoch=self._fence(wrapper)))
+            await finish(self._manager.clear_history(self._history.session_id, epoch=self._fence(wrapper)))
 
     # What OpenAIResponsesCompactionSession asks of the session that it wraps. A subclass may change items on their
     # way in and out, so it gets nothing that would pass that by, as with the SDK's own sessions.

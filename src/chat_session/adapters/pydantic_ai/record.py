@@ -30,7 +30,7 @@ class StoredRecord(msgspec.Struct, frozen=True, kw_only=True):
 
     ``place``: of the session directly after the write. ``head_seq``: of the head. ``joins``: the entry that a message
     by others follows, by that message's id, where it is not the message before it. ``deleted``: what is left is to be
-    removed by whoever meets it.
+    removed by every call that meets it.
     """
 
     record: msgspec.Raw

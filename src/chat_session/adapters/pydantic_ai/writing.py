@@ -88,7 +88,7 @@ class RecordWriter:
         self._places.note(session.session_id, [entry.id for entry in entries])
 
     async def delete(self, conversation_id: str, expected_revision: str) -> None:
-        """First a mark that refuses every save, then the session. Whoever meets the mark deletes the session, too."""
+        """First a mark that refuses every save, then the session. A call that meets the mark deletes it, too."""
         session, _, place = await self._expect(conversation_id, expected_revision)
         before = session.metadata.get(RECORD)
         marked = dump_deleted(before or dump_record(make_record(session), place, None, {}))

@@ -7,7 +7,7 @@ from typing import TypeVar
 T = TypeVar("T")
 
 
-async def settle(write: Awaitable[T]) -> T:
+async def finish(write: Awaitable[T]) -> T:
     """Wait for the write even if the caller is cancelled meanwhile; then raise the cancellation.
 
     Whatever the caller does next so comes after the write. A store's own deadline bounds the time.
