@@ -1,6 +1,7 @@
 """The file of a store: who may read it, its name, and what happens if it is removed or replaced."""
 
 import asyncio
+import json
 import os
 import signal
 import sqlite3
@@ -135,3 +136,23 @@ async def test_a_process_killed_while_it_sets_up_a_file_leaves_one_that_works(tm
         async with open_file(path) as manager:
             await manager.create_session("u", session_id="s")
             assert await manager.get_session("s") is not None
+
+
+async def test_what_is_written_is_seen_by_others_also_after_another_process_has_closed_the_file(tmp_path: Path) -> None:
+    """The last process that closes a file deletes its journal, so each one must be known to have it open."""
+    path = tmp_path / "chat.db"
+    async with open_file(path) as manager:
+        for count in range(1, 4):
+            await manager.create_session("u")
+            assert await manager.get_active_sessions_count() == count  # by a second connection
+            async with open_file(path) as second:
+                assert await second.get_active_sessions_count() == count
+            assert await count_elsewhere(path) == {"activeSessions": count}
+        assert {"chat.db-wal", "chat.db-shm"} <= names(tmp_path)
+
+
+async def count_elsewhere(path: Path) -> Any:
+    words = ("-m", "chat_session", "count", "--json", "--url", f"sqlite:///{path}")
+    process = await asyncio.create_subprocess_exec(sys.executable, *words, stdout=subprocess.PIPE)
+    out, _ = await process.communicate()
+    return json.loads(out)

@@ -3,7 +3,7 @@
 import os
 import sqlite3
 import stat
-from contextlib import suppress
+from contextlib import closing, suppress
 from importlib.resources.abc import Traversable
 from pathlib import Path
 
@@ -28,7 +28,7 @@ class DatabaseFile:
         """
         if not self.in_memory:
             self._prepare()
-        target = self.path if self.in_memory else f"{Path(self.path).absolute().as_uri()}?mode={self._mode}"
+        target = self.path if self.in_memory else f"{self._uri}?mode={self._mode}"
         connection = sqlite3.connect(
             target, uri=not self.in_memory, isolation_level=None, timeout=timeout, check_same_thread=False
         )
@@ -64,20 +64,36 @@ class DatabaseFile:
             found = None
         if found is None:  # for its owner only; SQLite gives the files beside it the same rights
             with suppress(OSError):  # SQLite will report the problem with a better error
-                os.close(os.open(self.path, os.O_CREAT | os.O_RDWR, 0o600))
+                os.close(os.open(self.path, os.O_CREAT | os.O_EXCL | os.O_RDWR, 0o600))
         elif stat.S_ISREG(found.st_mode) and found.st_size:
             self._refuse_foreign()
 
     def _refuse_foreign(self) -> None:
-        """Reads the first bytes before SQLite opens the file, because opening it could already change it."""
-        with Path(self.path).open("rb") as file:
-            header = file.read(100)
-        if not header.startswith(b"SQLite format 3\0"):
-            raise StoreIncompatible(f"{self.path} is not an SQLite database. Name another file.")
-        if int.from_bytes(header[68:72]) != APPLICATION_ID:
+        """Reads the header before the file is opened for use, because that could already change it.
+
+        SQLite reads it, not this process: when a process closes a file it loses all its locks on it, also those of
+        its other connections. Another process would then take the database for unused and delete the journal, with
+        all that is written to it from then on. What looks damaged may be in the middle of a checkpoint, so that is
+        left to the connection to come.
+        """
+        with closing(sqlite3.connect(f"{self._uri}?mode=ro&immutable=1", uri=True)) as connection:
+            try:
+                application_id = connection.execute("PRAGMA application_id").fetchone()[0]
+            except sqlite3.DatabaseError as error:
+                if error.sqlite_errorcode & 0xFF == sqlite3.SQLITE_CORRUPT:
+                    return
+                if error.sqlite_errorcode != sqlite3.SQLITE_NOTADB:
+                    raise
+                text = f"{self.path} is not an SQLite database. Name another file."
+                raise StoreIncompatible(text) from None
+        if application_id != APPLICATION_ID:
             raise StoreIncompatible(
                 f"{self.path} is the database of another program and was not changed. Name another file."
             )
+
+    @property
+    def _uri(self) -> str:
+        return Path(self.path).absolute().as_uri()
 
     def _read_identity(self) -> tuple[int, int] | None:
         try:
