@@ -5,10 +5,19 @@ Start with ``SessionManager``. For synchronous code there is ``chat_session.bloc
 
 from chat_session import blocking as blocking
 from chat_session.cleanup import SessionCleanup as SessionCleanup
+from chat_session.desk import Desk as Desk
+from chat_session.desk_results import DeskEntry as DeskEntry
+from chat_session.desk_results import DeskFigures as DeskFigures
+from chat_session.desk_results import DeskPage as DeskPage
+from chat_session.desk_results import DeskStats as DeskStats
+from chat_session.desk_results import Operator as Operator
+from chat_session.desk_results import Ticket as Ticket
+from chat_session.desk_status import DeskStatus as DeskStatus
 from chat_session.errors import AgentConflict as AgentConflict
 from chat_session.errors import CapabilityMissing as CapabilityMissing
 from chat_session.errors import ChatSessionError as ChatSessionError
 from chat_session.errors import Conflict as Conflict
+from chat_session.errors import DeskConflict as DeskConflict
 from chat_session.errors import InvalidInput as InvalidInput
 from chat_session.errors import ManagerClosed as ManagerClosed
 from chat_session.errors import MessageConflict as MessageConflict
@@ -16,6 +25,7 @@ from chat_session.errors import MessageNotFound as MessageNotFound
 from chat_session.errors import MessageTooLarge as MessageTooLarge
 from chat_session.errors import MetadataConflict as MetadataConflict
 from chat_session.errors import NoEventLoop as NoEventLoop
+from chat_session.errors import OperatorFull as OperatorFull
 from chat_session.errors import SequenceConflict as SequenceConflict
 from chat_session.errors import SessionExists as SessionExists
 from chat_session.errors import SessionNotFound as SessionNotFound

@@ -4,6 +4,8 @@ import time
 from datetime import UTC, datetime, timedelta
 
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+DESK_EPOCH = datetime(2025, 1, 1, tzinfo=UTC)  # from which the desk counts microseconds
+_DESK_EPOCH_US = 1_735_689_600_000_000
 
 
 # The last millisecond that was asked for, as a moment and as text: at 25 calls in each, writing it once
@@ -28,6 +30,21 @@ def now() -> datetime:
 def now_ms() -> int:
     """The application host's time in milliseconds; the embedded store's clock."""
     return time.time_ns() // 1_000_000
+
+
+def now_us() -> int:
+    """The application host's time in microseconds since 2025; the clock of the desk in the embedded store."""
+    return time.time_ns() // 1000 - _DESK_EPOCH_US
+
+
+def to_us(moment: datetime) -> int:
+    """Microseconds since 2025."""
+    return (moment - DESK_EPOCH) // timedelta(microseconds=1)
+
+
+def from_us(us: int) -> datetime:
+    """The moment that is ``us`` microseconds after the beginning of 2025. Raises OverflowError."""
+    return DESK_EPOCH + timedelta(microseconds=us)
 
 
 def to_ms(moment: datetime) -> int:

@@ -63,6 +63,7 @@ def _open_sqlite(settings: Settings, *, must_exist: bool) -> Store:
         mode="rw" if must_exist and mode == "rwc" else mode,
         max_history=settings.max_message_history,
         call_timeout=settings.store_timeout,
+        desk=settings.desk,
     )
     return SqliteStore(options)
 
@@ -93,4 +94,5 @@ def _redis_options(settings: Settings) -> "RedisOptions":
         key_layout=settings.key_layout,
         default_ttl=settings.default_session_ttl,
         max_history=settings.max_message_history,
+        desk=settings.desk,
     )

@@ -11,7 +11,9 @@
     │   ├── AgentConflict       the epoch or agent the caller saw is no longer current
     │   ├── MessageConflict     a message id that is stored with other content
     │   ├── SequenceConflict    the history has changed since the caller read it
-    │   └── MetadataConflict    the metadata has changed since the caller read it
+    │   ├── MetadataConflict    the metadata has changed since the caller read it
+    │   ├── DeskConflict        another operator has the session, or nobody
+    │   └── OperatorFull        the operator has as many sessions as the operator's capacity
     ├── StoreError              the store did not do it
     │   ├── StoreUnavailable    away, loading, busy or too slow, after all retries
     │   ├── StoreReadOnly       a replica, or a store that refuses writes
@@ -32,6 +34,7 @@ pickled with all their facts, so they pass through process pools and task queues
 """
 
 from collections.abc import Sequence
+from datetime import datetime
 from typing import Any, ClassVar
 
 
@@ -189,6 +192,46 @@ class MetadataConflict(Conflict):
         )
         super().__init__(text, session_id=session_id)
         self.name = name
+
+
+class DeskConflict(Conflict):
+    """The session is not in the state that a step of the desk needs.
+
+    ``state`` is "open", "waiting" or "assigned"; ``operator_id`` who has it, None if nobody has or it is not known;
+    ``since`` when that began. Leave the session to that operator, or take it with ``take_over``.
+    """
+
+    code = "desk_conflict"
+
+    def __init__(
+        self, session_id: str, state: str, operator_id: str | None, since: datetime | None, current_epoch: int
+    ) -> None:
+        who = f"assigned to operator {operator_id!r}" if operator_id is not None else state
+        when = "" if since is None else f" since {since.isoformat(timespec='seconds')}"
+        text = (
+            f"The session '{session_id}' is {who}{when}, at epoch {current_epoch}, and nothing was changed. "
+            "Leave it as it is, or take it over with take_over."
+        )
+        super().__init__(text, session_id=session_id)
+        self.state = state
+        self.operator_id = operator_id
+        self.since = since
+        self.current_epoch = current_epoch
+
+
+class OperatorFull(Conflict):
+    """The operator has as many sessions as the operator's capacity. ``take_over`` does not count them."""
+
+    code = "operator_full"
+
+    def __init__(self, operator_id: str, assigned: int, capacity: int) -> None:
+        super().__init__(
+            f"Operator {operator_id!r} has {assigned} of at most {capacity} sessions. "
+            "Hand one back or transfer it, or raise the capacity with operator_seen."
+        )
+        self.operator_id = operator_id
+        self.assigned = assigned
+        self.capacity = capacity
 
 
 class StoreError(ChatSessionError):

@@ -43,9 +43,10 @@ class HistoryCalls:
     async def add_message(self, session_id: str, message: MessageLike, *, epoch: int | None = None) -> AppendResult:
         """Append a message and slide the deadline. One round trip.
 
-        The same id and content again answers as the first time, ``duplicate=True``. ``epoch``: the
-        session's ``agent_epoch`` when the message was computed; if the agent was switched since, it
-        is refused. Raises SessionNotFound, AgentConflict, MessageConflict, MessageTooLarge.
+        The same id and content again answers as the first time, ``duplicate=True``. ``epoch``: the session's
+        ``agent_epoch`` when the message was computed; if the agent was switched since, it is refused, unless it is
+        ``internal``: what a tool did must be recorded. Raises SessionNotFound, AgentConflict, MessageConflict,
+        MessageTooLarge.
         """
         session_id = check_session_id(session_id)
         draft = check_message(message, self._limits)
@@ -74,7 +75,7 @@ class HistoryCalls:
         is compared with entries of the session, None standing for a missing one: MetadataConflict. ``metadata`` is
         merged in the same step, as in ``update_session``. ``state`` is merged into the states of users and
         applications by their scopes, as in ``update_state``: in the same step on one server, on a cluster in a step
-        before. With one of these five the messages may be an empty list.
+        before. With one of these five the messages may be an empty list, and the epoch refuses internal messages, too.
         """
         session_id = check_session_id(session_id)
         conditional = None

@@ -13,6 +13,7 @@ from chat_session.calls import Calls
 from chat_session.checks import MAX_SAFE_INTEGER, check_integer
 from chat_session.clock import now
 from chat_session.connect import name_store, open_store
+from chat_session.desk_status import find_status
 from chat_session.errors import SessionNotFound
 from chat_session.history import HistoryCalls, MessageLike
 from chat_session.message import Draft, Message, check_messages, check_note, refuse_reserved_type
@@ -33,7 +34,7 @@ from chat_session.session import (
     fork_of,
 )
 from chat_session.settings import Settings, SettingsBesideUrl, SettingsOverrides
-from chat_session.storage.contract import Store
+from chat_session.storage.contract import DeskStore, Store
 from chat_session.telemetry.hooks import Hooks, combine
 from chat_session.telemetry.logging import LoggingHooks
 from chat_session.users import UserCalls
@@ -254,6 +255,15 @@ class SessionManager(HistoryCalls, UserCalls):
         async with self._calls("get_agent", session_id):
             return await self._sessions.get_agent(session_id)
 
+    async def check_epoch(self, session_id: str, epoch: int) -> None:
+        """Raise AgentConflict if the agent was switched since ``epoch``. For the moment before a tool runs.
+
+        Cheap: one round trip that reads three fields. Raises SessionNotFound.
+        """
+        session_id, epoch = check_session_id(session_id), check_count("epoch", epoch)
+        async with self._calls("check_epoch", session_id):
+            await self._sessions.check_epoch(session_id, epoch)
+
     async def switch_agent(
         self,
         session_id: str,
@@ -308,15 +318,30 @@ class SessionManager(HistoryCalls, UserCalls):
         return count
 
     async def cleanup_expired_sessions(self) -> CleanupResult:
-        """Remove what dead sessions left in the indexes. Any number may run at once; each death counts once."""
+        """Remove what dead sessions left in the indexes, and run the desk's sweep. ``cleaned_count`` counts the dead.
+
+        Any number may run at once; each death, and each lapse of an operator's presence, counts once.
+        """
         started, removed, outcome = time.perf_counter(), 0, "error"
         try:
             async with self._calls("sweep"):
                 removed = await self._sessions.sweep()
+            await self._sweep_desk()
             outcome = "ok"
         finally:
             self._hooks.cleaned(removed, time.perf_counter() - started, outcome)
         return CleanupResult(success=True, cleaned_count=removed)
+
+    async def _sweep_desk(self) -> None:
+        """Run the sweep of the desk, if the store has one: sessions of operators who went away return to the queue."""
+        desk: DeskStore | None = getattr(self._store, "desk", None)
+        if desk is None:
+            return
+        async with self._calls("sweep_desk"):
+            swept = await desk.sweep()
+        for event, session_ids in (("lapsed", swept.lapsed), ("handed_back", swept.handed_back)):
+            for session_id in session_ids:
+                self._hooks.handed(session_id, event)
 
     def _new_session(
         self,
@@ -327,13 +352,14 @@ class SessionManager(HistoryCalls, UserCalls):
         agent: object,
         max_history: object,
     ) -> Session:
-        moment = now()
+        moment, agent = now(), check_agent("agent", agent)
         return Session(
             session_id=str(uuid.uuid4()) if session_id is None else check_session_id(session_id),
             user_id=check_user_id(user_id),
             created_at=moment,
             last_active_at=moment,
-            current_agent=check_agent("agent", agent),
+            current_agent=agent,
+            desk=find_status(None, agent, 0, None),
             ttl=choose_ttl(ttl, self._settings.default_session_ttl),
             max_history=check_max_history(max_history),
             metadata=check_metadata(metadata),

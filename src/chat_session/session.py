@@ -18,6 +18,7 @@ from chat_session.checks import (
     refuse_large_metadata,
 )
 from chat_session.clock import from_iso, now, to_iso
+from chat_session.desk_status import OPEN, DeskStatus, find_status, read_status
 from chat_session.errors import InvalidInput
 
 Agent = Literal["ai", "human"]
@@ -42,7 +43,8 @@ _SESSION_ID = re.compile(r"[A-Za-z0-9._~:@+=-]{1,128}")
 INTERNAL = "cs:"  # begins the names of fields that the stores keep for themselves
 REVISION = INTERNAL + "revision"
 MAX_HISTORY = INTERNAL + "maxHistory"
-_OWN_NAMES = RESERVED | {REVISION, MAX_HISTORY}
+DESK = INTERNAL + "desk"
+_OWN_NAMES = RESERVED | {REVISION, MAX_HISTORY, DESK}
 _MAX_USER_ID = 256
 _MAX_METADATA_NAME = 64
 _NOT_RESERVED = "a mapping without the names of a session's own fields, and without names that begin with 'cs:'"
@@ -53,7 +55,9 @@ class Session(msgspec.Struct, frozen=True, kw_only=True):
 
     ``agent_epoch`` counts the switches of the agent; hand it to ``add_message(epoch=…)`` and the
     store refuses the message if the agent was switched since. ``revision`` counts the changes of the history that
-    were not appends. ``max_history``: how many messages the session keeps, None for MAX_MESSAGE_HISTORY.
+    were not appends. ``max_history``: how many messages the session keeps, None for MAX_MESSAGE_HISTORY. ``desk``:
+    whether it waits for a person, or which operator has it. ``ttl`` is the session's own also while it is longer
+    because people depend on the session.
     """
 
     session_id: str
@@ -67,6 +71,7 @@ class Session(msgspec.Struct, frozen=True, kw_only=True):
     ttl: int | None = None
     revision: int = 0
     max_history: int | None = None
+    desk: DeskStatus = OPEN
     metadata: dict[str, Any] = msgspec.field(default_factory=dict)
 
     def to_dict(self) -> dict[str, Any]:
@@ -87,6 +92,8 @@ class Session(msgspec.Struct, frozen=True, kw_only=True):
             fields[REVISION] = self.revision
         if self.max_history is not None:
             fields[MAX_HISTORY] = self.max_history
+        if self.desk != OPEN:
+            fields[DESK] = self.desk.to_dict()
         return {**self.metadata, **fields}
 
     @classmethod
@@ -94,15 +101,19 @@ class Session(msgspec.Struct, frozen=True, kw_only=True):
         """Read the shape ``to_dict`` gives. Raises InvalidInput."""
         switched = fields.get("agentSwitchedAt")
         ttl = fields.get("ttl")
+        agent = check_agent("currentAgent", fields.get("currentAgent", "ai"))
+        switched_at = None if switched is None else check_moment("agentSwitchedAt", switched)
+        desk = fields.get(DESK)
         return cls(
             session_id=check_session_id(fields.get("sessionId")),
             user_id=check_user_id(fields.get("userId")),
             created_at=check_moment("createdAt", fields.get("createdAt")),
             last_active_at=check_moment("lastActiveAt", fields.get("lastActiveAt")),
-            current_agent=check_agent("currentAgent", fields.get("currentAgent", "ai")),
-            agent_switched_at=None if switched is None else check_moment("agentSwitchedAt", switched),
+            current_agent=agent,
+            agent_switched_at=switched_at,
             agent_epoch=check_count("agentEpoch", fields.get("agentEpoch", 0)),
             message_count=check_count("messageCount", fields.get("messageCount", 0)),
+            desk=find_status(None, agent, 0, switched_at) if desk is None else read_status(DESK, desk),
             ttl=None if ttl is None else check_ttl(ttl),
             revision=check_count(REVISION, fields.get(REVISION, 0)),
             max_history=check_max_history(fields.get(MAX_HISTORY)),
@@ -123,6 +134,7 @@ def fork_of(source: Session, session_id: str, user_id: str, message_count: int) 
         agent_epoch=0,
         message_count=message_count,
         revision=0,
+        desk=find_status(None, source.current_agent, 0, None),
     )
 
 
@@ -137,14 +149,14 @@ def check_session_id(value: object) -> str:
     return str.__str__(value)
 
 
-def check_user_id(value: object) -> str:
-    """Colons, braces, spaces, emoji and any script are fine, and kept byte for byte."""
+def check_user_id(value: object, argument: str = "user_id") -> str:
+    """Colons, braces, spaces, emoji and any script are fine, and kept byte for byte. Operators have such ids, too."""
     allowed = f"1 to {_MAX_USER_ID} characters that are not all blank, without control characters"
     if isinstance(value, str) and len(value) > _MAX_USER_ID:
-        raise InvalidInput("user_id", allowed, f"{len(value):,} characters")
-    text = check_text("user_id", value, allowed)
+        raise InvalidInput(argument, allowed, f"{len(value):,} characters")
+    text = check_text(argument, value, allowed)
     if not text.strip() or has_control_characters(text):
-        raise InvalidInput("user_id", allowed, brief(value))
+        raise InvalidInput(argument, allowed, brief(value))
     return text
 
 

@@ -13,6 +13,7 @@ from pydantic import BeforeValidator, Field, ValidationError
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from chat_session.addresses import parse_url, printable
+from chat_session.desk_options import DeskOptions
 from chat_session.errors import SettingsError
 from chat_session.message import MAX_WRITE_BYTES, Limits
 from chat_session.session import LARGEST_HISTORY, MAX_TTL
@@ -53,6 +54,16 @@ _Pause = Annotated[
     float,
     Field(gt=0, le=MAX_TTL, allow_inf_nan=False, description=f"a number of seconds above 0, up to {MAX_TTL:,}"),
 ]
+_OptionalPause = Annotated[
+    float | None,
+    Field(
+        gt=0,
+        le=MAX_TTL,
+        allow_inf_nan=False,
+        description=f"a number of seconds above 0, up to {MAX_TTL:,}, or never (None in code)",
+    ),
+    BeforeValidator(_read_never),
+]
 _Host = Annotated[
     str, Field(pattern=r"^[\w.~:%-]+$", description="the name or address of a server, without a port or a password")
 ]
@@ -84,6 +95,9 @@ class SettingsBesideUrl(TypedDict, total=False):
     max_message_bytes: int
     max_content_bytes: int
     cleanup_interval: float
+    waiting_ttl: int
+    claim_lease: float
+    hand_back_after: float | None
     key_prefix: str
     key_layout: Literal["plain", "tagged"] | None
 
@@ -125,6 +139,9 @@ class Settings(BaseSettings):
     max_message_bytes: Annotated[int, _number(1, 64 * 1024 * 1024, "bytes")] = 256 * 1024
     max_content_bytes: Annotated[int, _number(1, MAX_WRITE_BYTES, "bytes")] = 1024 * 1024
     cleanup_interval: _Pause = 3600.0
+    waiting_ttl: Annotated[int, _number(1, MAX_TTL, "seconds")] = 604_800
+    claim_lease: _Pause = 120.0
+    hand_back_after: _OptionalPause = None
     key_prefix: _Prefix = ""
     key_layout: Annotated[Literal["plain", "tagged"] | None, Field(description="plain or tagged")] = None
 
@@ -162,6 +179,11 @@ class Settings(BaseSettings):
     def limits(self) -> Limits:
         """Of a message and of all messages of one call."""
         return Limits(self.max_message_bytes, self.max_content_bytes)
+
+    @property
+    def desk(self) -> DeskOptions:
+        """What a store needs to know for the desk."""
+        return DeskOptions(self.waiting_ttl, self.claim_lease, self.hand_back_after)
 
     @property
     def server_url(self) -> str:

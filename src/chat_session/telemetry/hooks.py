@@ -36,6 +36,15 @@ class Hooks:
     def changed(self, session_id: str, change: str, count: int) -> None:
         """Stored messages were changed: ``change`` is "retracted", "replaced" or "cleared"."""
 
+    def handed(self, session_id: str, event: str) -> None:
+        """The desk made a step on a session. ``event`` is that of the marker, such as "requested" or "lapsed".
+
+        "raised" tells a higher priority; all others that the session went from one hand to another.
+        """
+
+    def desk_counted(self, waiting: int, assigned: int) -> None:
+        """The sessions that wait for a person, and those that operators have, were counted."""
+
     def group_cut(self, session_id: str) -> None:
         """A model was given a history in which the newest message answers a call that was trimmed.
 

@@ -1,7 +1,7 @@
 """What happens, as records of the standard library's logger "chat_session".
 
 Each record has ``action``, and ``session_id``, ``outcome``, ``duration_ms`` and the like where they
-apply: stable names to filter by. Calls are DEBUG, cleanup INFO, retries and damage WARNING.
+apply: stable names to filter by. Calls are DEBUG, cleanup and lapses INFO, retries and damage WARNING.
 """
 
 import logging
@@ -37,6 +37,13 @@ class LoggingHooks(Hooks):
         if _log.isEnabledFor(logging.DEBUG):
             facts = {"session_id": session_id, "change": change, "count": count}
             _log.debug("%d messages were %s.", count, change, extra={"action": "changed", **facts})
+
+    def handed(self, session_id: str, event: str) -> None:
+        facts = {"action": "handed", "session_id": session_id, "event": event}
+        if event == "lapsed":
+            _log.info("The operator of session %s is away, and the session waits again.", session_id, extra=facts)
+        elif _log.isEnabledFor(logging.DEBUG):
+            _log.debug("The desk made a step on session %s: %s.", session_id, event, extra=facts)
 
     def group_cut(self, session_id: str) -> None:
         if session_id in self._cut:

@@ -8,9 +8,12 @@ from collections.abc import Sequence
 
 from prometheus_client import REGISTRY, CollectorRegistry, Counter, Gauge, Histogram
 
+from chat_session.errors import AgentConflict, DeskConflict, OperatorFull
 from chat_session.message import Sender
 from chat_session.telemetry.hooks import Hooks
 
+_REFUSALS = frozenset((AgentConflict.code, DeskConflict.code, OperatorFull.code))
+_READS = frozenset(("check_epoch",))  # may end in a refusal, but it writes nothing
 _BUCKETS = (0.0001, 0.00025, 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10)
 
 
@@ -33,6 +36,10 @@ class PrometheusHooks(Hooks):
         )
         self._messages = counter("messages", "Messages stored, by sender", "sender")
         self._changed = counter("changed_messages", "Stored messages retracted, replaced or cleared", "change")
+        self._refused = counter("refused_writes", "Writes refused because of who has the session", "reason")
+        self._handoffs = counter("handoffs", "Steps of the desk that this process made, by event", "event")
+        self._waiting = gauge("desk_waiting", "Sessions that wait for a person when they were last counted")
+        self._assigned = gauge("desk_assigned", "Sessions that operators have when they were last counted")
         self._groups_cut = counter("groups_cut", "Windows whose newest message answers a call that was trimmed")
         self._retries = counter("retries", "Commands sent again after a fault", "operation", "reason")
         self._queue_full = counter("queue_full", "Calls that waited for room in the queue to a server", "server")
@@ -45,6 +52,8 @@ class PrometheusHooks(Hooks):
 
     def operation(self, name: str, session_id: str | None, seconds: float, outcome: str) -> None:  # noqa: ARG002
         self._operations.labels(name, outcome).observe(seconds)
+        if outcome in _REFUSALS and name not in _READS:
+            self._refused.labels(outcome).inc()
 
     def appended(self, session_id: str, senders: Sequence[Sender]) -> None:  # noqa: ARG002
         for sender, count in Tally(senders).items():
@@ -52,6 +61,14 @@ class PrometheusHooks(Hooks):
 
     def changed(self, session_id: str, change: str, count: int) -> None:  # noqa: ARG002
         self._changed.labels(change).inc(count)
+
+    def handed(self, session_id: str, event: str) -> None:  # noqa: ARG002
+        if event != "raised":  # a higher priority hands nothing over
+            self._handoffs.labels(event).inc()
+
+    def desk_counted(self, waiting: int, assigned: int) -> None:
+        self._waiting.set(waiting)
+        self._assigned.set(assigned)
 
     def group_cut(self, session_id: str) -> None:  # noqa: ARG002
         self._groups_cut.inc()

@@ -2,6 +2,9 @@
 
 from typing import Protocol
 
+from chat_session.storage.contract.desk import DeskStore as DeskStore
+from chat_session.storage.contract.desk import DeskSweep as DeskSweep
+from chat_session.storage.contract.desk import Stepped as Stepped
 from chat_session.storage.contract.operator import Finding as Finding
 from chat_session.storage.contract.operator import OperatorStore as OperatorStore
 from chat_session.storage.contract.sessions import Appended as Appended
@@ -11,7 +14,12 @@ from chat_session.storage.contract.sessions import SessionStore as SessionStore
 from chat_session.storage.contract.sessions import Switched as Switched
 from chat_session.storage.contract.state import StateStore as StateStore
 
-CAPABILITIES: dict[str, type] = {"sessions": SessionStore, "operator": OperatorStore, "state": StateStore}
+CAPABILITIES: dict[str, type] = {
+    "sessions": SessionStore,
+    "desk": DeskStore,
+    "operator": OperatorStore,
+    "state": StateStore,
+}
 
 
 class Store(Protocol):
@@ -19,6 +27,9 @@ class Store(Protocol):
 
     @property
     def sessions(self) -> SessionStore: ...
+
+    @property
+    def desk(self) -> DeskStore | None: ...
 
     @property
     def operator(self) -> OperatorStore | None: ...

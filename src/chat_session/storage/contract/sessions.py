@@ -119,6 +119,10 @@ class SessionStore(Protocol):
         """
         ...
 
+    async def check_epoch(self, session_id: str, epoch: int) -> None:
+        """Raises SessionNotFound; AgentConflict if ``epoch`` is not the current one."""
+        ...
+
     async def extend_session(self, session_id: str) -> None:
         """Stamp the activity and slide the deadline by the session's own ttl. Raises SessionNotFound."""
         ...
@@ -132,12 +136,12 @@ class SessionStore(Protocol):
         first time, even when the epoch has moved since. "The same content": timestamps count where
         both callers gave one, so a message as it was read is the same, too.
         A repeat slides the deadline, too. Ids are known for the retained messages; within one call they
-        are distinct. Raises SessionNotFound, AgentConflict (``epoch`` is not the current one),
-        MessageConflict.
+        are distinct. Messages that are all ``internal`` are stored whatever the epoch is: what a tool did must be
+        recorded. Raises SessionNotFound, AgentConflict (``epoch`` is not the current one), MessageConflict.
 
-        With ``conditional`` there may be no messages. A repeat, known by the ids or by the call itself, compares and
-        writes nothing. Raises SequenceConflict, MetadataConflict; InvalidInput if the metadata or a state would be over
-        its limits.
+        With ``conditional`` the epoch is one condition more, also for internal messages, and there may be no messages.
+        A repeat, known by the ids or by the call itself, compares and writes nothing. Raises SequenceConflict,
+        MetadataConflict; InvalidInput if the metadata or a state would be over its limits.
         """
         ...
 
