@@ -8,8 +8,10 @@ import msgspec
 
 from chat_session.checks import MAX_SAFE_INTEGER, encode_value
 from chat_session.clock import from_iso, to_iso
+from chat_session.desk_status import OPEN, decode_facts, encode_facts, facts_of, find_status, own_ttl
 from chat_session.errors import StoreCorrupt
 from chat_session.session import (
+    DESK,
     INTERNAL,
     MAX_HISTORY,
     MAX_TTL,
@@ -27,6 +29,7 @@ _RESERVED = frozenset(name.encode() for name in RESERVED)
 _INTERNAL = INTERNAL.encode()
 _REVISION = REVISION.encode()
 _MAX_HISTORY = MAX_HISTORY.encode()
+_DESK = DESK.encode()
 MAX_DIGITS = 16
 
 
@@ -48,6 +51,8 @@ def encode_meta(session: Session) -> dict[str, bytes]:
         fields[REVISION] = b"%d" % session.revision
     if session.max_history is not None:
         fields[MAX_HISTORY] = b"%d" % session.max_history
+    if session.desk is not OPEN and (facts := facts_of(session.desk, session.agent_epoch)) is not None:
+        fields[DESK] = encode_facts(facts)
     return fields | {name: encode_value(value) for name, value in session.metadata.items()}
 
 
@@ -64,16 +69,25 @@ def decode_meta(key: bytes, reply: Any, default_ttl: int) -> Session | None:
             return None
         created = _decode_moment(fields[b"createdAt"])
         switched = fields.get(b"agentSwitchedAt")
+        switched_at = _decode_moment(switched) if switched is not None else None
+        agent = _decode_agent(fields.get(b"currentAgent", b"ai"))
+        epoch = decode_number(fields.get(b"agentEpoch", b"0"))
+        ttl = _decode_ttl(fields.get(b"ttl", b"%d" % default_ttl))
+        desk = OPEN
+        if _DESK in fields or agent == "human":
+            facts = decode_facts(fields[_DESK]) if _DESK in fields else None
+            desk, ttl = find_status(facts, agent, epoch, switched_at), own_ttl(facts, ttl)
         return Session(
             session_id=fields[b"sessionId"].decode(),
             user_id=fields[b"userId"].decode(),
             created_at=created,
             last_active_at=_decode_moment(fields[b"lastActiveAt"]) if b"lastActiveAt" in fields else created,
-            current_agent=_decode_agent(fields.get(b"currentAgent", b"ai")),
-            agent_switched_at=_decode_moment(switched) if switched is not None else None,
-            agent_epoch=decode_number(fields.get(b"agentEpoch", b"0")),
+            current_agent=agent,
+            agent_switched_at=switched_at,
+            agent_epoch=epoch,
             message_count=decode_number(fields.get(b"messageCount", b"0")),
-            ttl=_decode_ttl(fields.get(b"ttl", b"%d" % default_ttl)),
+            ttl=ttl,
+            desk=desk,
             revision=decode_number(fields[_REVISION]) if _REVISION in fields else 0,
             max_history=check_max_history(decode_number(fields[_MAX_HISTORY])) if _MAX_HISTORY in fields else None,
             metadata={
@@ -144,6 +158,7 @@ _DECODERS: dict[bytes, Callable[[bytes], Any]] = {
     b"messageCount": decode_number,
     b"ttl": _decode_ttl,
     REVISION.encode(): decode_number,
+    DESK.encode(): decode_facts,
     MAX_HISTORY.encode(): lambda stored: check_max_history(decode_number(stored)),
 }
 

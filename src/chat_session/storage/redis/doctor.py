@@ -7,12 +7,13 @@ from typing import Any, NamedTuple
 
 from chat_session.checks import brief
 from chat_session.clock import now_ms
-from chat_session.errors import StoreCorrupt
+from chat_session.errors import StoreCorrupt, StoreDenied
 from chat_session.message import UNREADABLE
 from chat_session.session import Session
 from chat_session.storage.codec import decode_message
 from chat_session.storage.contract import Finding
 from chat_session.storage.redis.codec import NEVER, decode_meta, encode_ttl
+from chat_session.storage.redis.desk.unchecked import UncheckedSessions
 from chat_session.storage.redis.index.entries import DueEntry, Index, Verdict
 from chat_session.storage.redis.keys import Keys, SessionKeys, expected_type, parse_due_member
 from chat_session.storage.redis.net.commands import Command, PlainCommand
@@ -46,6 +47,7 @@ _FOREIGN = _Problem("foreign keys", "session ids whose keys another program may 
 _UNINDEXED = _Problem("index", "living sessions that are missing from lists and counts", "Adds them to the indexes.")
 _ENDLESS = _Problem("deadlines", "sessions with a ttl and with a key that never expires", "Sets the deadline.")
 _STALE = _Problem("index entries", "index entries of sessions that vanished before their deadline", "Removes them.")
+_UNCHECKED = _Problem("desk", "sessions of the desk that no sweep would look after", "Plans a check.")
 _STRAYS = _Problem("stray entries", "index entries that name no session or are in the wrong bucket", "Corrects them.")
 
 Repair = Callable[[], Awaitable[object]]
@@ -58,13 +60,16 @@ async def _leave() -> None:
 class Doctor:
     """Walks through all keys in batches; every repair looks again before it acts."""
 
-    def __init__(self, executor: CommandExecutor, keys: Keys, index: Index, default_ttl: int) -> None:
+    def __init__(
+        self, executor: CommandExecutor, keys: Keys, index: Index, unchecked: UncheckedSessions, default_ttl: int
+    ) -> None:
         self._executor = executor
         self._keys = keys
         self._index = index
+        self._unchecked = unchecked
         self._default_ttl = default_ttl
         self._problems: dict[_Problem, dict[str, Repair]] = {
-            problem: {} for problem in (_ORPHANS, _FOREIGN, _UNINDEXED, _ENDLESS, _STALE, _STRAYS)
+            problem: {} for problem in (_ORPHANS, _FOREIGN, _UNINDEXED, _ENDLESS, _STALE, _STRAYS, _UNCHECKED)
         }
         self._damaged: dict[str, str] = {}  # what is wrong, by key
 
@@ -77,7 +82,7 @@ class Doctor:
         for bucket in self._keys.due_buckets():
             async for entries in self._scan_entries(bucket):
                 await self._check_entries(bucket, entries)
-        findings = []
+        findings = await self._check_desk()
         for problem, by_name in self._problems.items():
             if repair and problem.repair:
                 for act in by_name.values():
@@ -105,6 +110,7 @@ class Doctor:
             "diagnose", [PlainCommand((b"HGETALL", key), stored_hash) for key in metas], keep_corrupt=True
         )
         living = []
+        in_desk = []
         for session_id, key, reply in zip(ids, metas, replies, strict=True):
             session = self._read(key, reply)
             if isinstance(session, StoreCorrupt):
@@ -115,9 +121,29 @@ class Doctor:
                 await self._check_orphan(session_id)
             else:
                 living.append((session_id, session.user_id, encode_ttl(session.ttl)))
+                if session.desk.state == "waiting" or session.desk.operator_id is not None:
+                    in_desk.append(session_id)
+        self._plan_checks(await self._unchecked.find(in_desk))
         await self._check_keys_of(living)
         for start in range(0, len(living), HISTORIES):
             await self._check_histories([session_id for session_id, _, _ in living[start : start + HISTORIES]])
+
+    async def _check_desk(self) -> list[Finding]:
+        try:
+            async for found in self._unchecked.find_entries():
+                self._plan_checks(found)
+        except StoreCorrupt as error:
+            self._damaged[error.key] = error.problem
+        except StoreDenied:
+            text = (
+                "The user has no right to the keys of the desk. To use the desk, grant ~{desk}:* and ~sessions:desk:*."
+            )
+            return [Finding("warning", "desk", text)]
+        return []
+
+    def _plan_checks(self, session_ids: Sequence[str]) -> None:
+        for session_id in session_ids:
+            self._problems[_UNCHECKED][session_id] = partial(self._unchecked.plan, session_id)
 
     def _read(self, key: bytes, reply: Any) -> Session | StoreCorrupt | None:
         if isinstance(reply, StoreCorrupt):

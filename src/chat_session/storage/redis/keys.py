@@ -20,6 +20,7 @@ Layout = Literal["plain", "tagged"]
 BUCKETS: dict[Layout, int] = {"plain": 16, "tagged": 256}
 
 _STATE = re.compile(rb"(?:^|:)state:(?:user|app):")
+_DESK_HASHES = (b"entries", b"claims", b"operators", b"counts")
 _TYPES = {b"meta": b"hash", b"agent": b"string", b"history": b"list", b"ids": b"hash"}
 
 
@@ -30,6 +31,22 @@ class SessionKeys(NamedTuple):
     agent: bytes
     history: bytes
     ids: bytes
+
+
+class DeskKeys(NamedTuple):
+    """What the desk is kept in apart from the sessions, in one slot. include/place.lua says what each one holds."""
+
+    queue: bytes
+    teams: bytes
+    entries: bytes
+    seats: bytes
+    claims: bytes
+    leases: bytes
+    presence: bytes
+    operators: bytes
+    lapsed: bytes
+    idle: bytes
+    counts: bytes
 
 
 class Order(StrEnum):
@@ -100,6 +117,19 @@ class Keys:
         due = IndexEntry(self.due(session_id), due_member(session_id, user_id), Order.DEADLINE)
         return SessionEntries(due, IndexEntry(self.user(user_id), session_id.encode(), Order.CREATION))
 
+    def desk(self) -> DeskKeys:
+        return DeskKeys(*(f"{self.prefix}{{desk}}:{name}".encode() for name in DeskKeys._fields))
+
+    def check(self, session_id: str) -> bytes:
+        """Sorted set: session id by the moment at which its place in the desk must be checked, in milliseconds."""
+        return self.check_bucket(crc32(session_id.encode()) % BUCKETS[self.layout])
+
+    def check_bucket(self, number: int) -> bytes:
+        return f"{self.prefix}sessions:desk:{number}".encode()
+
+    def check_buckets(self) -> list[bytes]:
+        return [self.check_bucket(number) for number in range(BUCKETS[self.layout])]
+
     def any_session(self) -> bytes:
         """A glob that matches every session's keys, for operators' scans. A prefix has no glob characters."""
         return (self._session % ("*", "*")).encode()
@@ -118,6 +148,8 @@ def members_and_orders(entries: Iterable[IndexEntry]) -> list[Arg]:
 
 def expected_type(key: bytes) -> bytes:
     """What TYPE must say of one of our keys."""
+    if b"{desk}:" in key and key.rpartition(b":")[2] in _DESK_HASHES:
+        return b"hash"
     is_state = _STATE.search(key) and not key.endswith(b":sessions")
     return b"hash" if is_state else _TYPES.get(key.rpartition(b":")[2], b"zset")
 

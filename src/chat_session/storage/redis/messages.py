@@ -1,7 +1,6 @@
 """The messages of a session on Redis: append, read, retract, replace, clear. Each write is one script."""
 
 import asyncio
-import itertools
 import secrets
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from hashlib import sha1
@@ -10,7 +9,7 @@ from weakref import WeakValueDictionary
 
 from chat_session.checks import MAX_JSON_BYTES, MAX_METADATA_ENTRIES
 from chat_session.clock import now, to_iso
-from chat_session.errors import MessageConflict, MessageNotFound, SessionNotFound, StoreUnavailable
+from chat_session.errors import MessageConflict, MessageNotFound, SessionNotFound
 from chat_session.message import RETRACTED, Draft, Message, with_seq
 from chat_session.session import RESERVED
 from chat_session.storage.codec import (
@@ -26,8 +25,10 @@ from chat_session.storage.redis.history import HistoryReader
 from chat_session.storage.redis.keys import Keys
 from chat_session.storage.redis.net.executor import CommandExecutor
 from chat_session.storage.redis.scripts import sessions as scripts
+from chat_session.storage.redis.scripts.appended import Stored
 from chat_session.storage.redis.scripts.state import update_state
 from chat_session.storage.redis.tokens import Tokens
+from chat_session.storage.redis.tries import count_tries
 
 RESERVED_NAMES = f" {' '.join(sorted(RESERVED))} "  # as include/merge.lua takes them
 MAX_PAGE = 1000  # elements that a pop reads at once behind tombstones
@@ -70,7 +71,7 @@ class RedisMessages:
             elements=[encode_message(draft) for draft in drafts],
         )
         stored = await self._executor.run("append_messages", call)
-        return _appended(drafts, stored)
+        return read_appended(drafts, stored)
 
     async def _append_conditionally(
         self, session_id: str, drafts: Sequence[Draft], epoch: int | None, conditional: Conditional
@@ -101,7 +102,7 @@ class RedisMessages:
         )
         with self._tokens.answering(token):
             stored = await self._executor.run("append_messages", call)
-        return _appended(drafts, stored)
+        return read_appended(drafts, stored)
 
     def _update_state(self, scope: str, changes: Mapping[str, Any]) -> Any:
         key = self._keys.state(scope)
@@ -152,7 +153,7 @@ class RedisMessages:
 
     async def pop_messages(self, session_id: str, count: int, epoch: int | None) -> list[Message]:
         async with self._popping.setdefault(session_id, asyncio.Lock()):  # else of those at once one succeeds each time
-            for _ in self._tries("pop_messages", session_id):
+            for _ in self._count_tries("pop_messages", session_id):
                 newest, read = await self._read_newest(session_id, count)
                 popped = [decode_message(element, seq) for seq, element in read]
                 changes = [
@@ -213,7 +214,7 @@ class RedisMessages:
         Whether it was there when it was read last.
         """
         keys = self._keys.session(session_id)
-        for _ in self._tries(name, session_id):
+        for _ in self._count_tries(name, session_id):
             found = await self._executor.run(name, scripts.find_message(session_id, keys, id=encode_id(message_id)))
             if found is None:
                 return False
@@ -222,21 +223,9 @@ class RedisMessages:
                 return True
         raise AssertionError
 
-    def _tries(self, name: str, session_id: str) -> Iterator[int]:
-        """Counts the tries of a call that reads, and changes what it read if nobody was faster.
-
-        Raises StoreUnavailable when the time of a call is over.
-        """
-        started = asyncio.get_running_loop().time()
-        for attempt in itertools.count(1):
-            yield attempt
-            elapsed = asyncio.get_running_loop().time() - started
-            if elapsed >= self._executor.call_timeout:
-                text = (
-                    f"{name} failed after {attempt} attempts in {elapsed:.1f} s: others changed the history of session "
-                    f"{session_id!r} each time. Nothing was changed; try again when fewer callers change it at once."
-                )
-                raise StoreUnavailable(text, session_id=session_id, attempts=attempt, elapsed=elapsed)
+    def _count_tries(self, name: str, session_id: str) -> Iterator[int]:
+        obstacle = f"others changed the history of session {session_id!r}"
+        return count_tries(name, self._executor.call_timeout, obstacle, session_id)
 
     async def _replace(
         self, name: str, session_id: str, changes: Sequence[_Change], epoch: int | None, newest: int | None
@@ -296,7 +285,7 @@ def _make_tag() -> str:
     return secrets.token_urlsafe(2)[:2]
 
 
-def _appended(drafts: Sequence[Draft], stored: Sequence[scripts.Stored]) -> list[Appended]:
+def read_appended(drafts: Sequence[Draft], stored: Sequence[Stored]) -> list[Appended]:
     return [
         Appended(with_seq(draft.message, seq), duplicate=False)
         if element is None

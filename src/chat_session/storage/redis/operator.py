@@ -7,6 +7,7 @@ from chat_session.errors import StoreCorrupt
 from chat_session.results import SessionPage
 from chat_session.session import Agent, Session
 from chat_session.storage.contract import Finding
+from chat_session.storage.redis.desk.unchecked import UncheckedSessions
 from chat_session.storage.redis.doctor import Doctor
 from chat_session.storage.redis.index.entries import Index
 from chat_session.storage.redis.keys import Keys
@@ -18,10 +19,12 @@ from chat_session.storage.redis.server_checks import check_servers
 class RedisOperator:
     """Keeps OperatorStore's promises."""
 
-    def __init__(self, executor: CommandExecutor, keys: Keys, index: Index, *, default_ttl: int) -> None:
+    def __init__(
+        self, executor: CommandExecutor, keys: Keys, index: Index, unchecked: UncheckedSessions, *, default_ttl: int
+    ) -> None:
         self._executor = executor
         self._pages = SessionPages(executor, keys, index, default_ttl)
-        self._new_doctor = partial(Doctor, executor, keys, index, default_ttl)
+        self._new_doctor = partial(Doctor, executor, keys, index, unchecked, default_ttl)
 
     async def list_sessions(self, limit: int, cursor: str | None, agent: Agent | None) -> SessionPage:
         return await self._pages.page_of_all(limit, cursor, agent)

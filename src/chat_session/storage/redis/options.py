@@ -4,6 +4,7 @@ from typing import Literal
 
 from msgspec import Struct
 
+from chat_session.desk_options import DeskOptions
 from chat_session.storage.redis.net.options import ConnectionOptions
 
 
@@ -13,3 +14,4 @@ class RedisOptions(Struct, frozen=True, kw_only=True):
     key_layout: Literal["plain", "tagged"] | None  # None: what the topology needs
     default_ttl: int | None  # seconds; None: for ever
     max_history: int
+    desk: DeskOptions

@@ -9,7 +9,8 @@ from contextlib import nullcontext
 from typing import Any
 
 from chat_session.checks import MAX_JSON_BYTES, MAX_METADATA_ENTRIES
-from chat_session.clock import now, to_iso
+from chat_session.clock import now, to_iso, to_us
+from chat_session.desk_status import facts_of
 from chat_session.errors import InvalidInput, SessionExists, SessionNotFound, StoreCorrupt, StoreUnavailable
 from chat_session.message import Draft
 from chat_session.results import SessionPage
@@ -17,6 +18,7 @@ from chat_session.session import Agent, Session
 from chat_session.storage.codec import encode_message
 from chat_session.storage.contract import RemainingTtl, Switched
 from chat_session.storage.redis.codec import decode_user, encode_ttl
+from chat_session.storage.redis.desk.steps import SessionSteps
 from chat_session.storage.redis.index.due import DueEntries
 from chat_session.storage.redis.index.entries import Index, Verdict
 from chat_session.storage.redis.keys import Keys
@@ -38,6 +40,7 @@ class RedisSessions(RedisMessages):
         executor: CommandExecutor,
         keys: Keys,
         index: Index,
+        steps: SessionSteps,
         *,
         on_cluster: bool,
         default_ttl: int,
@@ -45,6 +48,8 @@ class RedisSessions(RedisMessages):
     ) -> None:
         super().__init__(executor, keys, on_cluster=on_cluster, default_ttl=default_ttl, max_history=max_history)
         self._index = index
+        self._steps = steps
+        self._desk = steps.entries
         self._due = DueEntries(executor, keys, index)
         self._pages = SessionPages(executor, keys, index, default_ttl)
 
@@ -70,12 +75,23 @@ class RedisSessions(RedisMessages):
 
     async def _create(self, session: Session, history: Sequence[Draft], remaining: RemainingTtl) -> Any:
         """None if it was created; else the fields of the session that has the id."""
-        return await self._index.create(
+        facts = facts_of(session.desk, session.agent_epoch)
+        in_desk = facts is not None and facts.state != "open"  # it is stored as it was elsewhere
+        if in_desk:
+            await self._desk.plan_check("create_session", session.session_id)
+        fields = await self._index.create(
             session,
             token=secrets.token_urlsafe(6),  # 8 characters
             ttl=encode_ttl(session.ttl if remaining is ... else remaining),
             elements=[encode_message(draft) for draft in history],
         )
+        if fields is None:
+            self._desk.creations.add(to_us(session.created_at))
+            if facts is not None and in_desk and remaining is ...:
+                await self._steps.put_right("create_session", session.session_id)
+            elif facts is not None and in_desk:  # its deadline is given
+                await self._desk.settle("create_session", session.session_id, facts)
+        return fields
 
     async def assign_session(self, session_id: str, user_id: str) -> Session:
         meta = self._keys.meta(session_id)
@@ -149,15 +165,23 @@ class RedisSessions(RedisMessages):
 
     async def delete_session(self, session_id: str, expect_revision: int | None = None) -> int:
         meta = self._keys.meta(session_id)
+        command = PlainCommand((b"HMGET", meta, b"userId", b"cs:desk"), _two_texts)
         for _ in range(MAX_OWNERS):
-            owner = await self._executor.run("delete_session", PlainCommand((b"HGET", meta, b"userId"), optional_text))
+            owner, facts = await self._executor.run("delete_session", command)
             if owner is None:
                 return 0
             deleted = await self._index.delete(session_id, decode_user(meta, owner), expect_revision)
             if deleted is not None:
+                if facts is not None:
+                    await self._desk.leave("delete_session", session_id, facts)
                 return deleted
         text = f"The session {session_id!r} was given to {MAX_OWNERS} users while it was deleted. Delete it again."
         raise StoreUnavailable(text, session_id=session_id)
+
+    async def check_epoch(self, session_id: str, epoch: int) -> None:
+        await self._executor.run(
+            "check_epoch", scripts.check_epoch(session_id, self._keys.session(session_id), epoch=epoch)
+        )
 
     async def extend_session(self, session_id: str) -> None:
         keys = self._keys.session(session_id)
@@ -181,7 +205,9 @@ class RedisSessions(RedisMessages):
             elements=[encode_message(note)] if note else [],
         )
         with self._tokens.answering(token):
-            epoch, noted = await self._executor.run("switch_agent", call)
+            epoch, noted, in_desk = await self._executor.run("switch_agent", call)
+        if in_desk:
+            await self._steps.follow_switch(session_id)
         return Switched(agent, epoch, bool(noted))
 
     async def set_ttl(self, session_id: str, ttl: int | None) -> None:

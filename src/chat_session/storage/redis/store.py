@@ -1,9 +1,13 @@
 """The store on Redis and Valkey, put together from its parts."""
 
-from typing import Self
+from typing import Any, Self
 
 from chat_session.errors import SettingsError
 from chat_session.storage.redis.codec import encode_ttl
+from chat_session.storage.redis.desk.entries import DeskEntries
+from chat_session.storage.redis.desk.steps import SessionSteps
+from chat_session.storage.redis.desk.store import RedisDesk
+from chat_session.storage.redis.desk.unchecked import UncheckedSessions
 from chat_session.storage.redis.index.cluster import ClusterIndex
 from chat_session.storage.redis.index.entries import Index
 from chat_session.storage.redis.index.server import ServerIndex
@@ -34,18 +38,17 @@ class RedisStore:
         self._executor = CommandExecutor(
             topology, retry_policy, hooks, startup_check=warn_of_settings, expected_type=expected_type
         )
-        index: Index = ClusterIndex(self._executor, keys) if on_cluster else ServerIndex(self._executor, keys)
+        index: Index = (ClusterIndex if on_cluster else ServerIndex)(self._executor, keys, options.desk.waiting_ttl)
         default_ttl = encode_ttl(options.default_ttl)
-        self.sessions = RedisSessions(
-            self._executor,
-            keys,
-            index,
-            on_cluster=on_cluster,
-            default_ttl=default_ttl,
-            max_history=options.max_history,
-        )
+        entries = DeskEntries(self._executor, keys, options.desk)
+        self._creations = entries.creations
+        common: Any = {"on_cluster": on_cluster, "default_ttl": default_ttl, "max_history": options.max_history}
+        steps = SessionSteps(self._executor, keys, index, entries, presence_ms=options.desk.presence_ms, **common)
+        self.sessions = RedisSessions(self._executor, keys, index, steps, **common)
+        self.desk = RedisDesk(self._executor, keys, entries, steps, options.desk)
         self.state = RedisState(self._executor, keys)
-        self.operator = RedisOperator(self._executor, keys, index, default_ttl=default_ttl)
+        unchecked = UncheckedSessions(self._executor, keys, entries)
+        self.operator = RedisOperator(self._executor, keys, index, unchecked, default_ttl=default_ttl)
 
     @classmethod
     def open(cls, options: RedisOptions, hooks: Hooks) -> Self:
@@ -60,4 +63,5 @@ class RedisStore:
         return cls(opener.adopt(client), opener.retry_policy, options, hooks)
 
     async def close(self) -> None:
+        await self._creations.close()
         await self._executor.close()

@@ -11,13 +11,13 @@ entry is changed only if it is still as it was read, and it was read before the 
 crashes leaves an entry that is due: the next count or sweep after the minute repairs it.
 """
 
-from collections.abc import Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from itertools import islice
 from math import isfinite
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeVar
 
 from chat_session.clock import now_ms, to_ms
-from chat_session.errors import SequenceConflict, SessionNotFound
+from chat_session.errors import ChatSessionError, SequenceConflict, SessionNotFound, StoreError, StoreUnavailable
 from chat_session.session import Session
 from chat_session.storage.codec import EncodedMessage
 from chat_session.storage.redis.codec import NEVER, decode_meta, decode_user
@@ -29,6 +29,8 @@ from chat_session.storage.redis.net.decoders import integer, optional_text, opti
 from chat_session.storage.redis.net.executor import CommandExecutor
 from chat_session.storage.redis.scripts import index as scripts
 from chat_session.storage.redis.scripts.sessions import set_ttl
+
+T = TypeVar("T")
 
 GONE = -2  # what PTTL says of a key that is not there
 WRITERS_TIME = 60_000  # milliseconds that an entry is left to the writer who began it
@@ -64,9 +66,10 @@ def _is_left_to_writers(entry: DueEntry) -> bool:
 class ClusterIndex:
     """Begin, change, finish: three round trips where one server needs one."""
 
-    def __init__(self, executor: CommandExecutor, keys: Keys) -> None:
+    def __init__(self, executor: CommandExecutor, keys: Keys, waiting_ttl: int) -> None:
         self._executor = executor
         self._keys = keys
+        self._waiting_ttl = waiting_ttl
 
     async def create(self, session: Session, *, token: str, ttl: int, elements: Sequence[EncodedMessage]) -> Any:
         name, entries = "create_session", self._keys.entries(session.session_id, session.user_id)
@@ -120,11 +123,25 @@ class ClusterIndex:
         user_id = decode_user(keys.meta, owner)
         begun = await self._begin(name, self._keys.entries(session_id, user_id))
         try:
-            now_owner = await self._executor.run(name, set_ttl(keys, (), session_id=session_id, ttl=ttl))
+            call = set_ttl(keys, (), session_id=session_id, ttl=ttl, waiting_ttl=self._waiting_ttl)
+            stored, now_owner = await self._executor.run(name, call)
         except SessionNotFound:
             await self._finish(name, session_id, user_id, begun)
             raise
-        await self._finish(name, session_id, user_id, begun, _lifetime(begun, ttl) if now_owner == owner else "")
+        await self._finish(name, session_id, user_id, begun, _lifetime(begun, stored) if now_owner == owner else "")
+
+    async def shorten(
+        self, name: str, session_id: str, user_id: str, change: Callable[[Sequence[bytes]], Awaitable[T]]
+    ) -> T:
+        begun = await self._begin(name, self._keys.entries(session_id, user_id))
+        try:
+            done = await change(())
+        except ChatSessionError as error:
+            if not isinstance(error, StoreUnavailable):  # then the entry stays due
+                await self._finish(name, session_id, user_id, begun)
+            raise
+        await self._finish(name, session_id, user_id, begun)
+        return done
 
     async def restore(self, session_id: str, user_id: str) -> None:
         begun = await self._begin("diagnose", self._keys.entries(session_id, user_id))
@@ -230,7 +247,19 @@ class ClusterIndex:
         verdict: str = "",
         beside: Sequence[Command[Any]] = (),
     ) -> None:
-        """Conclude what was begun; without a ``verdict`` by what the session says. ``beside`` goes along."""
+        """Conclude what was begun; without a ``verdict`` by what the session says. ``beside`` goes along.
+
+        The session is changed by then: an error here must not say that nothing was done.
+        """
+        try:
+            await self._try_to_finish(name, session_id, user_id, begun, verdict, beside)
+        except StoreError as error:
+            error.outcome_unknown = True
+            raise
+
+    async def _try_to_finish(
+        self, name: str, session_id: str, user_id: str, begun: bytes, verdict: str, beside: Sequence[Command[Any]]
+    ) -> None:
         due = self._keys.entries(session_id, user_id).due
         call = scripts.finish_entry(due.key, member=due.member, begun=begun, verdict=verdict)
         commands: list[Command[Any]] = [call, *beside]

@@ -1,11 +1,13 @@
 """What an index does, and the entries it reads."""
 
-from collections.abc import Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from enum import Enum, StrEnum, auto
-from typing import Any, NamedTuple, Protocol
+from typing import Any, NamedTuple, Protocol, TypeVar
 
 from chat_session.session import Session
 from chat_session.storage.codec import EncodedMessage
+
+T = TypeVar("T")
 
 
 class Verdict(StrEnum):
@@ -68,6 +70,12 @@ class Index(Protocol):
 
     async def set_ttl(self, session_id: str, ttl: int) -> None:
         """Run set_ttl with its entry. Raises SessionNotFound."""
+        ...
+
+    async def shorten(
+        self, name: str, session_id: str, user_id: str, change: Callable[[Sequence[bytes]], Awaitable[T]]
+    ) -> T:
+        """Run ``change``, which may bring the session's deadline forward, with the indexes that have it as a score."""
         ...
 
     async def restore(self, session_id: str, user_id: str) -> None:

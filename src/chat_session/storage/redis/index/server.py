@@ -1,7 +1,7 @@
 """The index entries of sessions on one server: they change in the session's own script."""
 
-from collections.abc import Sequence
-from typing import Any
+from collections.abc import Awaitable, Callable, Sequence
+from typing import Any, TypeVar
 
 from chat_session.clock import to_ms
 from chat_session.session import Session
@@ -14,15 +14,18 @@ from chat_session.storage.redis.net.executor import CommandExecutor
 from chat_session.storage.redis.scripts import index as index_scripts
 from chat_session.storage.redis.scripts import sessions as session_scripts
 
+T = TypeVar("T")
+
 MAX_FORMER = 8  # users that a session had before, of whom an entry may still be left
 
 
 class ServerIndex:
     """On one server: one script, one step, and nothing between a session and its entries."""
 
-    def __init__(self, executor: CommandExecutor, keys: Keys) -> None:
+    def __init__(self, executor: CommandExecutor, keys: Keys, waiting_ttl: int) -> None:
         self._executor = executor
         self._keys = keys
+        self._waiting_ttl = waiting_ttl
 
     async def create(self, session: Session, *, token: str, ttl: int, elements: Sequence[EncodedMessage]) -> Any:
         entries = self._keys.entries(session.session_id, session.user_id)
@@ -42,8 +45,17 @@ class ServerIndex:
 
     async def set_ttl(self, session_id: str, ttl: int) -> None:
         keys, deadlines = self._keys.session(session_id), [self._keys.due(session_id)]
-        call = session_scripts.set_ttl(keys, deadlines, session_id=session_id, ttl=ttl)
+        call = session_scripts.set_ttl(keys, deadlines, session_id=session_id, ttl=ttl, waiting_ttl=self._waiting_ttl)
         await self._executor.run("set_ttl", call)
+
+    async def shorten(
+        self,
+        name: str,  # noqa: ARG002 - a cluster needs it
+        session_id: str,
+        user_id: str,  # noqa: ARG002 - as above
+        change: Callable[[Sequence[bytes]], Awaitable[T]],
+    ) -> T:
+        return await change([self._keys.due(session_id)])
 
     async def restore(self, session_id: str, user_id: str) -> None:
         await self._executor.run("diagnose", self._reconcile(session_id, user_id, Verdict.REAP))

@@ -92,6 +92,17 @@ def whole(reply: Any) -> int:
     refuse(reply)
 
 
+def whole_score(reply: Any) -> int:
+    """A score that is a moment or a place: between 0 and 2^53. One that is damaged is the nearest that may be."""
+    number = score(reply)
+    return int(min(max(float(number), 0.0), 2.0**53)) if number is not None else refuse(reply)
+
+
+def paired(flat: list[bytes], size: int = 2) -> list[tuple[bytes, ...]]:
+    """``size`` of them together, one after the other."""
+    return list(zip(*[iter(flat)] * size, strict=True)) if len(flat) % size == 0 else refuse(flat)
+
+
 def pair(reply: Any, first: Callable[[Any], T], second: Callable[[Any], Any]) -> tuple[T, Any]:
     if type(reply) is not list or len(reply) != 2:  # noqa: PLR2004
         refuse(reply)

@@ -122,6 +122,11 @@ class CommandExecutor:
             self._begin_startup_check()
         return [results[i] if i in results else self._decode(command, replies[i]) for i, command in enumerate(commands)]
 
+    async def try_once(self, commands: Sequence[Command[Any]]) -> list[Any]:
+        """Send each once, if it is known where. The raw replies or the faults; None for what was not sent."""
+        expires = asyncio.get_running_loop().time() + self._retry_policy.call_timeout
+        return [done and done[1] for done in await self._try_all(commands, expires)]
+
     async def servers(self) -> Sequence[PipelinedConnection]:
         """Every server that takes writes, for operators' scans. Raises as ``run``."""
         if not self._topology.servers():

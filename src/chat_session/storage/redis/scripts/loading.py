@@ -6,7 +6,12 @@ from importlib.resources import files
 
 from chat_session.storage.redis.net.commands import Script
 
-_READING = frozenset(("find_message", "get_history", "list_entries", "read_entries"))
+_READING = frozenset(
+    (
+        *("check_epoch", "find_message", "get_history", "list_entries", "read_entries"),
+        *("list_operators", "list_seats", "read_counts", "read_desk"),
+    )
+)
 
 
 @cache

@@ -9,8 +9,9 @@ from chat_session.checks import encode_value
 from chat_session.storage.codec import EncodedMessage
 from chat_session.storage.redis.keys import IndexEntry, SessionKeys, members_and_orders
 from chat_session.storage.redis.net.commands import Call
-from chat_session.storage.redis.net.decoders import integer, optional_text, pair, refuse, stored_hash, text, texts
+from chat_session.storage.redis.net.decoders import integer, pair, refuse, stored_hash, text, texts
 from chat_session.storage.redis.net.wire import Arg
+from chat_session.storage.redis.scripts.appended import Stored, read_stored
 from chat_session.storage.redis.scripts.changes import write_changes
 from chat_session.storage.redis.scripts.loading import load
 from chat_session.storage.redis.scripts.status import (
@@ -20,8 +21,6 @@ from chat_session.storage.redis.scripts.status import (
     nothing,
     one,
 )
-
-Stored = tuple[int, bytes | None]  # a message's seq; what is stored, if its id was known
 
 
 def create_session(
@@ -54,7 +53,7 @@ def append_messages(
     elements: Sequence[EncodedMessage],
 ) -> Call[list[Stored]]:
     args = (now, default_ttl, max_history, _optional(epoch), *chain.from_iterable(elements))
-    decode = SessionReply(partial(_stored, len(elements)), session_id, keys, epoch)
+    decode = SessionReply(partial(read_stored, len(elements)), session_id, keys, epoch)
     return Call(load("append_messages"), keys, args, decode)
 
 
@@ -85,10 +84,10 @@ def switch_agent(
     token: str,
     answered_below: int,
     elements: Sequence[EncodedMessage],
-) -> Call[tuple[int, int]]:
-    """The new epoch, and how many notes were newly stored."""
+) -> Call[tuple[int, int, int]]:
+    """The new epoch, how many notes were newly stored, and 1 if the desk has handled the session."""
     begin = (now, default_ttl, max_history, new_agent, _optional(expect), token, answered_below)
-    decode = SessionReply(_two_integers, session_id, keys, expect)
+    decode = SessionReply(_three_integers, session_id, keys, expect)
     return Call(load("switch_agent"), keys, (*begin, *chain.from_iterable(elements)), decode)
 
 
@@ -138,7 +137,7 @@ def append_conditionally(
     limits = (max_entries, max_bytes, reserved, token, answered_below)
     merged = chain.from_iterable(map(write_changes, changes))
     args = (*begin, *limits, *_expected(expected), *merged, *chain.from_iterable(elements))
-    decode = SessionReply(partial(_stored, len(elements)), session_id, keys, epoch)
+    decode = SessionReply(partial(read_stored, len(elements)), session_id, keys, epoch)
     return Call(load("append_conditionally"), (*keys, *states), args, decode)
 
 
@@ -221,15 +220,22 @@ def delete_session(
     return Call(load("delete_session"), (*keys, *[entry.key for entry in entries]), args, decode)
 
 
+def check_epoch(session_id: str, keys: SessionKeys, *, epoch: int) -> Call[None]:
+    decode = SessionReply(nothing, session_id, keys, epoch)
+    return Call(load("check_epoch"), (keys.meta,), (epoch,), decode)
+
+
 def extend_session(session_id: str, keys: SessionKeys, *, now: str, default_ttl: int) -> Call[None]:
     decode = SessionReply(nothing, session_id, keys)
     return Call(load("extend_session"), keys, (now, default_ttl), decode)
 
 
-def set_ttl(keys: SessionKeys, deadlines: Sequence[bytes], *, session_id: str, ttl: int) -> Call[bytes]:
-    """The session's user. ``deadlines``: the indexes in which the session's entry has it as its score."""
-    decode = SessionReply(lambda facts: pair(facts, text, text)[1], session_id, keys)
-    return Call(load("set_ttl"), (*keys, *deadlines), (session_id, ttl), decode)
+def set_ttl(
+    keys: SessionKeys, deadlines: Sequence[bytes], *, session_id: str, ttl: int, waiting_ttl: int
+) -> Call[tuple[int, bytes]]:
+    """The ttl that the session has then, and its user. ``deadlines``: the indexes in which it is by its deadline."""
+    decode = SessionReply(lambda facts: pair(facts, integer, text), session_id, keys)
+    return Call(load("set_ttl"), (*keys, *deadlines), (session_id, ttl, waiting_ttl), decode)
 
 
 def remove_orphan(keys: SessionKeys) -> Call[int]:
@@ -241,20 +247,10 @@ def _seq_and_texts(facts: Facts) -> tuple[int, list[bytes]]:
     return pair(facts, integer, texts)
 
 
-def _two_integers(facts: Facts) -> tuple[int, int]:
-    return pair(facts, integer, integer)
-
-
 def _three_integers(facts: Facts) -> tuple[int, int, int]:
     if len(facts) != 3:  # noqa: PLR2004
         refuse(facts)
     return integer(facts[0]), integer(facts[1]), integer(facts[2])
-
-
-def _stored(count: int, facts: Facts) -> list[Stored]:
-    if len(facts) != 2 * count:
-        refuse(facts)
-    return [(integer(seq), optional_text(stored)) for seq, stored in zip(facts[::2], facts[1::2], strict=True)]
 
 
 def _created(facts: Facts) -> None:

@@ -12,7 +12,9 @@ if fresh == 0 then -- a repeat is activity
   touch(find_deadline(ttl), found[1])
   return answer
 end
-if expect ~= '' and tonumber(expect) ~= epoch then return {'STALE', epoch, current} end
+if expect ~= '' and tonumber(expect) ~= epoch then
+--#include refuse_visible
+end
 --#include push
 call('HSET', meta, 'lastActiveAt', now, 'messageCount', string.format('%d', count))
 expire(find_deadline(ttl), meta, agent, history, ids)
