@@ -2,8 +2,9 @@
 
 import sqlite3
 
-from chat_session.clock import now, now_ms, to_iso
+from chat_session.clock import now, now_ms, now_us, to_iso
 from chat_session.session import Session
+from chat_session.storage.sqlite.desk_rows import require_desk_row, save_own_ttl
 from chat_session.storage.sqlite.queries import SQL
 from chat_session.storage.sqlite.rows import require_session
 
@@ -22,7 +23,7 @@ def save_session(db: sqlite3.Connection, session: Session) -> None:
     values = {
         "session_id": session.session_id,
         "last_active_at": to_iso(now()),
-        "deadline": find_deadline(session.ttl),
+        "now": now_ms(),
         "message_count": session.message_count,
         "current_agent": session.current_agent,
         "agent_epoch": session.agent_epoch,
@@ -31,17 +32,18 @@ def save_session(db: sqlite3.Connection, session: Session) -> None:
     db.execute(SQL["save_session"], values)
 
 
-def slide_deadline(db: sqlite3.Connection, session: Session) -> None:
-    db.execute(SQL["save_deadline"], (find_deadline(session.ttl), session.session_id))
+def slide_deadline(db: sqlite3.Connection, session_id: str) -> None:
+    """By the ttl that is stored: while people depend on the session it is longer than the session's own."""
+    db.execute(SQL["slide_deadline"], (now_ms(), session_id))
 
 
 def extend_session(db: sqlite3.Connection, session_id: str) -> None:
     save_session(db, require_session(db, session_id))
 
 
-def set_ttl(db: sqlite3.Connection, session_id: str, ttl: int | None) -> None:
-    require_session(db, session_id)
-    db.execute(SQL["save_ttl"], (ttl, find_deadline(ttl), session_id))
+def set_ttl(db: sqlite3.Connection, session_id: str, ttl: int | None, waiting_ttl: int) -> None:
+    save_own_ttl(db, require_desk_row(db, session_id), ttl, now_us(), waiting_ttl)
+    slide_deadline(db, session_id)
 
 
 def get_ttl(db: sqlite3.Connection, session_id: str) -> int:

@@ -29,14 +29,16 @@ def append_messages(
     session = require_session(db, session_id)
     appended = insert_messages(db, session, drafts, max_history) if drafts else []
     fresh = sum(not done.duplicate for done in appended)
-    if (fresh or not drafts) and epoch is not None and epoch != session.agent_epoch:
+    is_fenced = conditional is not None and (fresh > 0 or not drafts)
+    is_fenced = is_fenced or any(not (done.duplicate or done.message.internal) for done in appended)
+    if is_fenced and epoch is not None and epoch != session.agent_epoch:
         raise AgentConflict(session_id, epoch, session.agent_epoch, session.current_agent)
     if conditional is not None and (fresh or not drafts):
         _apply(db, session, conditional)
     if fresh or not drafts:
         save_session(db, msgspec.structs.replace(session, message_count=session.message_count + fresh))
     else:  # a repeat keeps the session alive, too
-        slide_deadline(db, session)
+        slide_deadline(db, session_id)
     return appended
 
 
@@ -87,10 +89,10 @@ def insert_messages(
     session_id, count = session.session_id, session.message_count
     written = [(draft.message, encode_message(draft)) for draft in drafts]
     # If a batch is longer than the history, its first ids are forgotten at once. Its last message tells a repeat.
-    end = _find_duplicate(db, session_id, *written[-1]) if len(written) > max_history else None
+    end = _find_stored(db, session_id, *written[-1]) if len(written) > max_history else None
     appended = []
     for to_come, (message, element) in zip(range(len(written) - 1, -1, -1), written, strict=False):
-        known = _find_duplicate(db, session_id, message, element)
+        known = _find_stored(db, session_id, message, element)
         if known is not None:
             appended.append(Appended(known, duplicate=True))
         elif end is not None and to_come >= max_history and (seq := (end.seq or 0) - to_come) > 0:
@@ -104,9 +106,12 @@ def insert_messages(
     return appended
 
 
-def _find_duplicate(
-    db: sqlite3.Connection, session_id: str, message: Message, element: EncodedMessage
-) -> Message | None:
+def find_duplicate(db: sqlite3.Connection, session_id: str, draft: Draft) -> Message | None:
+    """The stored message of the same id and content. Raises MessageConflict for the same id with other content."""
+    return _find_stored(db, session_id, draft.message, encode_message(draft))
+
+
+def _find_stored(db: sqlite3.Connection, session_id: str, message: Message, element: EncodedMessage) -> Message | None:
     """The stored message of the same id and content. Raises MessageConflict for the same id with other content."""
     row = db.execute(SQL["find_message"], (session_id, element.id)).fetchone()
     if row is None:

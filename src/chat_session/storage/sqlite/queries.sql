@@ -15,13 +15,14 @@ SELECT max(position) FROM sessions WHERE user_id = ? AND position >= ? AND posit
 
 -- name: find_session
 SELECT session_id, user_id, created_at, last_active_at, current_agent, agent_switched_at, agent_epoch, message_count,
-       ttl, metadata, revision, max_history
+       ttl, metadata, revision, max_history, desk
 FROM sessions WHERE session_id = ? AND deadline > ?;
 
 -- name: save_session
 UPDATE sessions
-SET last_active_at = :last_active_at, deadline = :deadline, message_count = :message_count,
-    current_agent = :current_agent, agent_epoch = :agent_epoch, agent_switched_at = :agent_switched_at
+SET last_active_at = :last_active_at, message_count = :message_count, current_agent = :current_agent,
+    agent_epoch = :agent_epoch, agent_switched_at = :agent_switched_at,
+    deadline = CASE WHEN ttl IS NULL THEN 9223372036854775807 ELSE :now + ttl * 1000 END
 WHERE session_id = :session_id;
 
 -- name: save_metadata
@@ -86,11 +87,12 @@ DELETE FROM state WHERE scope = ?;
 -- name: find_deadline
 SELECT deadline FROM sessions WHERE session_id = ? AND deadline > ?;
 
--- name: save_deadline
-UPDATE sessions SET deadline = ? WHERE session_id = ?;
+-- name: slide_deadline
+UPDATE sessions SET deadline = CASE WHEN ttl IS NULL THEN 9223372036854775807 ELSE ? + ttl * 1000 END
+WHERE session_id = ?;
 
 -- name: save_ttl
-UPDATE sessions SET ttl = ?, deadline = ? WHERE session_id = ?;
+UPDATE sessions SET ttl = ? WHERE session_id = ?;
 
 -- name: count_living_sessions
 SELECT count(*) FROM sessions WHERE deadline > ?;
@@ -107,20 +109,20 @@ RETURNING session_id;
 -- name: list_user_sessions
 -- The newest first. The page before ended with the session at :position, :session_id.
 SELECT session_id, user_id, created_at, last_active_at, current_agent, agent_switched_at, agent_epoch, message_count,
-       ttl, metadata, revision, max_history, position
+       ttl, metadata, revision, max_history, desk, position
 FROM sessions
 WHERE user_id = :user_id AND deadline > :now AND (position, session_id) < (:position, :session_id)
 ORDER BY position DESC, session_id DESC LIMIT :limit;
 
 -- name: list_sessions
 SELECT session_id, user_id, created_at, last_active_at, current_agent, agent_switched_at, agent_epoch, message_count,
-       ttl, metadata, revision, max_history
+       ttl, metadata, revision, max_history, desk
 FROM sessions WHERE session_id > ? AND deadline > ? ORDER BY session_id LIMIT ?;
 
 
 -- name: read_all_sessions
 SELECT session_id, user_id, created_at, last_active_at, current_agent, agent_switched_at, agent_epoch, message_count,
-       ttl, metadata, revision, max_history
+       ttl, metadata, revision, max_history, desk
 FROM sessions ORDER BY session_id;
 
 -- name: read_all_messages
@@ -132,3 +134,126 @@ SELECT count(*) FROM messages WHERE session_id NOT IN (SELECT session_id FROM se
 
 -- name: delete_orphans
 DELETE FROM messages WHERE session_id NOT IN (SELECT session_id FROM sessions);
+
+
+-- name: save_desk
+UPDATE sessions
+SET desk = :desk, desk_epoch = :epoch, desk_ttl = :desk_ttl, desk_team = :team, desk_place = :place,
+    desk_operator = :operator, desk_presence = :presence, desk_sign = :sign, ttl = :ttl
+WHERE session_id = :session_id;
+
+-- name: save_sign
+UPDATE sessions SET desk_sign = ? WHERE session_id = ?;
+
+-- name: find_first_waiting
+-- Of all teams, after the given place. The session id may be text or bytes, as in list_waiting and the next query.
+SELECT desk_place, session_id FROM sessions
+WHERE desk_place IS NOT NULL AND deadline > :now AND (desk_place, session_id) > (:place, CAST(:session_id AS TEXT))
+ORDER BY desk_place, session_id LIMIT 1;
+
+-- name: find_first_waiting_in_team
+SELECT desk_place, session_id FROM sessions
+WHERE desk_place IS NOT NULL AND desk_team = :team AND deadline > :now
+      AND (desk_place, session_id) > (:place, CAST(:session_id AS TEXT))
+ORDER BY desk_place, session_id LIMIT 1;
+
+-- name: find_longest_waiting
+-- Of one priority, whose places are from :first to below :end.
+SELECT desk_place FROM sessions
+WHERE desk_place IS NOT NULL AND desk_place >= :first AND desk_place < :end AND deadline > :now
+ORDER BY desk_place LIMIT 1;
+
+-- name: count_before
+-- Those of the same team that come before a place in the queue.
+SELECT count(*) FROM sessions
+WHERE desk_place IS NOT NULL AND desk_team = :team AND deadline > :now AND (desk_place, session_id) < (:place, :session_id);
+
+-- name: count_waiting
+SELECT desk_team, count(*) FROM sessions WHERE desk_place IS NOT NULL AND deadline > ? GROUP BY desk_team;
+
+-- name: list_waiting
+SELECT session_id, current_agent, agent_epoch, agent_switched_at, desk, desk_place FROM sessions
+WHERE desk_place IS NOT NULL AND deadline > :now AND (desk_place, session_id) > (:place, :session_id)
+ORDER BY desk_place, session_id LIMIT :limit;
+
+-- name: list_waiting_in_team
+SELECT session_id, current_agent, agent_epoch, agent_switched_at, desk, desk_place FROM sessions
+WHERE desk_place IS NOT NULL AND desk_team = :team AND deadline > :now
+      AND (desk_place, session_id) > (:place, :session_id)
+ORDER BY desk_place, session_id LIMIT :limit;
+
+-- name: list_assigned
+SELECT session_id, current_agent, agent_epoch, agent_switched_at, desk FROM sessions INDEXED BY sessions_by_operator
+WHERE desk_operator IS NOT NULL AND deadline > ?;
+
+-- name: list_assigned_to
+SELECT session_id, current_agent, agent_epoch, agent_switched_at, desk FROM sessions
+WHERE desk_operator = ? AND deadline > ?;
+
+-- name: count_assigned
+SELECT count(*) FROM sessions WHERE desk_operator IS NOT NULL AND deadline > ?;
+
+-- name: count_assigned_to
+SELECT count(*) FROM sessions WHERE desk_operator = ? AND deadline > ?;
+
+
+-- name: find_operator
+SELECT generation, present_until, capacity, available, seen_at FROM operators WHERE operator_id = ?;
+
+-- name: save_operator
+INSERT INTO operators (operator_id, generation, present_until, capacity, available, seen_at)
+VALUES (:operator_id, :generation, :present_until, :capacity, :available, :seen_at)
+ON CONFLICT (operator_id) DO UPDATE
+SET generation = :generation, present_until = :present_until, capacity = :capacity, available = :available,
+    seen_at = :seen_at;
+
+-- name: insert_absent_operator
+INSERT INTO operators (operator_id, generation, available) VALUES (?, 0, 1) ON CONFLICT (operator_id) DO NOTHING;
+
+-- name: list_operators
+SELECT operator_id, present_until, capacity, available, seen_at,
+       (SELECT count(*) FROM sessions WHERE desk_operator = operator_id AND deadline > ?)
+FROM operators INDEXED BY operators_by_presence WHERE present_until IS NOT NULL ORDER BY operator_id;
+
+-- name: mark_lapses
+-- Whether each operator whose presence lapsed had sessions.
+UPDATE operators SET present_until = NULL WHERE present_until <= :moment
+RETURNING EXISTS (SELECT 1 FROM sessions WHERE desk_operator = operator_id AND deadline > :now);
+
+-- name: list_left_sessions
+-- Those whose operator is away, or has been away since the session was taken. :operator and :session_id: of the last
+-- one that was read, as bytes or text.
+SELECT operator_id, session_id, desk_presence
+FROM operators CROSS JOIN sessions INDEXED BY sessions_by_operator
+WHERE operator_id >= CAST(:operator AS TEXT) AND desk_operator = operator_id
+      AND desk_presence < CASE WHEN present_until IS NULL THEN 9223372036854775807 ELSE generation END
+      AND (operator_id, session_id) > (CAST(:operator AS TEXT), CAST(:session_id AS TEXT))
+ORDER BY operator_id, session_id LIMIT :limit;
+
+-- name: list_silent_sessions
+-- Those whose operator has given no sign since :until, after the given sign and session.
+SELECT desk_sign, session_id FROM sessions
+WHERE desk_sign IS NOT NULL AND desk_sign <= :until AND (desk_sign, session_id) > (:sign, CAST(:session_id AS TEXT))
+ORDER BY desk_sign, session_id LIMIT :limit;
+
+-- name: list_bypassed_sessions
+SELECT session_id FROM sessions INDEXED BY sessions_bypassed
+WHERE (desk_epoch <> agent_epoch OR desk_ttl <> ttl) AND session_id > CAST(? AS TEXT)
+ORDER BY session_id LIMIT ?;
+
+-- name: delete_old_operators
+-- Those who were last seen before a moment and have no sessions.
+DELETE FROM operators
+WHERE present_until IS NULL AND coalesce(seen_at, generation) < ?
+      AND NOT EXISTS (SELECT 1 FROM sessions WHERE desk_operator = operator_id);
+
+
+-- name: add_count
+INSERT INTO desk_counts (bucket, name, count) VALUES (?, ?, ?)
+ON CONFLICT (bucket, name) DO UPDATE SET count = count + excluded.count;
+
+-- name: read_counts
+SELECT bucket, name, count FROM desk_counts WHERE bucket >= ?;
+
+-- name: delete_old_counts
+DELETE FROM desk_counts WHERE bucket < ?;

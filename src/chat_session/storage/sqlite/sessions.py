@@ -10,7 +10,8 @@ from typing import Any
 import msgspec
 
 from chat_session.checks import refuse_no_integer
-from chat_session.clock import now, to_iso, to_ms
+from chat_session.clock import now, now_us, to_iso, to_ms
+from chat_session.desk_status import OPEN
 from chat_session.errors import AgentConflict, SequenceConflict, SessionExists
 from chat_session.message import Draft, Message
 from chat_session.results import SessionPage
@@ -18,6 +19,8 @@ from chat_session.session import Agent, Session
 from chat_session.storage.codec import encode_message
 from chat_session.storage.contract import Appended, Conditional, RemainingTtl, Switched
 from chat_session.storage.sqlite import edits
+from chat_session.storage.sqlite.counts import count_created
+from chat_session.storage.sqlite.desk_rows import adopt_switch, require_desk_row
 from chat_session.storage.sqlite.lifetimes import (
     NO_SESSION,
     count_sessions,
@@ -26,6 +29,7 @@ from chat_session.storage.sqlite.lifetimes import (
     get_ttl,
     save_session,
     set_ttl,
+    slide_deadline,
     sweep,
 )
 from chat_session.storage.sqlite.lists import list_user_sessions, read_user_cursor
@@ -37,6 +41,7 @@ from chat_session.storage.sqlite.messages import (
     merge_metadata,
 )
 from chat_session.storage.sqlite.queries import SQL
+from chat_session.storage.sqlite.restoring import restore_desk
 from chat_session.storage.sqlite.rows import get_session, require_session
 from chat_session.storage.sqlite.worker import Worker
 
@@ -44,18 +49,19 @@ from chat_session.storage.sqlite.worker import Worker
 class SqliteSessions:
     """Keeps SessionStore's promises in one file, also if several processes use it."""
 
-    def __init__(self, reader: Worker, writer: Worker, max_history: int) -> None:
+    def __init__(self, reader: Worker, writer: Worker, max_history: int, waiting_ttl: int) -> None:
         self._reader = reader
         self._writer = writer
         self._max_history = max_history
+        self._waiting_ttl = waiting_ttl  # seconds that a session lives at least while people depend on it
 
     async def create_session(
         self, session: Session, history: Sequence[Draft] = (), remaining: RemainingTtl = ...
     ) -> Session:
-        return await self._writer.call(create_session, session, history, remaining)
+        return await self._writer.call(create_session, session, history, remaining, self._waiting_ttl)
 
     async def get_or_create_session(self, session: Session) -> tuple[Session, bool]:
-        return await self._writer.call(get_or_create_session, session)
+        return await self._writer.call(get_or_create_session, session, self._waiting_ttl)
 
     async def assign_session(self, session_id: str, user_id: str) -> Session:
         return await self._writer.call(assign_session, session_id, user_id)
@@ -80,6 +86,9 @@ class SqliteSessions:
 
     async def extend_session(self, session_id: str) -> None:
         await self._writer.call(extend_session, session_id)
+
+    async def check_epoch(self, session_id: str, epoch: int) -> None:
+        await self._reader.call(check_epoch, session_id, epoch)
 
     async def append_messages(
         self, session_id: str, drafts: Sequence[Draft], epoch: int | None, conditional: Conditional | None = None
@@ -118,10 +127,12 @@ class SqliteSessions:
     async def switch_agent(
         self, session_id: str, agent: Agent, expect: int | Agent | None, note: Draft | None
     ) -> Switched:
-        return await self._writer.call(switch_agent, session_id, agent, expect, note, self._max_history)
+        return await self._writer.call(
+            switch_agent, session_id, agent, expect, note, self._max_history, self._waiting_ttl
+        )
 
     async def set_ttl(self, session_id: str, ttl: int | None) -> None:
-        await self._writer.call(set_ttl, session_id, ttl)
+        await self._writer.call(set_ttl, session_id, ttl, self._waiting_ttl)
 
     async def get_ttl(self, session_id: str) -> int:
         return await self._reader.call(get_ttl, session_id)
@@ -140,7 +151,7 @@ class SqliteSessions:
 
 
 def create_session(
-    db: sqlite3.Connection, session: Session, history: Sequence[Draft], remaining: RemainingTtl
+    db: sqlite3.Connection, session: Session, history: Sequence[Draft], remaining: RemainingTtl, waiting_ttl: int
 ) -> Session:
     if get_session(db, session.session_id) is not None:
         raise SessionExists(session.session_id)
@@ -165,13 +176,19 @@ def create_session(
     db.execute(SQL["insert_session"], values)
     for seq, draft in enumerate(history, session.message_count - len(history) + 1):
         db.execute(SQL["insert_message"], (session.session_id, seq, *encode_message(draft)))
-    return session
+    count_created(db, session, now_us())
+    if session.desk == OPEN:
+        return session
+    restored = restore_desk(db, session, waiting_ttl)
+    if remaining is ...:
+        slide_deadline(db, session.session_id)  # by the ttl that it has now
+    return restored
 
 
-def get_or_create_session(db: sqlite3.Connection, session: Session) -> tuple[Session, bool]:
+def get_or_create_session(db: sqlite3.Connection, session: Session, waiting_ttl: int) -> tuple[Session, bool]:
     found = get_session(db, session.session_id)
     if found is None:
-        return create_session(db, session, (), ...), True
+        return create_session(db, session, (), ..., waiting_ttl), True
     if found.user_id != session.user_id:
         raise SessionExists(session.session_id)
     return found, False
@@ -209,6 +226,12 @@ def increment(db: sqlite3.Connection, session_id: str, name: str, by: int) -> in
     return number
 
 
+def check_epoch(db: sqlite3.Connection, session_id: str, epoch: int) -> None:
+    session = require_session(db, session_id)
+    if epoch != session.agent_epoch:
+        raise AgentConflict(session_id, epoch, session.agent_epoch, session.current_agent)
+
+
 def delete_session(db: sqlite3.Connection, session_id: str, expect_revision: int | None) -> int:
     if get_ttl(db, session_id) == NO_SESSION:  # not get_session: one that cannot be read can be deleted, too
         return 0
@@ -231,8 +254,10 @@ def switch_agent(
     expect: int | Agent | None,
     note: Draft | None,
     max_history: int,
+    waiting_ttl: int,
 ) -> Switched:
-    session = require_session(db, session_id)
+    row = require_desk_row(db, session_id)
+    session = row.session
     if expect not in (None, session.agent_epoch, session.current_agent):
         raise AgentConflict(session_id, expect, session.agent_epoch, session.current_agent)
     noted = note is not None and not insert_messages(db, session, [note], max_history)[0].duplicate
@@ -243,5 +268,6 @@ def switch_agent(
         agent_switched_at=now(),
         message_count=session.message_count + noted,
     )
+    adopt_switch(db, row._replace(session=switched), now_us(), waiting_ttl)
     save_session(db, switched)
     return Switched(agent, switched.agent_epoch, noted)

@@ -2,6 +2,9 @@
 
 from msgspec import Struct
 
+from chat_session.desk_options import DeskOptions
+from chat_session.storage.sqlite.desk import SqliteDesk
+from chat_session.storage.sqlite.desk_steps import DeskRules
 from chat_session.storage.sqlite.file import DatabaseFile
 from chat_session.storage.sqlite.operator import SqliteOperator
 from chat_session.storage.sqlite.sessions import SqliteSessions
@@ -16,6 +19,7 @@ class SqliteOptions(Struct, frozen=True, kw_only=True):
     mode: str
     max_history: int
     call_timeout: float  # seconds
+    desk: DeskOptions
 
 
 class SqliteStore:
@@ -26,7 +30,8 @@ class SqliteStore:
         self._writer = Worker(file, "BEGIN IMMEDIATE", options.call_timeout)
         # A database in memory belongs to one connection, so the writer also reads.
         self._reader = self._writer if file.in_memory else Worker(file, "BEGIN", options.call_timeout)
-        self.sessions = SqliteSessions(self._reader, self._writer, options.max_history)
+        self.sessions = SqliteSessions(self._reader, self._writer, options.max_history, options.desk.waiting_ttl)
+        self.desk = SqliteDesk(self._reader, self._writer, DeskRules(options.desk, options.max_history))
         self.state = SqliteState(self._reader, self._writer)
         self.operator = SqliteOperator(self._reader, self._writer)
 
