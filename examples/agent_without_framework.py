@@ -110,9 +110,8 @@ class Agent:
             return "(a person answers here)"
         try:
             return await self._answer(session.agent_epoch)
-        except AgentConflict as conflict:
-            kept = await self.manager.add_unanswered(conflict)
-            return f"(a person took over; results of tools that were kept: {len(kept)})"
+        except AgentConflict:
+            return "(a person took over: the reply is dropped, and what tools did is kept)"
 
     async def _answer(self, epoch: int) -> str:
         """Ask the model, run the tools that it calls, and ask again, until it says something."""
@@ -130,14 +129,16 @@ class Agent:
                 tokens=reply.tokens,
                 internal=not text,  # a customer does not read tool traffic
             )
-            await self.manager.add_message(self.session_id, message, epoch=epoch)  # before a tool runs
+            await self.manager.add_message(self.session_id, message, epoch=epoch)
             if not calls:
                 return text
+            await self.manager.check_epoch(self.session_id, epoch)  # before a tool runs
             results = {}
             for call in calls:
                 tool = self.tools[call.name]
                 results[call.id] = await tool(**call.arguments)
-            await self.manager.add_messages(self.session_id, self._to_results(results), epoch=epoch)
+            await self.manager.add_messages(self.session_id, self._to_results(results), epoch=epoch)  # in any epoch
+            await self.manager.check_epoch(self.session_id, epoch)  # before the model is asked again
 
     def _to_results(self, results: Mapping[str, str]) -> list[Message]:
         items = self.api.write_results(results)
