@@ -19,7 +19,7 @@ from functools import wraps
 from typing import Any, Concatenate, ParamSpec, Self, TypeVar, Unpack
 from weakref import WeakSet
 
-from chat_session import cleanup, inspector, manager
+from chat_session import cleanup, desk, inspector, manager
 from chat_session.errors import InvalidInput, ManagerClosed, UsedAfterFork
 from chat_session.results import CleanupStatus
 from chat_session.settings import Settings, SettingsBesideUrl, SettingsOverrides
@@ -216,6 +216,7 @@ class SessionManager:
     clear_history = _blocking(manager.SessionManager.clear_history)
     replace_history = _blocking(manager.SessionManager.replace_history)
     get_session_agent = _blocking(manager.SessionManager.get_session_agent)
+    check_epoch = _blocking(manager.SessionManager.check_epoch)
     switch_agent = _blocking(manager.SessionManager.switch_agent)
     set_session_ttl = _blocking(manager.SessionManager.set_session_ttl)
     get_session_ttl = _blocking(manager.SessionManager.get_session_ttl)
@@ -260,6 +261,29 @@ class Inspector:
     get_stored_history = _blocking(inspector.Inspector.get_stored_history)
     restore_session = _blocking(inspector.Inspector.restore_session)
     diagnose = _blocking(inspector.Inspector.diagnose)
+
+
+class Desk:
+    """``chat_session.Desk`` for synchronous code."""
+
+    def __init__(self, manager: SessionManager) -> None:
+        self._thread = manager._thread  # noqa: SLF001 - its other half
+        self._inner = desk.Desk(manager._inner)  # noqa: SLF001 - as above
+        self._manager = manager  # so that it stays open
+
+    request_human = _blocking(desk.Desk.request_human)
+    claim_next = _blocking(desk.Desk.claim_next)
+    take_over = _blocking(desk.Desk.take_over)
+    answer = _blocking(desk.Desk.answer)
+    note = _blocking(desk.Desk.note)
+    transfer = _blocking(desk.Desk.transfer)
+    decline = _blocking(desk.Desk.decline)
+    hand_back = _blocking(desk.Desk.hand_back)
+    operator_seen = _blocking(desk.Desk.operator_seen)
+    operators = _blocking(desk.Desk.operators)
+    waiting = _blocking(desk.Desk.waiting)
+    assigned = _blocking(desk.Desk.assigned)
+    stats = _blocking(desk.Desk.stats)
 
 
 class SessionCleanup:

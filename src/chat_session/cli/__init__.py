@@ -4,10 +4,12 @@ Exit codes, for scripts:
 
     0        done
     1        something was found or failed in part: doctor found errors, an import had bad lines, a
-             session to delete was not there, a file could not be read or written
+             session to delete was not there, nobody waits for an operator, a file could not be read or
+             written
     2        usage, invalid input or settings; nothing was done
     3        no such session
-    4        conflict: the session exists, the agent was switched, a message id has other content
+    4        conflict: the session exists, the agent was switched, another operator has it, the operator
+             has enough sessions, a message id has other content
     5        the store failed
     130/143  ended by SIGINT or SIGTERM, after closing the store; cleanup --every ends with 0 on SIGTERM
 """

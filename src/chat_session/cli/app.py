@@ -9,9 +9,11 @@ from typer.main import get_command
 from chat_session import __version__
 from chat_session.cli.cleanup import cleanup
 from chat_session.cli.demo import demo
+from chat_session.cli.desk import desk
 from chat_session.cli.doctor import doctor
 from chat_session.cli.erasing import erase_user
 from chat_session.cli.failures import USAGE, report, say_failure
+from chat_session.cli.handoffs import answer, hand_back, take, transfer
 from chat_session.cli.messages import clear, history, retract, say, switch
 from chat_session.cli.migrating import migrate
 from chat_session.cli.output import OUT, replace_what_cannot_be_shown, warnings_shown
@@ -40,6 +42,11 @@ _COMMANDS: dict[str, Callable[..., int]] = {
     "retract": retract,
     "clear": clear,
     "switch": switch,
+    "desk": desk,
+    "take": take,
+    "answer": answer,
+    "hand-back": hand_back,
+    "transfer": transfer,
     "ttl": ttl,
     "extend": extend,
     "update": update,

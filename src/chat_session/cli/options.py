@@ -4,6 +4,8 @@ from typing import Annotated
 
 import typer
 
+OPERATOR_VARIABLE = "CHAT_SESSION_OPERATOR"
+
 Url = Annotated[
     str | None,
     typer.Option(
@@ -17,6 +19,20 @@ Url = Annotated[
 Json = Annotated[bool, typer.Option("--json", help="Answer with one JSON document on stdout.")]
 SessionId = Annotated[str, typer.Argument(metavar="SESSION", help="The session's id.", show_default=False)]
 UserId = Annotated[str, typer.Argument(metavar="USER", help="The user's id.", show_default=False)]
+OperatorId = Annotated[
+    str,
+    typer.Option(
+        "--operator",
+        metavar="NAME",
+        envvar=OPERATOR_VARIABLE,
+        help=f"The operator who does it. Left out: {OPERATOR_VARIABLE} of the environment.",
+        show_default=False,
+        show_envvar=False,
+    ),
+]
+Note = Annotated[
+    str | None, typer.Option(metavar="TEXT", help="For the others at the desk and the AI. No customer reads it.")
+]
 Ttl = Annotated[
     str | None,
     typer.Option(metavar="SECONDS|never", help="How long a session lives. Left out: DEFAULT_SESSION_TTL."),

@@ -112,3 +112,16 @@ def warnings_shown(*, json: bool) -> Iterator[None]:
         yield
     finally:
         log.removeHandler(handler)
+
+
+@contextmanager
+def warnings_hidden() -> Iterator[None]:
+    """While a table is renewed in place: their lines would tear it apart."""
+    handlers = [each for each in logging.getLogger("chat_session").handlers if isinstance(each, _Warnings)]
+    for handler in handlers:
+        handler.setLevel(logging.CRITICAL + 1)
+    try:
+        yield
+    finally:
+        for handler in handlers:
+            handler.setLevel(logging.WARNING)

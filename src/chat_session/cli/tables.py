@@ -10,6 +10,7 @@ from rich.table import Table
 from rich.text import Text
 
 from chat_session.cli.output import visible
+from chat_session.desk_status import DeskStatus
 from chat_session.message import Message
 from chat_session.session import Session
 
@@ -43,6 +44,7 @@ def session_table(session: Session, seconds_left: int) -> Table:
         ("created", _moment(session.created_at)),
         ("last active", _moment(session.last_active_at)),
         ("agent", _agent(session)),
+        *desk_facts(session.desk),
         ("messages", f"{session.message_count}"),
         ("ttl", duration(session.ttl)),
         ("left", duration(None if seconds_left < 0 else seconds_left)),
@@ -54,15 +56,35 @@ def session_table(session: Session, seconds_left: int) -> Table:
     return facts_table(facts + [(f"metadata {name}", value) for name, value in session.metadata.items()])
 
 
+def handed_table(session: Session) -> Table:
+    """Who has a session after a step of the desk."""
+    return facts_table([("session", session.session_id), ("agent", _agent(session)), *desk_facts(session.desk)])
+
+
+def desk_facts(desk: DeskStatus) -> list[tuple[str, Any]]:
+    """Nothing, if no person has it and it does not wait for one."""
+    if desk.state == "open":
+        return []
+    who = "" if desk.state == "waiting" else f" to {desk.operator_id or 'a person'}"
+    since = "" if desk.since is None else f" since {_moment(desk.since)}"
+    facts: list[tuple[str, Any]] = [("desk", f"{desk.state}{who}{since}")]
+    if desk.priority:
+        facts.append(("priority", f"{desk.priority}"))
+    return facts + [(name, value) for name, value in (("team", desk.team), ("reason", desk.reason)) if value]
+
+
 def sessions_table(sessions: Sequence[Session], user: str | None = None) -> Table:
-    """Of one user, or with each session's. 80 columns hold one user's with a random id unfolded."""
+    """Of one user, or with each session's. 80 columns hold one user's with a random id unfolded.
+
+    Who answers is "waiting" for one that waits for a person.
+    """
     table = make_table("session", *(() if user else ("user",)), "last active", "agent", "messages")
     for session in sessions:
         table.add_row(
             visible(session.session_id),
             *(() if user else (visible(session.user_id),)),
             Text(f"{session.last_active_at:%Y-%m-%d %H:%MZ}"),
-            visible(session.current_agent),
+            visible(session.current_agent if session.desk.state != "waiting" else "waiting"),
             Text(str(session.message_count), justify="right"),
         )
     return table

@@ -4,8 +4,8 @@
      "session": {…}, "metadata": {…}, any other name: a metadata entry}
 
 ``conversation`` is the session id. ``session`` is what export knows besides: stamps, agent, epoch, count, ttl, and
-if they are set the revision and the session's own bound. ``metadata`` has the entries whose names would mean something
-else at the top.
+if they are set the revision, the session's own bound, and what the desk shows of it. ``metadata`` has the entries whose
+names would mean something else at the top.
 
 The content of a message is read and written as its bytes. One with line breaks would break the line: it stands as a
 string in ``contents`` of ``session``, an object with the places of such messages, from 0. A retracted message is
@@ -22,10 +22,11 @@ import msgspec
 from chat_session.checks import brief, kind_of
 from chat_session.cli.bounds import BadLine
 from chat_session.clock import to_iso
+from chat_session.desk_status import OPEN
 from chat_session.errors import InvalidInput
 from chat_session.message import RETRACTED, UNREADABLE, Draft, Limits, Message, check_message
 from chat_session.rawjson import split_array, split_object
-from chat_session.session import MAX_HISTORY, REVISION, Session, check_metadata, check_session_id, check_user_id
+from chat_session.session import DESK, MAX_HISTORY, REVISION, Session, check_metadata, check_session_id, check_user_id
 
 _OWN_NAMES = frozenset(("conversation", "user", "messages", "session", "metadata"))
 _SESSION_FIELDS = frozenset(
@@ -39,11 +40,12 @@ _SESSION_FIELDS = frozenset(
         "ttl",
         "revision",
         "maxHistory",
+        "desk",
         "contents",
     )
 )
 CONTENTS = "contents"
-_STORED_NAMES = {"revision": REVISION, "maxHistory": MAX_HISTORY}  # as Session knows them
+_STORED_NAMES = {"revision": REVISION, "maxHistory": MAX_HISTORY, "desk": DESK}  # as Session knows them
 _DAMAGED = "damaged"  # the type that an unreadable message gets where it is appended
 
 
@@ -135,6 +137,8 @@ def write_transcript(session: Session, history: Sequence[Message]) -> bytes:
         facts["revision"] = session.revision
     if session.max_history is not None:
         facts["maxHistory"] = session.max_history
+    if session.desk != OPEN:
+        facts["desk"] = session.desk.to_dict()
     messages = [msgspec.structs.replace(message, seq=None).to_raw_dict() for message in history]
     if contents := _take_broken_contents(messages):
         facts[CONTENTS] = contents
