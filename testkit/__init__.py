@@ -19,11 +19,13 @@ Stores under test
 
     backends             every store and topology by name, behind one interface
     every_call           makes every call of the package, for tests with hostile data and answers
+    desk_sessions        sessions that wait for a person, and what is done with them
     edge_case_sessions   sessions with rare content, for tests that copy sessions
     present              for values that may be None, but not in the test at hand
 
 Other programs
 
     command_line         starts a command of the package; what it answered
+    terminal             a command on a pseudo-terminal
     pythons              the other releases of Python on this machine
 """

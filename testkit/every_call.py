@@ -4,7 +4,7 @@ import asyncio
 from collections.abc import Callable, Coroutine
 from typing import Any
 
-from chat_session import ChatSessionError, Inspector, SessionManager
+from chat_session import ChatSessionError, Desk, Inspector, SessionManager
 
 MESSAGE = {"id": "m", "from": "user", "text": "x"}
 
@@ -51,6 +51,28 @@ CALLS: dict[str, Callable[[SessionManager], Coroutine[Any, Any, Any]]] = {
     "scan": _scan,
     "diagnose": lambda manager: Inspector(manager).diagnose(repair=True),
     "erase": lambda manager: manager.erase_user("u"),
+    "create again": lambda manager: manager.create_session("u", session_id="s"),
+    "check epoch": lambda manager: manager.check_epoch("s", 0),
+    "request": lambda manager: Desk(manager).request_human("s", reason="r", priority=1, team="t", say="x"),
+    "waiting": lambda manager: Desk(manager).waiting(limit=3),
+    "waiting in a team": lambda manager: Desk(manager).waiting(team="t", limit=3),
+    "claim": lambda manager: Desk(manager).claim_next("o"),
+    "claim in a team": lambda manager: Desk(manager).claim_next("p", teams=["t"]),
+    "take over": lambda manager: Desk(manager).take_over("s", "o"),
+    "answer": lambda manager: Desk(manager).answer("s", "p", {"id": "m", "text": "x"}),
+    "note": lambda manager: Desk(manager).note("s", "o", "x"),
+    "transfer": lambda manager: Desk(manager).transfer("s", "p", to="o"),
+    "transfer to a team": lambda manager: Desk(manager).transfer("s", "o", team="t"),
+    "decline": lambda manager: Desk(manager).decline("s", "o"),
+    "seen": lambda manager: Desk(manager).operator_seen("o", capacity=3),
+    "operators": lambda manager: Desk(manager).operators(),
+    "assigned": lambda manager: Desk(manager).assigned("o"),
+    "assigned to anyone": lambda manager: Desk(manager).assigned(),
+    "stats": lambda manager: Desk(manager).stats(),
+    "sweep again": lambda manager: manager.cleanup_expired_sessions(),
+    "hand back": lambda manager: Desk(manager).hand_back("s", "o", note="n", say="x", resolved=True),
+    "switch from the desk": lambda manager: manager.switch_agent("s", "human"),
+    "adopt": lambda manager: manager.cleanup_expired_sessions(),
 }
 
 

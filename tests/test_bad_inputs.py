@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 
 from chat_session import (
+    Desk,
     Inspector,
     InvalidInput,
     Message,
@@ -190,7 +191,7 @@ async def stored(manager: SessionManager, backend: Any) -> Any:
 
 
 async def test_bad_session_ids_are_refused_by_every_call(stored: SessionManager) -> None:
-    message = text_message()
+    message, desk = text_message(), Desk(stored)
     for bad in SESSION_IDS:
         calls: list[Callable[[], Awaitable[Any]]] = [
             partial(stored.get_session, bad),
@@ -205,6 +206,14 @@ async def test_bad_session_ids_are_refused_by_every_call(stored: SessionManager)
             partial(stored.switch_agent, bad, "ai"),
             partial(stored.set_session_ttl, bad, 5),
             partial(stored.get_session_ttl, bad),
+            partial(stored.check_epoch, bad, 0),
+            partial(desk.request_human, bad),
+            partial(desk.take_over, bad, "anna"),
+            partial(desk.answer, bad, "anna", "x"),
+            partial(desk.note, bad, "anna", "x"),
+            partial(desk.transfer, bad, "anna", to="ben"),
+            partial(desk.decline, bad, "anna"),
+            partial(desk.hand_back, bad, "anna"),
         ]
         if bad is not None:  # for create_session, None means a new id
             calls.append(partial(stored.create_session, "u", session_id=bad))
@@ -216,6 +225,42 @@ async def test_bad_user_ids_are_refused(stored: SessionManager) -> None:
     for bad in USER_IDS:
         await refuse("user_id", partial(stored.create_session, bad))
         await refuse("user_id", partial(stored.get_user_sessions, bad))
+
+
+async def test_bad_operator_ids_are_refused(stored: SessionManager) -> None:
+    desk = Desk(stored)
+    for bad in USER_IDS:
+        for call in (
+            partial(desk.claim_next, bad),
+            partial(desk.take_over, "s", bad),
+            partial(desk.answer, "s", bad, "x"),
+            partial(desk.note, "s", bad, "x"),
+            partial(desk.transfer, "s", bad, to="ben"),
+            partial(desk.decline, "s", bad),
+            partial(desk.hand_back, "s", bad),
+            partial(desk.operator_seen, bad),
+        ):
+            await refuse("operator_id", call)
+        await refuse("to", partial(desk.transfer, "s", "anna", to=bad))
+
+
+async def test_bad_messages_are_refused_as_answers(stored: SessionManager) -> None:
+    not_named = [bad for bad in MESSAGES if bad != "text" and not (isinstance(bad, dict) and bad == {"text": "x"})]
+    for bad in not_named:
+        await refuse("message", partial(Desk(stored).answer, "s", "anna", bad))
+
+
+async def test_long_texts_of_the_desk_are_refused_at_once(stored: SessionManager) -> None:
+    desk = Desk(stored)
+    for bad in (HUGE, HUGE + "\ud800", "漢" * 100_000):
+        await refuse("reason", partial(desk.request_human, "s", reason=bad))
+        await refuse("team", partial(desk.request_human, "s", team=bad))
+        await refuse("say", partial(desk.request_human, "s", say=bad))
+        await refuse("teams[0]", partial(desk.claim_next, "anna", teams=[bad]))
+        await refuse("expect", partial(desk.take_over, "s", "anna", expect=bad))
+        await refuse("note", partial(desk.note, "s", "anna", bad))
+        await refuse("note", partial(desk.hand_back, "s", "anna", note=bad))
+        await refuse("cursor", partial(desk.waiting, cursor=bad))
 
 
 async def test_bad_metadata_is_refused(stored: SessionManager) -> None:
@@ -314,6 +359,15 @@ TEXTS_IN_WRONG_PLACES: list[Callable[[SessionManager], Awaitable[Any]]] = [
     lambda m: m.get_history("s", limit=[TEXT]),  # type: ignore[arg-type]
     lambda m: m.add_message("s", text_message(id=[TEXT])),
     lambda m: m.add_message("s", text_message(timestamp={"text": TEXT})),
+    *(lambda m, bad=bad: Desk(m).answer("s", "anna", bad) for bad in ([TEXT], TEXT.encode(), {"content": TEXT})),
+    *(lambda m, bad=bad: Desk(m).note("s", "anna", bad) for bad in ([TEXT], TEXT + "\ud800", {"text": TEXT})),
+    *(lambda m, bad=bad: Desk(m).request_human("s", say=bad) for bad in ([TEXT], TEXT + "\ud800", {"text": TEXT})),
+    *(lambda m, bad=bad: Desk(m).request_human("s", reason=bad) for bad in ([TEXT], TEXT + "\ud800", TEXT * 100)),
+    *(lambda m, bad=bad: Desk(m).hand_back("s", "anna", note=bad) for bad in ([TEXT], TEXT + "\ud800", TEXT * 500)),
+    lambda m: Desk(m).answer("s", Message(sender="user", text=TEXT), "anna"),  # type: ignore[arg-type]
+    lambda m: Desk(m).request_human("s", priority={"text": TEXT}),  # type: ignore[arg-type]
+    lambda m: Desk(m).claim_next("anna", teams={TEXT}),  # type: ignore[arg-type]
+    lambda m: Desk(m).take_over("s", "anna", expect=[TEXT]),  # type: ignore[arg-type]
 ]
 
 

@@ -12,7 +12,17 @@ import pytest
 import redis
 
 import chat_session
-from chat_session import Hooks, InvalidInput, ManagerClosed, SequenceConflict, SessionNotFound, StoreCorrupt, blocking
+from chat_session import (
+    AgentConflict,
+    DeskConflict,
+    Hooks,
+    InvalidInput,
+    ManagerClosed,
+    SequenceConflict,
+    SessionNotFound,
+    StoreCorrupt,
+    blocking,
+)
 from testkit.backends import Backend, SqliteBackend
 from testkit.present import present
 
@@ -55,7 +65,32 @@ def test_changes_of_a_history_states_and_erasure_are_offered(connect: Callable[.
         assert (erased.sessions, erased.state_entries) == (2, 1)
 
 
-@pytest.mark.parametrize("name", ["SessionManager", "Inspector", "SessionCleanup"])
+def test_the_desk_is_that_of_the_asynchronous_manager(connect: Callable[..., blocking.SessionManager]) -> None:
+    with connect() as manager:
+        manager.create_session("u", session_id="s")
+        desk = blocking.Desk(manager)
+        manager.check_epoch("s", 0)
+        assert desk.request_human("s", team="billing", say="One moment, please.").place == 1
+        with pytest.raises(AgentConflict):
+            manager.check_epoch("s", 0)
+        assert [entry.session_id for entry in desk.waiting(team="billing")] == ["s"]
+        assert desk.operator_seen("ann", capacity=3).capacity == 3
+        assert present(desk.claim_next("ann", teams=["billing"])).desk.operator_id == "ann"
+        with pytest.raises(DeskConflict) as refused:
+            desk.answer("s", "ben", "Hello", polite=True)
+        assert (refused.value.operator_id, refused.value.session_id) == ("ann", "s")
+        assert desk.answer("s", "ann", "Hello").message.author == "ann"
+        assert desk.note("s", "ann", "calls back").message.internal
+        assert desk.decline("s", "ann").desk.state == "waiting"
+        assert desk.take_over("s", "ben", expect="waiting").desk.operator_id == "ben"
+        assert desk.transfer("s", "ben", to="ann").desk.operator_id == "ann"
+        assert [entry.session_id for entry in desk.assigned("ann")] == ["s"]
+        assert [operator.operator_id for operator in desk.operators()] == ["ann", "ben"]
+        assert desk.hand_back("s", "ann", resolved=True).current_agent == "ai"
+        assert desk.stats().hour.requests == 1
+
+
+@pytest.mark.parametrize("name", ["SessionManager", "Desk", "Inspector", "SessionCleanup"])
 def test_everything_public_is_offered_with_the_same_parameters(name: str) -> None:
     def offered(cls: type) -> dict[str, object]:
         public = {name: value for name, value in inspect.getmembers_static(cls) if not name.startswith("_")}

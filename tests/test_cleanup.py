@@ -5,7 +5,7 @@ from collections.abc import Callable
 
 import pytest
 
-from chat_session import Hooks, NoEventLoop, SessionCleanup, SessionManager, StoreUnavailable
+from chat_session import Desk, Hooks, NoEventLoop, SessionCleanup, SessionManager, StoreUnavailable
 from chat_session.clock import to_iso
 from chat_session.testing import until
 from testkit.backends import Backend, ServerBackend
@@ -131,3 +131,16 @@ async def test_the_status_as_a_mapping_is_fit_for_json(open_manager: Callable[..
         planned = to_iso(status.next_cleanup)
         assert status.to_dict() == {"isRunning": True, "interval": 5.0, "nextCleanup": planned}
     assert cleanup.get_status().to_dict() == {"isRunning": False, "interval": 5.0, "nextCleanup": None}
+
+
+async def test_the_desk_is_swept_long_before_the_next_cleanup(open_manager: Callable[..., SessionManager]) -> None:
+    manager = open_manager(claim_lease=0.2)
+    await manager.create_session("u", session_id="s")
+    await Desk(manager).take_over("s", "anna")
+
+    async def waits() -> bool:
+        session = await manager.get_session("s")
+        return session is not None and session.desk.state == "waiting"
+
+    async with SessionCleanup(manager, interval=3600):
+        await until(waits)

@@ -31,6 +31,7 @@ PROMPT = 3  # seconds, where many tests share a processor; alone a command ends 
 COMMANDS = (
     *("demo", "create", "show", "history", "say", "retract", "clear", "switch", "ttl", "extend", "update", "delete"),
     *("erase-user", "list", "count", "cleanup", "import", "export", "migrate", "doctor"),
+    *("desk", "take", "answer", "hand-back", "transfer"),
 )
 
 
@@ -518,7 +519,10 @@ def silent_server() -> Iterator[socket.socket]:
 @pytest.mark.parametrize("scheme", ["redis", "rediss", "redis+sentinel", "redis+cluster"])
 @pytest.mark.parametrize(
     "words",
-    [("count",), ("demo",), ("cleanup", "--every", "1"), ("import", "in.jsonl"), ("doctor",), ("migrate",)],
+    [
+        *(("count",), ("demo",), ("cleanup", "--every", "1"), ("import", "in.jsonl"), ("doctor",), ("migrate",)),
+        *(("desk",), ("take", "--operator", "ann")),
+    ],
 )
 def test_ctrl_c_ends_a_command_within_a_second_while_a_server_does_not_answer(
     silent_server: socket.socket, tmp_path: Path, scheme: str, words: tuple[str, ...]

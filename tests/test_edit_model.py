@@ -128,7 +128,9 @@ class EditMachine(RuleBasedStateMachine):
             return
         is_repeat = bool(batch) and len(known) == len(batch)
         if not is_repeat:
-            if self.is_fenced_off(call, fence):
+            is_conditional = any(value is not None for value in wanted.values())
+            can_be_seen = not all(hidden for i, (_, hidden) in batch.items() if i not in known)
+            if (is_conditional or can_be_seen) and self.is_fenced_off(call, fence):
                 return
             stale = wanted["expect_seq"] not in (None, self.count) or wanted["expect_revision"] not in (
                 None,

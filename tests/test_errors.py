@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 
 import chat_session
-from chat_session.errors import AgentConflict, ChatSessionError, SessionNotFound, StoreUnavailable
+from chat_session.errors import AgentConflict, ChatSessionError, DeskConflict, SessionNotFound, StoreUnavailable
 from chat_session.message import Message
 
 MESSAGES = (Message(sender="user", text="hello", id="m1", timestamp=datetime(2026, 1, 31, tzinfo=UTC), extra={"a": 1}),)
@@ -40,7 +40,16 @@ def error_classes() -> list[type[ChatSessionError]]:
     return sorted((c for c in found if issubclass(c, ChatSessionError)), key=lambda kind: kind.__qualname__)
 
 
-EXAMPLES = {"str": "text", "str | None": "text", "int": 7, "int | str": 7, "float": 1.5, "bool": True}
+MOMENT = datetime(2026, 1, 31, 8, tzinfo=UTC)
+EXAMPLES: dict[str, Any] = {
+    "str": "text",
+    "str | None": "text",
+    "int": 7,
+    "int | str": 7,
+    "float": 1.5,
+    "bool": True,
+    "datetime.datetime | None": MOMENT,
+}
 
 
 def make(kind: type[ChatSessionError]) -> ChatSessionError:
@@ -76,7 +85,13 @@ def fail_with(error: Exception) -> None:
 
 
 @pytest.mark.parametrize(
-    "error", [AgentConflict("s1", 3, 4, "human"), StoreUnavailable("away", attempts=4), QuotaExceeded("u", limit=5)]
+    "error",
+    [
+        AgentConflict("s1", 3, 4, "human"),
+        DeskConflict("s1", "assigned", "anna", MOMENT, 4),
+        StoreUnavailable("away", attempts=4),
+        QuotaExceeded("u", limit=5),
+    ],
 )
 def test_an_error_leaves_a_process_pool_as_it_was_raised(error: ChatSessionError) -> None:
     with ProcessPoolExecutor(1, mp_context=multiprocessing.get_context("spawn")) as pool:

@@ -19,16 +19,17 @@ import httpx
 import pytest
 from prometheus_client import CollectorRegistry
 
-from chat_session import ChatSessionError, Inspector, SessionManager, Settings
+from chat_session import ChatSessionError, Desk, Inspector, SessionManager, Settings
 from chat_session.storage.redis.net import faults
 from chat_session.telemetry.hooks import Hooks
 from chat_session.telemetry.prometheus import PrometheusHooks
-from testkit.backends import ACL
+from testkit.backends import ACL, ServerBackend
 
 ROOT = Path(__file__).parent.parent
 EXAMPLES = ROOT / "examples"
 DOCS = ROOT / "docs"
 PAGES = sorted(DOCS.glob("*.md"))
+SUPPORT_DESK = ROOT / "tests" / "support_desk.txt"  # what the example prints
 
 
 # The scripts
@@ -51,6 +52,25 @@ def test_the_takeover_drops_the_late_reply_and_keeps_the_next() -> None:
         "4 system: Mei handed back",
         "5 assistant: I have read 4 messages.",
     ]
+
+
+def test_the_bot_and_the_desk_print_what_their_page_says() -> None:
+    page = (DOCS / "howto-bot-and-desk.md").read_text("utf-8")
+    assert f"```console\n$ python examples/bot_and_desk.py\n{_run('bot_and_desk.py')}```" in page
+
+
+def test_the_bot_and_the_desk_have_60_lines_at_most() -> None:
+    program = (EXAMPLES / "bot_and_desk.py").read_text("utf-8")
+    assert program.count("\n") <= 60
+    assert f"```python\n{program.rstrip()}\n```" in (DOCS / "howto-bot-and-desk.md").read_text("utf-8")
+
+
+def test_the_support_desk_shows_a_barge_in_a_transfer_a_lapse_and_hand_backs_on_a_file() -> None:
+    assert _run("support_desk.py") == SUPPORT_DESK.read_text("utf-8")
+
+
+def test_the_support_desk_does_the_same_on_a_server(redis_backend: ServerBackend) -> None:
+    assert _run("support_desk.py", "--url", redis_backend.url, may_warn=True) == SUPPORT_DESK.read_text("utf-8")
 
 
 async def test_the_cleanup_service_cleans_until_it_is_told_to_stop(tmp_path: Path) -> None:
@@ -315,10 +335,29 @@ async def test_the_metrics_page_names_every_operation() -> None:
         await Inspector(manager).diagnose()
         await Inspector(manager).list_sessions()
         assert [found async for found in Inspector(manager).scan_sessions()]
+        await manager.check_epoch("s", 1)
+        await use_desk(Desk(manager))
         await manager.delete_session("s")
         await manager.erase_user("u")
     listed = (DOCS / "metrics.md").read_text("utf-8").split("`operation` is one of")[1].split(".")[0]
     assert set(re.findall(r"`(\w+)`", listed)) == called
+
+
+async def use_desk(desk: Desk) -> None:
+    """Each of its methods, on the session s."""
+    await desk.take_over("s", "ann")
+    await desk.transfer("s", "ann", team="b")
+    assert await desk.claim_next("ann")
+    await desk.decline("s", "ann")
+    await desk.answer("s", "ann", "hi")
+    await desk.note("s", "ann", "calls back")
+    await desk.hand_back("s", "ann")
+    await desk.request_human("s")
+    await desk.operator_seen("ann")
+    await desk.operators()
+    await desk.waiting()
+    await desk.assigned("ann")
+    await desk.stats()
 
 
 @pytest.mark.parametrize("name", ["fastapi", "flask"])
@@ -338,11 +377,13 @@ def test_a_pages_links_lead_somewhere(page: Path) -> None:
             assert anchor in [re.sub(r"[^\w\- ]", "", h.lower()).replace(" ", "-") for h in headings], target
 
 
-def _run(name: str) -> str:
-    """What an example prints. It must succeed and write nothing to standard error."""
+def _run(name: str, *arguments: str, may_warn: bool = False) -> str:
+    """What an example prints. It must succeed, and write nothing to standard error unless it ``may_warn``."""
     env = {**os.environ, "PYTHONWARNINGS": "error"}
-    done = subprocess.run([sys.executable, EXAMPLES / name], capture_output=True, env=env, timeout=20, check=False)
-    assert (done.returncode, done.stderr) == (0, b"")
+    done = subprocess.run(
+        [sys.executable, EXAMPLES / name, *arguments], capture_output=True, env=env, timeout=20, check=False
+    )
+    assert (done.returncode, b"" if may_warn else done.stderr) == (0, b""), done.stderr.decode()
     return done.stdout.decode()
 
 

@@ -14,8 +14,11 @@ from typing import Any
 
 import pytest
 
+from chat_session.desk_options import DeskOptions
 from chat_session.errors import SessionExists, SessionNotFound, StoreCorrupt
 from chat_session.session import Session
+from chat_session.storage.redis.desk.entries import DeskEntries
+from chat_session.storage.redis.desk.steps import SessionSteps
 from chat_session.storage.redis.index.cluster import ClusterIndex
 from chat_session.storage.redis.keys import Keys, due_member
 from chat_session.storage.redis.net.commands import Call, Script
@@ -189,6 +192,9 @@ def _from_lua(value: Any) -> Any:
     return int(value) if isinstance(value, float) else value
 
 
+WAITING_TTL = 604_800
+
+
 class StepExecutor:
     """In place of the connections: hands each command to the search and waits for its reply."""
 
@@ -213,9 +219,12 @@ async def _step(command: Any) -> Any:
 
 def make_store() -> RedisSessions:
     executor: Any = StepExecutor()
-    return RedisSessions(
-        executor, KEYS, ClusterIndex(executor, KEYS), on_cluster=True, default_ttl=600, max_history=100
-    )
+    common: Any = {"on_cluster": True, "default_ttl": 600, "max_history": 100}
+    index = ClusterIndex(executor, KEYS, WAITING_TTL)
+    entries = DeskEntries(executor, KEYS, DeskOptions(WAITING_TTL, 120, None))
+    entries.creations.is_off = True
+    steps = SessionSteps(executor, KEYS, index, entries, presence_ms=120_000, **common)
+    return RedisSessions(executor, KEYS, index, steps, **common)
 
 
 class Operation:

@@ -67,7 +67,7 @@ def change_an_entry(client: Redis) -> list[Any]:
         run(scripts.add_entry(USER, member=session_id.encode(), created_ms=1_800_000_000_000))
     keys = KEYS.session("s")
     client.hset(keys.meta, mapping={"userId": "u"})
-    run(set_ttl(keys, (), session_id="s", ttl=60))
+    run(set_ttl(keys, (), session_id="s", ttl=60, waiting_ttl=600))
     run(scripts.list_entries(USER, direction="ascending", score="", member="", limit=10))
     run(scripts.list_entries(USER, direction="descending", score="1800000000000001", member="t", limit=10))
     return seen

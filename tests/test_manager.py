@@ -16,6 +16,7 @@ from redis.exceptions import ConnectionError as RedisConnectionError
 
 from chat_session import (
     CapabilityMissing,
+    Desk,
     Inspector,
     InvalidInput,
     ManagerClosed,
@@ -114,6 +115,7 @@ async def test_a_store_can_be_handed_in(backend: Backend, manager: SessionManage
 class OnlySessions:
     """A store of another program that offers one capability and no others."""
 
+    desk = None
     operator = None
     state = None
 
@@ -133,6 +135,17 @@ async def test_a_store_without_operator_functions_serves_all_else(manager: Sessi
                 await ask
         elsewhere = msgspec.structs.replace(present(await other.get_session("s")), session_id="restored")
         assert (await inspector.restore_session(elsewhere)).session_id == "restored"
+
+
+async def test_a_store_without_a_desk_serves_all_else(manager: SessionManager) -> None:
+    async with SessionManager(OnlySessions(manager._store.sessions)) as other:
+        await other.create_session("u", session_id="s")
+        desk = Desk(other)
+        for ask in (desk.request_human("s"), desk.claim_next("anna"), desk.waiting(), desk.operators(), desk.stats()):
+            with pytest.raises(CapabilityMissing, match="no desk functions"):
+                await ask
+        assert (await other.cleanup_expired_sessions()).success
+        assert present(await other.get_session("s")).desk.state == "open"
 
 
 def test_a_store_that_lacks_methods_is_refused_by_their_names() -> None:

@@ -16,7 +16,7 @@ from chat_session.cli.app import _COMMANDS
 
 PACKAGE = Path(chat_session.__file__).parent
 GOLDEN = Path(__file__).parent / "messages.txt"
-ERRORS = {name: kind for name, kind in vars(errors).items() if isinstance(kind, type)}
+ERRORS = {name: kind for name, kind in vars(errors).items() if isinstance(kind, type) and issubclass(kind, Exception)}
 HEARD = {"DB index", "cluster support disabled", "can't run this command"}  # what servers say to us
 
 _PLACEHOLDER = re.compile(r"\{[^{}]*\}")
@@ -24,6 +24,15 @@ _CODE = re.compile(
     r"\s*(SELECT|INSERT|UPDATE|DELETE|CREATE|PRAGMA|BEGIN|DROP|FROM|WHERE|SAVEPOINT|ROLLBACK|RELEASE|WITH)\b"
     r"|[a-z_]+(, [a-z_]+){2,}$|(bold|dim|default|not)( (not|red|italic|reverse|bold))+$"
 )
+
+
+class Shown(str):
+    """An argument as it is shown. A moment is written by its own method."""
+
+    __slots__ = ()
+
+    def isoformat(self, **_: object) -> str:
+        return self
 
 
 class Messages(ast.NodeVisitor):
@@ -62,7 +71,7 @@ class Messages(ast.NodeVisitor):
     def visit_Call(self, node: ast.Call) -> None:
         name = getattr(node.func, "id", "")
         if name in ERRORS:
-            self.errors.append(str(ERRORS[name](*map(self._show, node.args))))
+            self.errors.append(str(ERRORS[name](*(Shown(self._show(argument)) for argument in node.args))))
         elif name != "cast":
             self.generic_visit(node)
 

@@ -7,27 +7,37 @@ from importlib.resources import files
 
 import pytest
 
-from chat_session.storage.redis.keys import IndexEntry, SessionKeys
-from chat_session.storage.redis.scripts import index, sessions, state
+from chat_session.storage.redis.keys import DeskKeys, IndexEntry, SessionKeys
+from chat_session.storage.redis.scripts import desk, index, sessions, state
 from chat_session.storage.redis.scripts.loading import load
 from testkit.backends import StartBackend
 
 FOLDER = files("chat_session.storage.redis") / "lua"
 FILES = {
     file.name.removesuffix(".lua"): file
-    for capability in ("sessions", "index", "state")
+    for capability in ("sessions", "index", "state", "desk")
     for file in (FOLDER / capability).iterdir()
 }
 INCLUDES = {file.name.removesuffix(".lua"): file for file in (FOLDER / "include").iterdir()}
 CALLERS = {
     name: function
-    for module in (sessions, index, state)
+    for module in (sessions, index, state, desk)
     for name, function in vars(module).items()
     if inspect.isfunction(function) and function.__module__ == module.__name__ and not name.startswith("_")
 }
 NAMES = sorted(FILES)
-GROUPS = {SessionKeys: SessionKeys._fields}
-SOME_KEYS = {  # of those of a session
+GROUPS = {SessionKeys: SessionKeys._fields, DeskKeys: DeskKeys._fields}
+SOME_KEYS = {  # of those of a session or of the desk
+    "check_epoch": ("meta",),
+    "end_lapse": ("lapsed",),
+    "forget_entry": ("queue", "teams", "entries", "seats", "claims", "leases", "idle"),
+    "forget_operators": ("seats", "presence", "operators"),
+    "lease_entry": ("queue", "teams", "entries", "seats", "claims", "leases", "presence", "operators", "idle"),
+    "list_operators": ("seats", "presence", "operators"),
+    "list_seats": ("entries", "seats"),
+    "read_counts": ("queue", "teams", "seats", "leases", "counts"),
+    "read_desk": ("meta",),
+    "renew_presence": ("presence", "operators", "seats", "lapsed", "counts"),
     "assign_session": ("meta", "entries"),
     "find_message": ("meta", "history", "ids"),
     "get_history": ("meta", "history"),
@@ -123,7 +133,7 @@ SHARED = {each for name in INCLUDES for word in ("READS", "SETS") for each in sa
 
 @pytest.mark.parametrize("name", sorted(INCLUDES))
 def test_an_include_says_what_it_reads_and_what_it_sets(name: str) -> None:
-    body = code(INCLUDES[name].read_text("utf-8"))
+    body = code(INCLUDES[name].read_text("utf-8")).replace("\\n", "")
     names = re.findall(r"^( *)local (?:function )?([\w, ]+)", body, re.MULTILINE)
     parameters = re.findall(r"function \w*\(([\w, ]+)", body)
     own = {each.strip() for listed in (*parameters, *(found for _, found in names)) for each in listed.split(",")}

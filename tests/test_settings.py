@@ -7,6 +7,7 @@ import pytest
 
 from chat_session import SessionManager, Settings, SettingsError
 from chat_session.cli.app import run_command
+from chat_session.desk_options import DeskOptions
 from chat_session.settings import SettingsOverrides
 from testkit.backends import ServerBackend, store_of
 from testkit.present import present
@@ -49,6 +50,9 @@ BAD = [
     *(("MAX_MESSAGE_BYTES", value) for value in (0, -1)),
     *(("MAX_CONTENT_BYTES", value) for value in (0, -1, 8 * 1024 * 1024 + 1, "1 MiB")),
     *(("CLEANUP_INTERVAL", value) for value in (0, -1, "nan", "inf", "x")),
+    *(("WAITING_TTL", value) for value in (0, -1, 1.5, 315_360_001, "never", "x")),
+    *(("CLAIM_LEASE", value) for value in (0, -1, "nan", "inf", 315_360_001, "never")),
+    *(("HAND_BACK_AFTER", value) for value in (0, -1, "nan", "inf", 315_360_001, "nevermore")),
     *(("REDIS_MAX_RETRIES", value) for value in (-1, "x")),
     *(("REDIS_RETRY_DELAY", value) for value in (-1, "x")),
     *(("STORE_TIMEOUT", value) for value in (0, "nan", "x", 60, 60.0, 3600)),
@@ -117,6 +121,21 @@ async def test_redis_host_port_and_password_make_a_connection(redis_backend: Ser
 def test_the_environment_can_say_that_new_sessions_never_expire(monkeypatch: pytest.MonkeyPatch, value: str) -> None:
     monkeypatch.setenv("DEFAULT_SESSION_TTL", value)
     assert Settings.load().default_session_ttl is None
+
+
+@pytest.mark.parametrize("value", ["never", "Never", " never "])
+def test_the_environment_can_say_that_no_session_goes_back_to_the_ai_by_itself(
+    monkeypatch: pytest.MonkeyPatch, value: str
+) -> None:
+    monkeypatch.setenv("HAND_BACK_AFTER", value)
+    assert Settings.load().hand_back_after is None
+
+
+def test_the_settings_of_the_desk_are_what_a_store_is_opened_with(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert Settings.load().desk == DeskOptions(waiting_ttl=7 * 86_400, claim_lease=120.0, hand_back_after=None)
+    for name, value in (("WAITING_TTL", "60"), ("CLAIM_LEASE", "1.5"), ("HAND_BACK_AFTER", "30")):
+        monkeypatch.setenv(name, value)
+    assert Settings.load().desk == DeskOptions(waiting_ttl=60, claim_lease=1.5, hand_back_after=30.0)
 
 
 def test_a_store_timeout_that_outlives_the_memory_of_repeated_writes_is_refused_with_the_reason() -> None:

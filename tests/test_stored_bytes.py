@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from msgspec import Raw, structs
 
-from chat_session import Message, Session
+from chat_session import DeskStatus, Message, Session
 from chat_session.clock import from_iso
 from chat_session.message import UNLIMITED, check_message
 from chat_session.storage.codec import decode_message, encode_message, encode_tombstone, make_tombstone
@@ -130,6 +130,7 @@ SESSION = Session(
     agent_epoch=3,
     message_count=7,
     ttl=None,
+    desk=DeskStatus(state="assigned", since=MOMENT, waiting_since=MOMENT),  # by an operator who is not known
     metadata={"name": "客服", "digits": "12", "count": 12, "ratio": 1.0, "flag": True, "none": None, "list": ["a"]},
 )
 META = {
@@ -156,6 +157,19 @@ def test_the_meta_hash() -> None:
     encoded = encode_meta(SESSION)
     assert {name: value.decode() for name, value in encoded.items()} == META
     assert decode_meta(b"k", {name.encode(): value for name, value in encoded.items()}, 60) == SESSION
+
+
+def test_the_facts_of_the_desk() -> None:
+    reason = 'Geld\n"'
+    waiting = DeskStatus(state="waiting", since=MOMENT, waiting_since=MOMENT, reason=reason, priority=3, team="账单")
+    encoded = encode_meta(structs.replace(SESSION, desk=waiting))
+    assert encoded["cs:desk"].decode() == (
+        '{"stamp":34156800123000,"epoch":3,"state":"waiting","since":34156800123000,"waitingSince":34156800123000,'
+        '"asked":true,"reason":"Geld\\n\\"","priority":3,"team":"账单"}'
+    )
+    decoded = decode_meta(b"k", {name.encode(): value for name, value in encoded.items()}, 60)
+    assert decoded is not None
+    assert decoded.desk == waiting
 
 
 def test_a_session_of_another_program_may_lack_our_fields() -> None:

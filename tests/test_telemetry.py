@@ -10,9 +10,21 @@ import pytest
 from prometheus_client import CollectorRegistry
 from redis.asyncio import Redis
 
-from chat_session import Hooks, Inspector, SessionManager, StoreUnavailable
+from chat_session import (
+    AgentConflict,
+    Desk,
+    DeskConflict,
+    Hooks,
+    Inspector,
+    OperatorFull,
+    SessionCleanup,
+    SessionManager,
+    StoreUnavailable,
+)
 from chat_session.telemetry.prometheus import PrometheusHooks
+from chat_session.testing import until
 from testkit.backends import Backend, ServerBackend
+from testkit.present import present
 
 
 class Failing(Hooks):
@@ -76,6 +88,93 @@ async def test_changes_of_a_history_and_groups_that_were_cut_are_told(
     actions = [vars(record)["action"] for record in caplog.records]
     assert actions.count("group_cut") == 1, "a session is named once in the log"
     assert actions.count("changed") == 4
+
+
+async def test_prometheus_counts_the_steps_of_the_desk_and_the_writes_that_it_refused(
+    open_manager: Callable[..., SessionManager],
+) -> None:
+    registry = CollectorRegistry()
+    manager = open_manager(hooks=[PrometheusHooks(registry)])
+    desk = Desk(manager)
+
+    def value(name: str, **labels: str) -> float | None:
+        return registry.get_sample_value(f"chat_session_{name}", labels)
+
+    for session_id in "abc":
+        await manager.create_session("u", session_id=session_id, ttl=60)
+    await desk.request_human("a", say="One moment, please.")
+    await desk.request_human("a", priority=3)
+    await desk.request_human("b")
+    await desk.operator_seen("ann", capacity=1)
+    assert (await desk.claim_next("ann")) is not None
+    with pytest.raises(OperatorFull):
+        await desk.claim_next("ann")
+    await desk.decline("a", "ann")
+    await desk.take_over("a", "ann", expect="waiting")
+    await desk.answer("c", "ben", {"text": "Hello", "id": "m1"})
+    await desk.answer("c", "ben", {"text": "Hello", "id": "m1"})
+    with pytest.raises(DeskConflict):
+        await desk.answer("c", "ann", "Hello", polite=True)
+    with pytest.raises(AgentConflict):
+        await manager.add_message("a", {"from": "assistant", "text": "late"}, epoch=0)
+    with pytest.raises(AgentConflict):
+        await manager.check_epoch("a", 0)
+    await desk.transfer("c", "ben", to="ann")
+    await desk.hand_back("c", "ann")
+
+    steps: dict[str, int | None] = {"requested": 2, "claimed": 1, "declined": 1, "taken_over": 1}
+    steps |= {"answered": 1, "transferred": 1, "handed_back": 1, "raised": None, "lapsed": None}
+    assert {event: value("handoffs_total", event=event) for event in steps} == steps
+    refused = ("agent_conflict", "desk_conflict", "operator_full")
+    assert [value("refused_writes_total", reason=reason) for reason in refused] == [1, 1, 1]
+    assert value("messages_total", sender="operator") == 1
+    assert value("messages_total", sender="assistant") == 1
+    assert value("messages_total", sender="system") == 9
+    await desk.stats()
+    assert (value("desk_waiting"), value("desk_assigned")) == (1, 1)
+
+
+async def test_a_cleanup_counts_those_who_wait_and_are_assigned_for_the_gauges(
+    open_manager: Callable[..., SessionManager],
+) -> None:
+    registry = CollectorRegistry()
+    manager = open_manager(hooks=[PrometheusHooks(registry)])
+    for session_id in "abc":
+        await manager.create_session("u", session_id=session_id, ttl=60)
+        await Desk(manager).request_human(session_id)
+    await Desk(manager).take_over("b", "ann")
+    await SessionCleanup(manager).cleanup()
+    names = ("active_sessions", "desk_waiting", "desk_assigned")
+    assert [registry.get_sample_value(f"chat_session_{name}") for name in names] == [3, 2, 1]
+
+
+async def test_a_lapse_is_counted_and_logged_without_what_people_wrote(
+    open_manager: Callable[..., SessionManager], caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.DEBUG, logger="chat_session")
+    registry = CollectorRegistry()
+    manager = open_manager(hooks=[PrometheusHooks(registry)], claim_lease=0.05)
+    desk = Desk(manager)
+    await manager.create_session("u", session_id="s", ttl=60)
+    await desk.request_human("s", reason="secret reason", say="secret sentence")
+    await desk.take_over("s", "ann")
+    await desk.note("s", "ann", "secret note")
+
+    async def waits_again() -> bool:
+        await manager.cleanup_expired_sessions()
+        return present(await manager.get_session("s")).desk.state == "waiting"
+
+    await until(waits_again)
+    assert registry.get_sample_value("chat_session_handoffs_total", {"event": "lapsed"}) == 1
+    handed = [record for record in caplog.records if vars(record).get("action") == "handed"]
+    assert [(vars(record)["event"], record.levelname) for record in handed] == [
+        ("requested", "DEBUG"),
+        ("taken_over", "DEBUG"),
+        ("lapsed", "INFO"),
+    ]
+    assert {vars(record)["session_id"] for record in handed} == {"s"}
+    assert "secret" not in caplog.text
+    assert "ann" not in caplog.text
 
 
 async def test_prometheus_tells_retries_and_whether_the_store_is_up(redis_backend: ServerBackend) -> None:

@@ -4,6 +4,7 @@
     operator    OperatorContract: scan, list all sessions by page, diagnose, restore
     state       StateContract: small mappings that belong to users and applications; and StateInOneStepContract, for a
                 store whose states change in one step with its sessions
+    desk        DeskContract: people take over from the AI: requests, claims, takeovers, presence, figures
     backend     Backend: what the tests need to know of the store under test
     waiting     until, until_dead: how the tests wait
 
@@ -37,6 +38,7 @@ The tests are asynchronous: install pytest-asyncio and set ``asyncio_mode = "aut
 """
 
 from chat_session.testing.backend import Backend as Backend
+from chat_session.testing.desk import DeskContract as DeskContract
 from chat_session.testing.operator import OperatorContract
 from chat_session.testing.sessions import SessionsContract
 from chat_session.testing.state import StateContract as StateContract
@@ -45,5 +47,5 @@ from chat_session.testing.waiting import until as until
 from chat_session.testing.waiting import until_dead as until_dead
 
 
-class StoreContract(SessionsContract, OperatorContract, StateContract):
+class StoreContract(SessionsContract, OperatorContract, StateContract, DeskContract):
     """All tests of all capabilities."""
