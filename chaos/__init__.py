@@ -4,12 +4,15 @@ Start with ``python -m chaos --help``. The words are those of Jepsen, and the pa
 
     fault_tests      one module per kind of fault, and the table of all fault tests
     trial            one run of one fault test
-    workload         what the callers do; editor: those who edit histories
+    workload         what the callers do; editor: those who edit histories; desk_bot and desk_operator: those who hand
+                     sessions to people and back
     nemesis          injects faults; testkit.fault_proxy does it to replies
     history          every operation: when it began, when it ended, what its caller was told
-    snapshot         what is in the store at rest; observer takes it, snapshot_redis and snapshot_sqlite read it
+    snapshot         what is in the store at rest; observer takes it, snapshot_redis, snapshot_sqlite and desk_lists
+                     read it
     checker          compares the history with the snapshot: invariants, realtime, edits, counters, and case, which they
-                     share
+                     share; for the desk desk_rules, desk_ends, desk_times, and desk_case, which reads the transcripts
+                     (desk_transcript)
     log_watch        logs must not show the text of a message, and exceptions must be handled
     worker, workers  processes that can be killed in the middle of a call
     powercut         what a power cut may leave of the files of a store

@@ -9,6 +9,9 @@ from chaos.history import Operation
 from chaos.snapshot import Snapshot
 
 EDITS = frozenset(("retract", "pop", "replace", "clear", "rewrite"))  # changes of a history that are no appends
+STEPS = frozenset(
+    ("request", "claim", "take over", "answer", "note", "transfer", "decline", "hand back")
+)  # of the desk
 MORTAL = 600  # seconds: a session with a shorter ttl may die while a fault test runs
 
 
@@ -91,6 +94,11 @@ class Case:
     def edited(self) -> set[str]:
         """Sessions whose histories were changed by more than appends. ``edits.py`` has the rules for their messages."""
         return {op.session for op in self.history if op.kind in EDITS}
+
+    @cached_property
+    def handled(self) -> set[str]:
+        """Sessions in which steps of the desk were taken. ``desk_rules.py`` has the rules for their agents."""
+        return {op.session for op in self.history if op.kind in STEPS and op.session}
 
     @cached_property
     def created(self) -> dict[str, Operation]:

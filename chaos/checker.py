@@ -1,12 +1,14 @@
-"""The checker of all fault tests: it applies the invariants I1 to I20 to a history and a snapshot of the store."""
+"""The checker of all fault tests: it applies the invariants I1 to I27 to a history and a snapshot of the store."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
-from chaos import counters, edits, invariants, realtime
+from chaos import counters, desk_ends, desk_rules, desk_times, edits, invariants, realtime
 from chaos.case import Allowances, Case, Violation
 from chaos.history import Operation
 from chaos.snapshot import Snapshot
+
+DESK_RULES = (*desk_rules.RULES, *desk_ends.RULES, *desk_times.RULES)
 
 
 @dataclass
@@ -38,7 +40,7 @@ def check(
     case = Case(operations, snapshot, allowances or Allowances())
     verdict = Verdict(snapshot, acknowledged=sum(op.outcome == "ok" for op in operations))
     verdict.unknown = sum(op.outcome == "unknown" for op in operations)
-    for rule in (*invariants.RULES, *realtime.RULES, *edits.RULES, *counters.RULES):
+    for rule in (*invariants.RULES, *realtime.RULES, *edits.RULES, *counters.RULES, *DESK_RULES):
         verdict.violations += rule(case)
     for leak in leaks:
         verdict.violations.append(Violation("I14", "", f"a log or an error shows the text of a message: {leak}"))

@@ -43,6 +43,7 @@ class Operation:
     of sessions ``ids`` are those of the sessions. ``versions`` are those of the messages that had been replaced.
     ``old`` is the version or the value that a conditional write expected, ``new`` what it wrote.
     ``by`` is what an increment adds.
+    ``asked`` and ``told`` are the facts of a step of the desk, see ``desk_operator``.
 
     The outcome is "ok", "failed" (it was not done) or "unknown" (it may have been done). It is also unknown until
     the call has ended. Times are seconds since the recorder began.
@@ -69,6 +70,8 @@ class Operation:
     old: str | None = None
     new: str = ""
     by: int = 0
+    asked: dict[str, Any] = field(default_factory=dict)
+    told: dict[str, Any] = field(default_factory=dict)
     outcome: str = "unknown"
     ended: float | None = None
     error: str = ""

@@ -81,7 +81,7 @@ def _unknown_at_most_once_failed_never(case: Case) -> Iterator[Violation]:
                 yield Violation(which, session, f"{message_id} is there {times} times")
             if operations and fate_of(operations) == "failed":
                 yield Violation("I2", session, f"{message_id} failed ({operations[-1].error[:80]}) and is there")
-            if not operations and session not in case.edited:
+            if not operations and session not in case.edited | case.handled:
                 yield Violation("I2", session, f"{message_id} is there and was never sent")
 
 
@@ -348,6 +348,8 @@ def _the_answer_is_mine(case: Case) -> Iterator[Violation]:
             yield Violation("I13", op.session, f"{op.kind} by {op.writer} was answered {op.mismatch}")
     for session, visible in case.snapshot.visible.items():
         for message in visible.messages:
+            if session in case.handled and (session, message.id) not in case.messages:
+                continue  # a marker, a note, or what the customer is told
             version = version_of(message.text, session, message.id)
             if version is None or (version and session not in case.edited):
                 yield Violation("I13", session, f"{message.id} has the text of another message: {message.text[:80]!r}")

@@ -1,5 +1,6 @@
 """Faults planted on purpose. Each is one small change of the package, and names the test that must find it."""
 
+from chaos.desk_mutants import DESK
 from chaos.edit_mutants import EDITS
 from chaos.mutant import Mutant
 
@@ -66,15 +67,15 @@ TABLE = (
     Mutant(
         "another ttl is not stored",
         f"{_LUA}/sessions/set_ttl.lua",
-        "call('HSET', meta, 'ttl', ARGV[2])\n",
+        "call('HSET', meta, 'ttl', string.format('%d', ttl))\n",
         "",
         "R8 standalone",
     ),
     Mutant(
         "another ttl is not stored, SQLite",
         f"{_SQLITE}/queries.sql",
-        "UPDATE sessions SET ttl = ?, deadline",
-        "UPDATE sessions SET ttl = coalesce(ttl, ?), deadline",
+        "UPDATE sessions SET ttl = ? WHERE",
+        "UPDATE sessions SET ttl = coalesce(ttl, ?) WHERE",
         "R22 sqlite",
     ),
     Mutant(
@@ -86,9 +87,9 @@ TABLE = (
     ),
     Mutant(
         "deadlines are five seconds early, SQLite",
-        f"{_SQLITE}/lifetimes.py",
-        "now_ms() + ttl * 1000\n",
-        "now_ms() + ttl * 1000 - 5000\n",
+        f"{_SQLITE}/queries.sql",
+        "ELSE :now + ttl * 1000 END",
+        "ELSE :now + ttl * 1000 - 5000 END",
         "R22 sqlite",
     ),
     Mutant(
@@ -179,8 +180,8 @@ TABLE = (
     Mutant(
         "a reply of an epoch that is over lands, SQLite",
         f"{_SQLITE}/messages.py",
-        "if (fresh or not drafts) and epoch is not None and epoch != session.agent_epoch:",
-        "if (fresh or not drafts) and epoch is not None and epoch > session.agent_epoch:",
+        "if is_fenced and epoch is not None and epoch != session.agent_epoch:",
+        "if is_fenced and epoch is not None and epoch > session.agent_epoch:",
         "R16 sqlite",
     ),
     Mutant(
@@ -279,8 +280,8 @@ TABLE = (
     Mutant(
         "an entry is in another bucket than its session's",
         f"{_REDIS}/keys.py",
-        "crc32(session_id.encode()) % BUCKETS",
-        "(crc32(session_id.encode()) + 1) % BUCKETS",
+        "self.due_bucket(crc32(session_id.encode()) % BUCKETS",
+        "self.due_bucket((crc32(session_id.encode()) + 1) % BUCKETS",
         "redis: test_stored_bytes.py: keys_of_both_layouts",
     ),
     # Faults on the way.
@@ -380,8 +381,8 @@ TABLE = (
     Mutant(
         "a cleanup ends with its first failure",
         "cleanup.py",
-        "            except ChatSessionError as error:",
-        "            except ZeroDivisionError as error:",
+        "await self.cleanup()\n            except ChatSessionError as error:",
+        "await self.cleanup()\n            except ZeroDivisionError as error:",
         "redis: test_cleanup.py: a_failing_run_is_logged",
     ),
     Mutant(
@@ -413,4 +414,5 @@ TABLE = (
         "redis: test_index_model.py: three_calls",
     ),
     *EDITS,
+    *DESK,
 )

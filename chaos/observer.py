@@ -5,11 +5,13 @@ import time
 from collections.abc import Coroutine, Iterable, Sequence
 from typing import Any
 
+from chaos.desk_lists import read_lists, was_used
 from chaos.history import Recorder
 from chaos.snapshot import Snapshot, VisibleMessage, VisibleSession
 from chaos.snapshot_redis import read_keys
 from chaos.snapshot_sqlite import read_rows
-from chat_session import Inspector, SessionManager, StoreCorrupt
+from chat_session import Inspector, Message, SessionManager, StoreCorrupt
+from chat_session.markers import HANDOFF
 from chat_session.storage.redis.keys import Keys
 from testkit.backends import Backend, ClusterBackend, RedisBackend, SqliteBackend
 
@@ -29,6 +31,8 @@ async def take_snapshot(backend: Backend, manager: SessionManager, recorder: Rec
     snapshot = await asyncio.to_thread(read_stored, backend, prefix)
     snapshot.zero = (time.time() - recorder.moment()) * 1000
     await _read_through(manager, {op.user for op in recorder.history if op.user}, snapshot)
+    if was_used(recorder.history):
+        snapshot.desk = await read_lists(manager)
     return snapshot
 
 
@@ -55,9 +59,11 @@ async def _read_through(manager: SessionManager, users: Iterable[str], snapshot:
             session.message_count,
             session.agent_epoch,
             session.current_agent,
-            [VisibleMessage(m.seq or 0, m.id or "", m.text) for m in history],
+            [_visible(message) for message in history],
             session.metadata,
             session.revision,
+            session.ttl,
+            session.desk,
         )
 
     async def list_user(user: str) -> None:
@@ -71,6 +77,14 @@ async def _read_through(manager: SessionManager, users: Iterable[str], snapshot:
             raise found
         snapshot.scanned.add(found.session_id)
     snapshot.counted = await manager.get_active_sessions_count()
+
+
+def _visible(message: Message) -> VisibleMessage:
+    at = 0.0 if message.timestamp is None else message.timestamp.timestamp() * 1000
+    marker = message.extra.get(HANDOFF, {}) if message.type == HANDOFF else {}
+    return VisibleMessage(
+        message.seq or 0, message.id or "", message.text, message.type or "", message.internal, at, marker
+    )
 
 
 async def _list_user(manager: SessionManager, user: str) -> set[str]:

@@ -3,19 +3,25 @@
 from dataclasses import dataclass, field
 from typing import Any
 
+from chat_session.desk_status import OPEN, DeskStatus
+
 
 @dataclass(slots=True)
 class VisibleMessage:
-    """A message as a reader gets it."""
+    """A message as a reader gets it. ``marker``: the facts of a step of the desk, in a message of type "handoff"."""
 
     seq: int
     id: str
     text: str
+    type: str = ""
+    internal: bool = False
+    at: float = 0.0  # its timestamp, in milliseconds
+    marker: dict[str, Any] = field(default_factory=dict)
 
 
 @dataclass(slots=True)
 class VisibleSession:
-    """A session as a caller sees it."""
+    """A session as a caller sees it. ``ttl`` is its own one."""
 
     user: str
     count: int
@@ -24,6 +30,8 @@ class VisibleSession:
     messages: list[VisibleMessage] = field(default_factory=list)
     metadata: dict[str, Any] = field(default_factory=dict)
     revision: int = 0
+    ttl: int | None = None
+    desk: DeskStatus = OPEN
 
 
 @dataclass(slots=True)
@@ -44,6 +52,27 @@ class StoredSession:
 
 
 @dataclass(slots=True)
+class DeskLists:
+    """What the desk lists after the last sweep.
+
+    ``queue``: the sessions that wait, in the order of the queue of all; ``teams``: those of each team, "" for none.
+    ``seats``: the sessions of each operator; ``taken``: how many each one has who is present. ``waiting`` and
+    ``assigned`` are numbers from the statistics, ``lapses`` is how many were counted. ``lease`` is CLAIM_LEASE, and
+    ``ttl`` is WAITING_TTL.
+    """
+
+    queue: list[str] = field(default_factory=list)
+    teams: dict[str, list[str]] = field(default_factory=dict)
+    seats: dict[str, list[str]] = field(default_factory=dict)
+    taken: dict[str, int] = field(default_factory=dict)
+    waiting: dict[str, int] = field(default_factory=dict)
+    assigned: int = 0
+    lapses: int = 0
+    lease: float = 120.0
+    ttl: int = 604_800
+
+
+@dataclass(slots=True)
 class Snapshot:
     """The whole store at rest.
 
@@ -60,5 +89,6 @@ class Snapshot:
     due: dict[tuple[str, str], float] = field(default_factory=dict)
     by_user: dict[tuple[str, str], float] = field(default_factory=dict)
     strays: list[str] = field(default_factory=list)
+    desk: DeskLists | None = None  # only where the desk was used
     now: float = 0.0  # the server's clock, in milliseconds
     zero: float | None = None  # what that clock showed when the recorder began, if that is known

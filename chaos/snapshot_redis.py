@@ -23,7 +23,7 @@ def read_keys(clients: Iterable[redis.Redis], keys: Keys) -> Snapshot:
         any_session = _matcher_of(keys.any_session())
         session_keys = [key for key in found if any_session(key) and keys.parse_session_id(key)]
         _read_sessions(client, keys, session_keys, snapshot)
-        for key in set(found).difference(session_keys):
+        for key in set(found).difference(session_keys).difference(keys.desk(), keys.check_buckets()):
             _read_index_entries(client, keys, key, snapshot)
     return snapshot
 

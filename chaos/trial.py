@@ -16,6 +16,7 @@ from typing import Any, TypeVar
 
 from chaos.case import Allowances, Violation
 from chaos.checker import Verdict, check
+from chaos.desk_lists import finish_sweeps, was_used
 from chaos.durability import durability_of
 from chaos.editor import EDITED, USERS, Editor
 from chaos.history import Recorder
@@ -187,6 +188,8 @@ class Trial:
         manager = self.open_manager(backend, key_prefix=prefix)
         if final_sweep:
             await self.caller("judge", manager).sweep()
+        if was_used(self.recorder.history):
+            await finish_sweeps(backend, self.caller("judge", manager), prefix)
         snapshot = await take_snapshot(backend, manager, self.recorder, prefix)
         recorder = self.recorder
         verdict = check(recorder.history, snapshot, allowances, leaks=recorder.leaks, unhandled=recorder.unhandled)

@@ -19,6 +19,8 @@ from typing import Any
 
 import chat_session.storage.redis
 import chat_session.storage.sqlite  # noqa: F401 - both stores are imported before the first fork
+from chaos.desk_bot import Bot
+from chaos.desk_operator import OperatorCaller
 from chaos.editor import Editor
 from chaos.history import Operation, Recorder
 from chaos.log_watch import watch_logs
@@ -71,7 +73,7 @@ async def _serve(plan: dict[str, Any], recorder: Recorder) -> None:
         workload = []
         for i in range(plan["callers"]):
             rng = random.Random(f"{plan['seed']}/{i}")
-            kind = Editor if plan["load"] == "edit" else Caller
+            kind = _KINDS.get(plan["load"], Caller)
             caller = kind(f"{plan['name']}.{i}", manager, recorder, rng)
             workload.append(_LOADS[plan["load"]](caller, plan))
         await asyncio.gather(*workload)
@@ -137,10 +139,50 @@ def _turns(plan: dict[str, Any]) -> range:
     return range(plan["turns"] or sys.maxsize)
 
 
+async def _operate(caller: Caller, plan: dict[str, Any]) -> None:
+    """Work as an operator of the desk, on the given sessions."""
+    assert isinstance(caller, OperatorCaller)
+    await caller.work(plan["sessions"], lambda: True)
+
+
+async def _ask(caller: Caller, plan: dict[str, Any]) -> None:  # noqa: ARG001 - as above
+    assert isinstance(caller, Bot)
+    await caller.only_ask()
+
+
+async def _claim(caller: Caller, plan: dict[str, Any]) -> None:  # noqa: ARG001 - as above
+    assert isinstance(caller, OperatorCaller)
+    await caller.only_claim()
+
+
+async def _hold(caller: Caller, plan: dict[str, Any]) -> None:
+    """Hold one session of the team that is the only one in the place of the sessions."""
+    assert isinstance(caller, OperatorCaller)
+    await caller.hold_one(plan["sessions"][0])
+
+
+async def _sweep(caller: Caller, plan: dict[str, Any]) -> None:  # noqa: ARG001 - as above
+    while True:
+        await caller.sweep()
+        await asyncio.sleep(0.02)
+
+
+_KINDS: dict[str, type[Caller]] = {
+    "edit": Editor,
+    "operate": OperatorCaller,
+    "ask": Bot,
+    "claim": OperatorCaller,
+    "hold": OperatorCaller,
+}
 _LOADS = {
     "write": _write,
     "create and write": _create_and_write,
     "edit": _edit,
+    "operate": _operate,
+    "ask": _ask,
+    "claim": _claim,
+    "hold": _hold,
+    "sweep": _sweep,
     "mixture": _mixture,
     "mixture and sweep": _mixture_and_sweep,
 }

@@ -88,6 +88,13 @@ class Workers:
         if self.codes.get(name) != -signal.SIGKILL:
             raise RuntimeError(f"worker {name} had ended by itself with {self.codes.get(name)}")
 
+    def freeze(self, name: str) -> None:
+        """The worker does nothing until ``thaw``."""
+        os.kill(self._pids[name], signal.SIGSTOP)
+
+    def thaw(self, name: str) -> None:
+        os.kill(self._pids[name], signal.SIGCONT)
+
     async def wait(self, name: str) -> int:
         """Wait until a worker ends by itself. Returns its exit code."""
         await self._dead[name].wait()

@@ -4,6 +4,7 @@ from chaos.fault_tests import (
     cancellations,
     claims,
     clocks,
+    desks,
     edits,
     failovers,
     flushed_scripts,
@@ -61,5 +62,32 @@ _TABLE = (
     FaultTest("R26", "edits, reset after execution", edits.reset, MANY, limit=300, in_short=True),
     FaultTest("R27", "sixty-four pops, reply lost", edits.pops, MANY, limit=300, in_short=True),
     FaultTest("R28", "editing worker killed -9", edits.killed_workers, EVERY, limit=300, in_short=True),
+    FaultTest("R29", "desk, worker killed -9", desks.killed_workers, MANY, limit=300, short_limit=60, in_short=True),
+    FaultTest("R30", "desk, reply lost", desks.lost_replies, MANY, limit=300, short_limit=60, in_short=True),
+    FaultTest(
+        "R31", "queue's primary killed, WAIT 1", desks.queue_failover, CLUSTER, limit=500, short_limit=90, in_short=True
+    ),
+    FaultTest(
+        "R32",
+        "session's primary killed, WAIT 1",
+        desks.session_failover,
+        CLUSTER,
+        limit=500,
+        short_limit=90,
+        in_short=True,
+    ),
+    FaultTest(
+        "R33",
+        "operator frozen beyond its lease",
+        desks.frozen_operators,
+        EVERY,
+        limit=300,
+        short_limit=60,
+        in_short=True,
+    ),
+    FaultTest("R34", "desk, primary killed, Sentinel", desks.sentinel_failover, SENTINEL, limit=600, short_limit=90),
+    FaultTest(
+        "R35", "desk in a file, worker killed -9", desks.killed_workers, FILE, limit=300, short_limit=60, in_short=True
+    ),
 )
 FAULT_TESTS = {fault_test.id: fault_test for fault_test in _TABLE}
