@@ -122,6 +122,7 @@ $(BENCH)/.ready: pyproject.toml
 bench: $(BENCH)/.ready server
 	$(BENCH)/bin/python -m benchmarks
 	$(BENCH)/bin/python -m benchmarks.adapters
+	$(BENCH)/bin/python -m benchmarks.desk
 
 bench-scale: $(BENCH)/.ready server
 	$(BENCH)/bin/python -m benchmarks scale

@@ -27,7 +27,7 @@ SCRIPTS = (
     "get_history",
     "list_entries",
     "read_entries",
-    "reconcile_entry",
+    "reconcile_entries",
     "set_ttl",
 )
 SLOW = 1000  # microseconds from which the server's SLOWLOG keeps a command
