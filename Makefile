@@ -131,6 +131,7 @@ bench-scale: $(BENCH)/.ready server
 
 chaos: $(READY) server
 	$(BIN)/python -m chaos
+	CHAT_SESSION_ORDERS=2000 $(BIN)/python -m pytest -n $(WORKERS) tests/test_desk_model.py
 
 # Does a test fail when the package is wrong? Five minutes; it writes docs/mutants.md.
 chaos-mutants: $(READY) server

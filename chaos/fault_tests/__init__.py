@@ -63,7 +63,7 @@ _TABLE = (
     FaultTest("R27", "sixty-four pops, reply lost", edits.pops, MANY, limit=300, in_short=True),
     FaultTest("R28", "editing worker killed -9", edits.killed_workers, EVERY, limit=300, in_short=True),
     FaultTest("R29", "desk, worker killed -9", desks.killed_workers, MANY, limit=300, short_limit=60, in_short=True),
-    FaultTest("R30", "desk, reply lost", desks.lost_replies, MANY, limit=300, short_limit=60, in_short=True),
+    FaultTest("R30", "desk, reply lost", desks.lost_replies, MANY, limit=300, short_limit=60),
     FaultTest(
         "R31", "queue's primary killed, WAIT 1", desks.queue_failover, CLUSTER, limit=500, short_limit=90, in_short=True
     ),
