@@ -237,7 +237,8 @@ async def test_a_foreign_session_is_updated_extended_and_given_another_ttl(manag
     await manager.set_session_ttl("js", 30)
     read = node("read_session", sessionId="js")
     assert read["meta"]["ttl"] == "30"
-    assert len({left for left in read["left"] if left != -2}) == 1
+    left = [each for each in read["left"] if each != -2]
+    assert max(left) - min(left) < 100  # milliseconds: they are read one after the other
 
 
 async def test_a_foreign_session_is_deleted_whole(manager: SessionManager, node: Node) -> None:
