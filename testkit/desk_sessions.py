@@ -7,6 +7,7 @@ from typing import Any
 from chat_session import Desk, SessionManager
 
 Work = Callable[[SessionManager, Desk], Awaitable[Any]]
+Do = Callable[[Work], Any]
 
 
 def on_desk(url: str, work: Work) -> Any:

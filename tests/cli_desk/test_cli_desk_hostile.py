@@ -5,54 +5,18 @@ import os
 import re
 import signal
 import sqlite3
-from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 import pytest
 
 from chat_session import Desk, SessionManager
-from chat_session.cli import main
-from chat_session.cli.output import OUT
-from testkit.command_line import CommandResult, RunCommand, start_command
-from testkit.desk_sessions import Work, on_desk
+from testkit.command_line import RunCommand, start_command
+from testkit.desk_sessions import Do
 from testkit.terminal import Terminal, shown_of
 
 HOSTILE = "\x1b[31m\x9b\u202e\u2028\x7f"
 CONTROLS = re.compile("[\x00-\x09\x0b-\x1f\x7f-\x9f\u2028-\u202e]")
 WIDE = "你好 👋"
-
-Do = Callable[[Work], Any]
-
-
-@pytest.fixture(autouse=True)
-def nobody_is_an_operator(monkeypatch: pytest.MonkeyPatch) -> None:
-    """The developer's own name has no influence on a test, and no text is folded."""
-    monkeypatch.delenv("CHAT_SESSION_OPERATOR", raising=False)
-    monkeypatch.setattr(OUT, "width", 160)
-
-
-@pytest.fixture
-def url(tmp_path: Path) -> str:
-    return f"sqlite:///{tmp_path}/chat.db"
-
-
-@pytest.fixture
-def do(url: str) -> Do:
-    """Do something with a manager and a desk on the store of this test."""
-    return lambda work: on_desk(url, work)
-
-
-@pytest.fixture
-def cli(capfd: pytest.CaptureFixture[str], url: str) -> RunCommand:
-    """Run one command line in this process, on the store of this test."""
-
-    def run_one(*arguments: str) -> CommandResult:
-        code = main([*arguments, "--url", url])
-        captured = capfd.readouterr()
-        return CommandResult(code, captured.out, captured.err)
-
-    return run_one
 
 
 @pytest.fixture

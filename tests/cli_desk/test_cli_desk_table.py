@@ -5,7 +5,6 @@ import re
 import signal
 import sqlite3
 import time
-from collections.abc import Callable
 from datetime import timedelta
 from io import StringIO
 from pathlib import Path
@@ -16,50 +15,16 @@ import pytest
 from rich.console import Console
 
 from chat_session import Desk, DeskEntry, DeskFigures, DeskPage, DeskStats, Operator, SessionManager
-from chat_session.cli import main
 from chat_session.cli.desk_lines import desk_lines
 from chat_session.cli.desk_table import desk_table
 from chat_session.cli.desk_view import DeskView, span
-from chat_session.cli.output import OUT
 from chat_session.clock import now
-from testkit.command_line import CommandResult, RunCommand
-from testkit.desk_sessions import Work, fill_desk, on_desk
+from testkit.command_line import RunCommand
+from testkit.desk_sessions import Do, fill_desk, on_desk
 from testkit.servers import Server
 from testkit.terminal import Terminal, shown_of
 
 PROMPT = 3  # seconds, where many tests share a processor
-
-Do = Callable[[Work], Any]
-
-
-@pytest.fixture(autouse=True)
-def nobody_is_an_operator(monkeypatch: pytest.MonkeyPatch) -> None:
-    """The developer's own name has no influence on a test, and no text is folded."""
-    monkeypatch.delenv("CHAT_SESSION_OPERATOR", raising=False)
-    monkeypatch.setattr(OUT, "width", 160)
-
-
-@pytest.fixture
-def url(tmp_path: Path) -> str:
-    return f"sqlite:///{tmp_path}/chat.db"
-
-
-@pytest.fixture
-def do(url: str) -> Do:
-    """Do something with a manager and a desk on the store of this test."""
-    return lambda work: on_desk(url, work)
-
-
-@pytest.fixture
-def cli(capfd: pytest.CaptureFixture[str], url: str) -> RunCommand:
-    """Run one command line in this process, on the store of this test."""
-
-    def run_one(*arguments: str) -> CommandResult:
-        code = main([*arguments, "--url", url])
-        captured = capfd.readouterr()
-        return CommandResult(code, captured.out, captured.err)
-
-    return run_one
 
 
 def test_the_desk_is_one_json_document(cli: RunCommand, do: Do) -> None:

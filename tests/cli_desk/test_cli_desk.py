@@ -3,8 +3,6 @@
 import asyncio
 import json
 import subprocess
-from collections.abc import Callable
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -12,43 +10,9 @@ import pytest
 from chat_session import Desk, SessionManager
 from chat_session.cli import main
 from chat_session.cli.handoffs import _show_taken
-from chat_session.cli.output import OUT
 from testkit.backends import StartBackend
-from testkit.command_line import CommandResult, RunCommand, start_command
-from testkit.desk_sessions import Work, fill_desk, on_desk
-
-Do = Callable[[Work], Any]
-
-
-@pytest.fixture(autouse=True)
-def nobody_is_an_operator(monkeypatch: pytest.MonkeyPatch) -> None:
-    """The developer's own name has no influence on a test, and no text is folded."""
-    monkeypatch.delenv("CHAT_SESSION_OPERATOR", raising=False)
-    monkeypatch.setattr(OUT, "width", 160)
-
-
-@pytest.fixture
-def url(tmp_path: Path) -> str:
-    return f"sqlite:///{tmp_path}/chat.db"
-
-
-@pytest.fixture
-def do(url: str) -> Do:
-    """Do something with a manager and a desk on the store of this test."""
-    return lambda work: on_desk(url, work)
-
-
-@pytest.fixture
-def cli(capfd: pytest.CaptureFixture[str], url: str) -> RunCommand:
-    """Run one command line in this process, on the store of this test."""
-
-    def run_one(*arguments: str) -> CommandResult:
-        code = main([*arguments, "--url", url])
-        captured = capfd.readouterr()
-        return CommandResult(code, captured.out, captured.err)
-
-    return run_one
-
+from testkit.command_line import RunCommand, start_command
+from testkit.desk_sessions import Do, fill_desk, on_desk
 
 # take
 
