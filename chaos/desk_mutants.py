@@ -131,7 +131,7 @@ DESK = (
     # The queue and the seats follow.
     Mutant(
         "an entry follows also an earlier step",
-        f"{_LUA}/settle_entry.lua",
+        f"{_LUA}/reconcile_desk.lua",
         "local newer = not before or stamp > before.stamp",
         "local newer = true",
         "R30 standalone",

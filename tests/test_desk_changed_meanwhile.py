@@ -1,4 +1,4 @@
-"""What others do between the read and the change of a step of the desk: the step is decided anew."""
+"""What others do between the read and the change of a step of the desk: the step is decided again."""
 
 from collections.abc import AsyncIterator
 

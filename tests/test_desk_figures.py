@@ -23,7 +23,7 @@ waits = st.lists(st.integers(0, 30 * DAY * SECOND), min_size=1, max_size=60)
 
 def counts(decide: Decide, facts: DeskFacts, now: int, created: int = 0) -> list[tuple[int, str]]:
     """What this step counts, if the session is as ``facts`` says."""
-    read = Read("s", facts, 0, "ai", now)
+    read = Read("s", facts, 0, now)
     change = decide(read)
     return [] if change is None else counts_of(read, change, created)
 

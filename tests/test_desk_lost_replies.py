@@ -54,6 +54,7 @@ async def test_a_step_whose_entry_cannot_follow_is_not_told_as_not_done(redis_ba
         with pytest.raises(StoreCorrupt) as caught:
             await Desk(manager).request_human("s")
         assert caught.value.outcome_unknown
+        assert "a part of what was asked was done" in str(caught.value)
         assert await place(manager, "s") == ("waiting", None)
 
 

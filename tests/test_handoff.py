@@ -65,7 +65,7 @@ class Simulated(NamedTuple):
         return current_facts(self.facts, self.agent, self.epoch, self.switched_at)
 
     def read(self, presence: int = 1) -> Read:
-        return Read("s", self.current, self.epoch, self.agent, self.now, presence)
+        return Read("s", self.current, self.epoch, self.now, presence)
 
     def take(self, decide: Decide) -> tuple["Simulated", Change | None]:
         """The session after the step. Raises DeskConflict."""

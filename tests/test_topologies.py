@@ -11,6 +11,7 @@ from prometheus_client import CollectorRegistry
 from redis.asyncio import RedisCluster, Sentinel
 from redis.asyncio.connection import AbstractConnection
 from redis.crc import key_slot
+from redis.exceptions import ResponseError
 
 from chat_session import (
     Hooks,
@@ -86,6 +87,24 @@ async def test_on_a_cluster_an_error_after_the_change_does_not_say_that_nothing_
             for proxy in proxies:
                 proxy.fault = no_fault
         assert caught.value.outcome_unknown
+
+
+async def test_a_session_that_is_created_although_its_users_list_is_damaged_is_not_said_to_be_missing(
+    cluster: ClusterBackend,
+) -> None:
+    async with cluster.open() as manager:
+        await manager.create_session("another", session_id="first")
+        with cluster.clients() as clients:
+            user_list = cluster.keys.user("u")
+            for client in clients:
+                try:
+                    client.set(user_list, "of another type")
+                except ResponseError:  # the key is on another node
+                    continue
+        with pytest.raises(StoreCorrupt, match="a part of what was asked was done") as caught:
+            await manager.create_session("u", session_id="s")
+        assert caught.value.outcome_unknown
+        assert await manager.is_session_active("s")
 
 
 @pytest.mark.parametrize("options", [{}, {"decode_responses": True}, {"protocol": 3, "decode_responses": True}])

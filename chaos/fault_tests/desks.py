@@ -28,7 +28,7 @@ KILLED_LEASE = 1.0  # seconds; operators who live give signs every few milliseco
 FAILOVER_LEASE = 3.0
 PATIENT = 60.0  # seconds for what takes a few milliseconds, on a busy machine
 FROZEN_LEASE = 0.6
-LANES = 3  # operators who are frozen at the same time
+FROZEN_AT_ONCE = 3  # operators who are frozen at the same time
 UNCONFIRMED = Allowances(unconfirmed_reads=True)
 LOADS = ("claim", "ask", "operate", "claim", "ask", "sweep")  # what the workers do that are killed, one after the other
 
@@ -124,15 +124,15 @@ async def frozen_operators(trial: Trial) -> None:
     """
     rounds = trial.pick(30, 2)
     backend = await trial.open_backend(claim_lease=FROZEN_LEASE)
-    managers = [trial.open_manager(backend) for _ in range(LANES)]
+    managers = [trial.open_manager(backend) for _ in range(FROZEN_AT_ONCE)]
     async with Workers(trial.recorder) as workers:
         workload = [_sweep_on(trial, trial.caller(f"sweeper{i}", manager)) for i, manager in enumerate(managers)]
-        lanes = [_freeze_in_turn(trial, backend, manager, workers, i, rounds) for i, manager in enumerate(managers)]
-        await trial.run_with_nemesis(together(lanes), workload)
-    trial.outcome.load = f"{LANES} operators frozen at a time, {rounds} rounds, {LANES} sweepers"
+        freezes = [_freeze_in_turn(trial, backend, manager, workers, i, rounds) for i, manager in enumerate(managers)]
+        await trial.run_with_nemesis(together(freezes), workload)
+    trial.outcome.load = f"{FROZEN_AT_ONCE} operators frozen at a time, {rounds} rounds, {FROZEN_AT_ONCE} sweepers"
     verdict = await trial.judge(backend)
     lapses = verdict.snapshot.desk.lapses if verdict.snapshot.desk else 0
-    least = rounds * LANES
+    least = rounds * FROZEN_AT_ONCE
     # More only where the machine was too busy. Who was killed in the answer after the freeze left no sign of it.
     most = max(least, _count_absences(trial.recorder.history))
     if not least <= lapses <= most:
@@ -214,14 +214,14 @@ def _count_absences(history: Sequence[Operation]) -> int:
 
 
 async def _freeze_in_turn(
-    trial: Trial, backend: Any, manager: SessionManager, workers: Workers, lane: int, rounds: int
+    trial: Trial, backend: Any, manager: SessionManager, workers: Workers, team_number: int, rounds: int
 ) -> None:
     """One operator after the other, each with a session of its own."""
-    bot, other = _bot(trial, f"bot{lane}", manager), _operator(trial, f"other{lane}", manager)
+    bot, other = _bot(trial, f"bot{team_number}", manager), _operator(trial, f"other{team_number}", manager)
     settings = trial.settings_for(backend)
     for number in range(rounds):
-        session, frozen = f"frozen.{lane}.{number}", f"f{lane}.{number}"
-        team = f"team{lane}"
+        session, frozen = f"frozen.{team_number}.{number}", f"f{team_number}.{number}"
+        team = f"team{team_number}"
         await bot.create(session, "u")
         await bot.request(session, team=team)
         await workers.start(frozen, backend.url, "hold", trial.rng(frozen).random(), sessions=[team], settings=settings)

@@ -248,6 +248,10 @@ class StoreError(ChatSessionError):
         self.outcome_unknown = outcome_unknown
         self.messages: Sequence[Any] = ()
 
+    def mark_changed(self) -> None:
+        """What was asked was done, and only what follows it was not: the error must not say that nothing was."""
+        self.outcome_unknown = True
+
 
 class StoreUnavailable(StoreError):
     """The store was away, loading, busy or too slow, after all retries and within the call's deadline."""
@@ -305,6 +309,10 @@ class StoreCorrupt(StoreError):
         super().__init__(text, session_id=session_id)
         self.key = key
         self.problem = problem
+
+    def mark_changed(self) -> None:
+        super().mark_changed()
+        self.args = (str(self).replace("nothing was changed", "a part of what was asked was done"),)
 
 
 class UsageError(ChatSessionError, RuntimeError):

@@ -25,7 +25,6 @@ class Read(NamedTuple):
     session_id: str
     facts: DeskFacts  # as they are now, see ``current_facts``
     epoch: int
-    agent: Agent
     now: int  # microseconds since 2025, by the clock of the session's server
     presence: int = 0  # the generation of the operator who is to have the session
 

@@ -90,7 +90,7 @@ class RedisSessions(RedisMessages):
             if facts is not None and in_desk and remaining is ...:
                 await self._steps.put_right("create_session", session.session_id)
             elif facts is not None and in_desk:  # its deadline is given
-                await self._desk.settle("create_session", session.session_id, facts)
+                await self._desk.reconcile("create_session", session.session_id, facts)
         return fields
 
     async def assign_session(self, session_id: str, user_id: str) -> Session:

@@ -23,7 +23,7 @@ class DeskRow(NamedTuple):
     def read(self, moment: int, presence: int = 0) -> Read:
         session = self.session
         facts = current_facts(self.stored, session.current_agent, session.agent_epoch, session.agent_switched_at)
-        return Read(session.session_id, facts, session.agent_epoch, session.current_agent, moment, presence)
+        return Read(session.session_id, facts, session.agent_epoch, moment, presence)
 
 
 def require_desk_row(db: sqlite3.Connection, session_id: str) -> DeskRow:

@@ -1,4 +1,4 @@
-"""Which operators are present: one lease each, with a generation that grows whenever a presence begins anew.
+"""Which operators are present: one lease each, with a generation that grows whenever a presence begins again.
 
 Moments are microseconds since 2025.
 """

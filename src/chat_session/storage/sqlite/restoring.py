@@ -21,7 +21,7 @@ def restore_desk(db: sqlite3.Connection, session: Session, waiting_ttl: int) -> 
     session_id, epoch = session.session_id, session.agent_epoch
     facts = facts_of(session.desk, epoch)
     if facts is not None:
-        read = Read(session_id, facts, epoch, session.current_agent, now_us())
+        read = Read(session_id, facts, epoch, now_us())
         stored, ttl = complete(read, adopt(read), session.ttl, waiting_ttl)
         save_facts(db, session_id, stored, ttl)
         if facts.operator is not None:

@@ -66,7 +66,7 @@ class Claims:
     async def _assign(self, lease: scripts.Lease, operator_id: str) -> Stepped | None:
         """None if the session did not wait, and its entry was put right."""
         session_id, facts = lease.session_id.decode(errors="replace"), decode_entry(lease.entry)
-        read = Read(session_id, facts, facts.epoch, "human", lease.now, lease.generation)
+        read = Read(session_id, facts, facts.epoch, lease.now, lease.generation)
         step = _claim_step(operator_id, lambda read: read.facts.state == "waiting")
         if facts.state == "waiting" and (change := step.decide(read)) is not None:
             after = msgspec.structs.replace(change.facts, epoch=facts.epoch + 1)  # it keeps its ttl
@@ -96,7 +96,7 @@ class Claims:
         except DeskConflict:
             found, _ = await self._steps.read(session_id, Step(NAME, handoff.keep))
             await self._entries.plan_check(NAME, session_id)  # one that is open may be checked no more
-            await self._entries.settle(NAME, session_id, found.facts)
+            await self._entries.reconcile(NAME, session_id, found.facts)
         return None
 
 

@@ -21,7 +21,7 @@ MAX_DIGITS = 16  # of a number that is whole also for scripts
 _OFFSET = (DESK_EPOCH - EPOCH).total_seconds() * 1000  # milliseconds
 
 
-class Settled(NamedTuple):
+class Reconciled(NamedTuple):
     place: int  # in the queue of its team, from 1; 0 if it does not wait
     present: bool  # whether the operator who has the session is
 
@@ -37,18 +37,18 @@ class DeskEntries:
         self.waiting_ttl = options.waiting_ttl
         self._hand_back_after = options.hand_back_after
 
-    async def settle(
+    async def reconcile(
         self, name: str, session_id: str, facts: DeskFacts, counted: Iterable[tuple[int, str]] = ()
-    ) -> Settled:
+    ) -> Reconciled:
         """Make the entry what the facts say, and count what they count, if no later step has been there."""
-        place, present = await self._executor.run(name, self._settle_call(session_id, facts, counted))
-        return Settled(place, present)
+        place, present = await self._executor.run(name, self._reconcile_call(session_id, facts, counted))
+        return Reconciled(place, present)
 
-    def _settle_call(
+    def _reconcile_call(
         self, session_id: str, facts: DeskFacts, counted: Iterable[tuple[int, str]]
     ) -> Call[tuple[int, bool]]:
         after = self._hand_back_after
-        return scripts.settle_entry(
+        return scripts.reconcile_desk(
             self.keys,
             session_id=session_id,
             stamp=facts.stamp,

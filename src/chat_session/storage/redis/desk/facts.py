@@ -25,7 +25,7 @@ class Found(NamedTuple):
 
     def read(self, presence: int) -> Read:
         session = self.session
-        return Read(session.session_id, self.facts, session.agent_epoch, session.current_agent, self.now, presence)
+        return Read(session.session_id, self.facts, session.agent_epoch, self.now, presence)
 
     @property
     def stored_ttl(self) -> int | None:

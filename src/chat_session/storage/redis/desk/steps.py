@@ -1,4 +1,4 @@
-"""A step of the desk on Redis, in three round trips: read, change, settle.
+"""A step of the desk on Redis, in three round trips: read, change, reconcile.
 
 First the session is read and the operator's presence renewed. Then the session changes in one step, if it is as it
 was read; before that a check of it is planned. Then its entry in the slot of the desk follows. If the process ends in
@@ -104,7 +104,7 @@ class SessionSteps:
         session_id, facts = found.session.session_id, found.facts
         if facts.state == "open" or found.is_bypassed:
             await self.entries.plan_check(name, session_id)
-        return (await self.entries.settle(name, session_id, facts)).place
+        return (await self.entries.reconcile(name, session_id, facts)).place
 
     async def follow_switch(self, session_id: str) -> None:
         """The agent was switched without the desk. If this fails, a check does it within ten minutes."""
@@ -118,7 +118,7 @@ class SessionSteps:
         if found.is_bypassed or found.lives_too_short(self.waiting_ttl):
             await self.take_step(session_id, Step(name, adopt))
             found, _ = await self.read(session_id, Step(name, keep))
-        await self.entries.settle(name, session_id, found.facts)
+        await self.entries.reconcile(name, session_id, found.facts)
         return found
 
     async def read(self, session_id: str, step: Step) -> tuple[Found, int]:
@@ -221,18 +221,20 @@ class SessionSteps:
         if appended is not None and appended.duplicate:
             change = None
             # The reply may have been lost, and the step taken by the call before: then the entry has not followed.
-            await self._settle_taken(step, read, found)
+            await self._reconcile_taken(step, read, found)
         counted = [] if change is None else counts_of(read, change, created)
         if counted or _moves(read, change):
-            place = await self._settle_taken(step, read, found, counted)
+            place = await self._reconcile_taken(step, read, found, counted)
         return Stepped(found.session, read, change, place, appended)
 
-    async def _settle_taken(self, step: Step, read: Read, found: Found, counted: Sequence[tuple[int, str]] = ()) -> int:
+    async def _reconcile_taken(
+        self, step: Step, read: Read, found: Found, counted: Sequence[tuple[int, str]] = ()
+    ) -> int:
         """The place in the queue. The step is taken: an error here must not say that nothing was done."""
         try:
-            return (await self.entries.settle(step.name, read.session_id, found.facts, counted)).place
+            return (await self.entries.reconcile(step.name, read.session_id, found.facts, counted)).place
         except StoreError as error:
-            error.outcome_unknown = True
+            error.mark_changed()
             raise
 
 

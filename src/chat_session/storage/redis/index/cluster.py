@@ -14,10 +14,17 @@ crashes leaves an entry that is due: the next count or sweep after the minute re
 from collections.abc import Awaitable, Callable, Sequence
 from itertools import islice
 from math import isfinite
-from typing import Any, NamedTuple, TypeVar
+from typing import Any, NamedTuple, TypeVar, cast
 
 from chat_session.clock import now_ms, to_ms
-from chat_session.errors import ChatSessionError, SequenceConflict, SessionNotFound, StoreError, StoreUnavailable
+from chat_session.errors import (
+    ChatSessionError,
+    SequenceConflict,
+    SessionNotFound,
+    StoreCorrupt,
+    StoreError,
+    StoreUnavailable,
+)
 from chat_session.session import Session
 from chat_session.storage.codec import EncodedMessage
 from chat_session.storage.redis.codec import NEVER, decode_meta, decode_user
@@ -77,7 +84,13 @@ class ClusterIndex:
         call = create_call(self._keys, (), session, token=token, ttl=ttl, elements=elements)
         adds = [_add_call(entry, session) for entry in entries.others]
         beside: list[Command[Any]] = [call, *adds]
-        taken, *added = await self._executor.run_all(name, beside)
+        answers = await self._executor.run_all(name, beside, keep_corrupt=True)
+        for answer in answers:
+            if isinstance(answer, StoreCorrupt):
+                if answers[0] is None:  # the damage is in the user's list alone, and the session is there
+                    answer.mark_changed()
+                raise answer
+        taken, *added = cast(list[Any], answers)
         if taken is None:
             await self._finish(name, session.session_id, session.user_id, begun, _lifetime(begun, ttl))
             return None
@@ -254,7 +267,7 @@ class ClusterIndex:
         try:
             await self._try_to_finish(name, session_id, user_id, begun, verdict, beside)
         except StoreError as error:
-            error.outcome_unknown = True
+            error.mark_changed()
             raise
 
     async def _try_to_finish(

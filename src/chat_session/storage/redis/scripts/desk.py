@@ -91,7 +91,7 @@ def step_desk(
     return Call(load("step_desk"), (*keys, *deadlines), (*begin, *chain.from_iterable(elements)), decode)
 
 
-def settle_entry(
+def reconcile_desk(
     keys: DeskKeys,
     *,
     session_id: str,
@@ -107,7 +107,7 @@ def settle_entry(
 ) -> Call[tuple[int, bool]]:
     """The rank in the queue of its team, and whether the operator is present."""
     args = (session_id, stamp, state, place, team, operator, generation, facts, idle_at, *counted)
-    return Call(load("settle_entry"), keys, args, Reply(_rank_and_presence))
+    return Call(load("reconcile_desk"), keys, args, Reply(_rank_and_presence))
 
 
 def forget_entry(keys: DeskKeys, *, session_id: str | bytes, stamp: int) -> Call[None]:

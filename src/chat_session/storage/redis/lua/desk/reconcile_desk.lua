@@ -1,4 +1,4 @@
--- settle_entry: make the desk's entry of a session what a step has made of it, unless a later step has been here.
+-- reconcile_desk: make the desk's entry of a session what a step has made of it, unless a later step has been here.
 -- KEYS  queue | teams | entries | seats | claims | leases | presence | operators | lapsed | idle | counts
 -- ARGV  session_id | stamp | state | place | team | operator | generation | facts | idle_at | counted...
 --       idle_at: when the operator has been silent for too long, in milliseconds; empty for never
