@@ -13,7 +13,9 @@
     │   ├── SequenceConflict    the history has changed since the caller read it
     │   ├── MetadataConflict    the metadata has changed since the caller read it
     │   ├── DeskConflict        another operator has the session, or nobody
-    │   └── OperatorFull        the operator has as many sessions as the operator's capacity
+    │   ├── OperatorFull        the operator has as many sessions as the operator's capacity
+    │   ├── TurnBusy            another worker answers the session now
+    │   └── TurnLost            the turn is over: its lease, a takeover, a stop
     ├── StoreError              the store did not do it
     │   ├── StoreUnavailable    away, loading, busy or too slow, after all retries
     │   ├── StoreReadOnly       a replica, or a store that refuses writes
@@ -232,6 +234,44 @@ class OperatorFull(Conflict):
         self.operator_id = operator_id
         self.assigned = assigned
         self.capacity = capacity
+
+
+class TurnBusy(Conflict):
+    """Another worker answers the session now. ``seconds``: how long its turn lasts if it is not renewed."""
+
+    code = "turn_busy"
+    retryable = True
+
+    def __init__(self, session_id: str, seconds: float) -> None:
+        text = (
+            f"Another worker answers the session '{session_id}', for {seconds:.1f} s if it does not renew its turn. "
+            "Leave the session to it, or pass wait to wait for the turn."
+        )
+        super().__init__(text, session_id=session_id)
+        self.seconds = seconds
+
+
+class TurnLost(Conflict):
+    """The turn is over, and what was to be written was not.
+
+    ``reason``: "expired", "taken_over", "stopped", or "released": it was used outside of its block.
+
+    Drop the reply. What a tool did can still be stored with ``turn.record``.
+    """
+
+    code = "turn_lost"
+
+    def __init__(self, session_id: str, reason: str) -> None:
+        why = {
+            "expired": "its lease ended before it was renewed, or the session is gone",
+            "released": "it was used before its block was entered, or after it was over",
+            "taken_over": "the agent was switched",
+            "stopped": "stop_turn was called",
+        }.get(reason, reason)
+        text = f"The turn on session '{session_id}' is lost: {why}. Nothing more is stored through it; drop the reply."
+        super().__init__(text, session_id=session_id)
+        self.messages: Sequence[Any] = ()
+        self.reason = reason
 
 
 class StoreError(ChatSessionError):

@@ -44,7 +44,8 @@ INTERNAL = "cs:"  # begins the names of fields that the stores keep for themselv
 REVISION = INTERNAL + "revision"
 MAX_HISTORY = INTERNAL + "maxHistory"
 DESK = INTERNAL + "desk"
-_OWN_NAMES = RESERVED | {REVISION, MAX_HISTORY, DESK}
+TURNS = INTERNAL + "turns"
+_OWN_NAMES = RESERVED | {REVISION, MAX_HISTORY, DESK, TURNS}
 _MAX_USER_ID = 256
 _MAX_METADATA_NAME = 64
 _NOT_RESERVED = "a mapping without the names of a session's own fields, and without names that begin with 'cs:'"
@@ -57,7 +58,7 @@ class Session(msgspec.Struct, frozen=True, kw_only=True):
     store refuses the message if the agent was switched since. ``revision`` counts the changes of the history that
     were not appends. ``max_history``: how many messages the session keeps, None for MAX_MESSAGE_HISTORY. ``desk``:
     whether it waits for a person, or which operator has it. ``ttl`` is the session's own also while it is longer
-    because people depend on the session.
+    because people depend on the session. ``turns``: whether ``pending_turns`` finds it.
     """
 
     session_id: str
@@ -72,6 +73,7 @@ class Session(msgspec.Struct, frozen=True, kw_only=True):
     revision: int = 0
     max_history: int | None = None
     desk: DeskStatus = OPEN
+    turns: bool = False
     metadata: dict[str, Any] = msgspec.field(default_factory=dict)
 
     def to_dict(self) -> dict[str, Any]:
@@ -94,6 +96,8 @@ class Session(msgspec.Struct, frozen=True, kw_only=True):
             fields[MAX_HISTORY] = self.max_history
         if self.desk != OPEN:
             fields[DESK] = self.desk.to_dict()
+        if self.turns:
+            fields[TURNS] = True
         return {**self.metadata, **fields}
 
     @classmethod
@@ -117,6 +121,7 @@ class Session(msgspec.Struct, frozen=True, kw_only=True):
             ttl=None if ttl is None else check_ttl(ttl),
             revision=check_count(REVISION, fields.get(REVISION, 0)),
             max_history=check_max_history(fields.get(MAX_HISTORY)),
+            turns=bool(fields.get(TURNS, False)),
             metadata=check_metadata({k: v for k, v in fields.items() if k not in _OWN_NAMES}),
         )
 
@@ -168,6 +173,12 @@ def check_agent(argument: str, value: object) -> Agent:
 
 def check_count(argument: str, value: object) -> int:
     return check_integer(argument, value, 0, 2**53 - 1, "a whole number, 0 or more")
+
+
+def check_flag(argument: str, value: object) -> bool:
+    if not isinstance(value, bool):
+        raise InvalidInput(argument, "True or False", brief(value))
+    return value
 
 
 def check_max_history(value: object) -> int | None:

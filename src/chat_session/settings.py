@@ -98,6 +98,8 @@ class SettingsBesideUrl(TypedDict, total=False):
     waiting_ttl: int
     claim_lease: float
     hand_back_after: float | None
+    turns: bool
+    watch_buffer: int
     key_prefix: str
     key_layout: Literal["plain", "tagged"] | None
 
@@ -142,6 +144,8 @@ class Settings(BaseSettings):
     waiting_ttl: Annotated[int, _number(1, MAX_TTL, "seconds")] = 604_800
     claim_lease: _Pause = 120.0
     hand_back_after: _OptionalPause = None
+    turns: Annotated[bool, Field(description="true or false")] = False
+    watch_buffer: Annotated[int, _number(4096, 64 * 1024 * 1024, "bytes")] = 256 * 1024
     key_prefix: _Prefix = ""
     key_layout: Annotated[Literal["plain", "tagged"] | None, Field(description="plain or tagged")] = None
 

@@ -81,6 +81,16 @@ def encode_message(draft: Draft) -> EncodedMessage:
     return EncodedMessage(message_id[1:-1], fingerprint.encode(), element)
 
 
+def is_from_customer(encoded: EncodedMessage) -> bool:
+    return encoded.json[len(encoded.id) + 17 :].startswith(b'user"')  # behind {"id":"…","from":"
+
+
+def is_answer(encoded: EncodedMessage) -> bool:
+    """Whether it is the AI's or an operator's, and the customer can see it."""
+    is_theirs = encoded.json[len(encoded.id) + 17 :].startswith((b'assistant"', b'operator"'))
+    return is_theirs and not encoded.json.endswith(b',"internal":true}')
+
+
 def make_tombstone(message: Message) -> Message:
     """What a retracted message leaves in its place. Scripts know its element by its last bytes."""
     return Message(

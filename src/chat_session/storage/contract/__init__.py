@@ -5,20 +5,32 @@ from typing import Protocol
 from chat_session.storage.contract.desk import DeskStore as DeskStore
 from chat_session.storage.contract.desk import DeskSweep as DeskSweep
 from chat_session.storage.contract.desk import Stepped as Stepped
+from chat_session.storage.contract.feed import Edit as Edit
+from chat_session.storage.contract.feed import FeedStore as FeedStore
+from chat_session.storage.contract.feed import Observation as Observation
+from chat_session.storage.contract.feed import Position as Position
+from chat_session.storage.contract.feed import Wake as Wake
 from chat_session.storage.contract.operator import Finding as Finding
 from chat_session.storage.contract.operator import OperatorStore as OperatorStore
+from chat_session.storage.contract.replies import ReplyState as ReplyState
+from chat_session.storage.contract.replies import ReplyStore as ReplyStore
 from chat_session.storage.contract.sessions import Appended as Appended
 from chat_session.storage.contract.sessions import Conditional as Conditional
 from chat_session.storage.contract.sessions import RemainingTtl as RemainingTtl
 from chat_session.storage.contract.sessions import SessionStore as SessionStore
 from chat_session.storage.contract.sessions import Switched as Switched
 from chat_session.storage.contract.state import StateStore as StateStore
+from chat_session.storage.contract.turns import TurnState as TurnState
+from chat_session.storage.contract.turns import TurnStore as TurnStore
 
 CAPABILITIES: dict[str, type] = {
     "sessions": SessionStore,
     "desk": DeskStore,
+    "feed": FeedStore,
     "operator": OperatorStore,
+    "replies": ReplyStore,
     "state": StateStore,
+    "turns": TurnStore,
 }
 
 
@@ -32,10 +44,19 @@ class Store(Protocol):
     def desk(self) -> DeskStore | None: ...
 
     @property
+    def feed(self) -> FeedStore | None: ...
+
+    @property
     def operator(self) -> OperatorStore | None: ...
 
     @property
+    def replies(self) -> ReplyStore | None: ...
+
+    @property
     def state(self) -> StateStore | None: ...
+
+    @property
+    def turns(self) -> TurnStore | None: ...
 
     async def close(self) -> None:
         """Release what the store opened itself. It waits for no server. A second close is no error."""
