@@ -17,6 +17,7 @@ from chat_session.session import (
     MAX_TTL,
     RESERVED,
     REVISION,
+    TURNS,
     Agent,
     Session,
     check_max_history,
@@ -30,6 +31,9 @@ _INTERNAL = INTERNAL.encode()
 _REVISION = REVISION.encode()
 _MAX_HISTORY = MAX_HISTORY.encode()
 _DESK = DESK.encode()
+_TURNS = TURNS.encode()
+CUSTOMER = "cs:customer"  # the sequence number of the newest message of the customer
+ANSWERED = "cs:answered"  # up to this sequence number all is answered
 MAX_DIGITS = 16
 
 
@@ -53,6 +57,8 @@ def encode_meta(session: Session) -> dict[str, bytes]:
         fields[MAX_HISTORY] = b"%d" % session.max_history
     if session.desk is not OPEN and (facts := facts_of(session.desk, session.agent_epoch)) is not None:
         fields[DESK] = encode_facts(facts)
+    if session.turns:
+        fields[TURNS] = b"1"
     return fields | {name: encode_value(value) for name, value in session.metadata.items()}
 
 
@@ -88,6 +94,7 @@ def decode_meta(key: bytes, reply: Any, default_ttl: int) -> Session | None:
             message_count=decode_number(fields.get(b"messageCount", b"0")),
             ttl=ttl,
             desk=desk,
+            turns=_TURNS in fields,
             revision=decode_number(fields[_REVISION]) if _REVISION in fields else 0,
             max_history=check_max_history(decode_number(fields[_MAX_HISTORY])) if _MAX_HISTORY in fields else None,
             metadata={

@@ -30,6 +30,7 @@ from chat_session.storage.redis.net.decoders import (
 )
 from chat_session.storage.redis.net.executor import CommandExecutor
 from chat_session.storage.redis.scripts.sessions import remove_orphan
+from chat_session.storage.redis.unfound_turns import UnfoundTurns
 
 BATCH = 500
 HISTORIES = 20  # histories read together: at most 20 of 100 messages of 256 KiB are held
@@ -48,6 +49,7 @@ _UNINDEXED = _Problem("index", "living sessions that are missing from lists and 
 _ENDLESS = _Problem("deadlines", "sessions with a ttl and with a key that never expires", "Sets the deadline.")
 _STALE = _Problem("index entries", "index entries of sessions that vanished before their deadline", "Removes them.")
 _UNCHECKED = _Problem("desk", "sessions of the desk that no sweep would look after", "Plans a check.")
+_UNFOUND = _Problem("turns", "sessions with unanswered messages that no worker would find", "Adds them to the index.")
 _STRAYS = _Problem("stray entries", "index entries that name no session or are in the wrong bucket", "Corrects them.")
 
 Repair = Callable[[], Awaitable[object]]
@@ -61,19 +63,28 @@ class Doctor:
     """Walks through all keys in batches; every repair looks again before it acts."""
 
     def __init__(
-        self, executor: CommandExecutor, keys: Keys, index: Index, unchecked: UncheckedSessions, default_ttl: int
+        self,
+        executor: CommandExecutor,
+        keys: Keys,
+        index: Index,
+        unchecked: UncheckedSessions,
+        unfound: UnfoundTurns,
+        default_ttl: int,
     ) -> None:
         self._executor = executor
         self._keys = keys
         self._index = index
         self._unchecked = unchecked
+        self._unfound = unfound
+        self._is_without_turns = False  # the user has no right to their index
         self._default_ttl = default_ttl
         self._problems: dict[_Problem, dict[str, Repair]] = {
-            problem: {} for problem in (_ORPHANS, _FOREIGN, _UNINDEXED, _ENDLESS, _STALE, _STRAYS, _UNCHECKED)
+            problem: {} for problem in (_ORPHANS, _FOREIGN, _UNINDEXED, _ENDLESS, _STALE, _STRAYS, _UNCHECKED, _UNFOUND)
         }
         self._damaged: dict[str, str] = {}  # what is wrong, by key
 
     async def check_keys(self, *, repair: bool) -> list[Finding]:
+        self._is_without_turns = await self._unfound.is_denied()
         seen: set[str] = set()
         async for batch in self._scan_session_ids():
             ids = [session_id for session_id in batch if session_id not in seen]
@@ -83,6 +94,9 @@ class Doctor:
             async for entries in self._scan_entries(bucket):
                 await self._check_entries(bucket, entries)
         findings = await self._check_desk()
+        if self._is_without_turns:
+            text = "The user has no right to the index of turns. To use turns=True, grant ~sessions:turns:*."
+            findings.append(Finding("warning", "turns", text))
         for problem, by_name in self._problems.items():
             if repair and problem.repair:
                 for act in by_name.values():
@@ -111,6 +125,7 @@ class Doctor:
         )
         living = []
         in_desk = []
+        in_turns = []
         for session_id, key, reply in zip(ids, metas, replies, strict=True):
             session = self._read(key, reply)
             if isinstance(session, StoreCorrupt):
@@ -123,6 +138,10 @@ class Doctor:
                 living.append((session_id, session.user_id, encode_ttl(session.ttl)))
                 if session.desk.state == "waiting" or session.desk.operator_id is not None:
                     in_desk.append(session_id)
+                if session.turns and not self._is_without_turns:
+                    in_turns.append(session_id)
+        for session_id in await self._unfound.find(in_turns):
+            self._problems[_UNFOUND][session_id] = partial(self._unfound.write, session_id)
         self._plan_checks(await self._unchecked.find(in_desk))
         await self._check_keys_of(living)
         for start in range(0, len(living), HISTORIES):
@@ -157,6 +176,8 @@ class Doctor:
         """Only this package writes ids: a session id whose keys lack them may be another program's."""
         keys = self._keys.session(session_id)
         types = await self._executor.run_all("diagnose", [PlainCommand((b"TYPE", key), text) for key in keys])
+        if all(found == b"none" for found in types):  # what was left of a reply, which ends by itself
+            return
         ours = all(found in (expected_type(key), b"none") for key, found in zip(keys, types, strict=True))
         if not ours or types[-1] == b"none":
             self._problems[_FOREIGN][session_id] = _leave

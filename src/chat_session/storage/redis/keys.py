@@ -21,7 +21,7 @@ BUCKETS: dict[Layout, int] = {"plain": 16, "tagged": 256}
 
 _STATE = re.compile(rb"(?:^|:)state:(?:user|app):")
 _DESK_HASHES = (b"entries", b"claims", b"operators", b"counts")
-_TYPES = {b"meta": b"hash", b"agent": b"string", b"history": b"list", b"ids": b"hash"}
+_TYPES = {b"meta": b"hash", b"agent": b"string", b"history": b"list", b"ids": b"hash", b"draft": b"string"}
 
 
 class SessionKeys(NamedTuple):
@@ -31,6 +31,9 @@ class SessionKeys(NamedTuple):
     agent: bytes
     history: bytes
     ids: bytes
+
+
+_PARTS = (*SessionKeys._fields, "draft")
 
 
 class DeskKeys(NamedTuple):
@@ -92,6 +95,18 @@ class Keys:
     def meta(self, session_id: str) -> bytes:
         return self._head(session_id) + b"meta"
 
+    def draft(self, session_id: str) -> bytes:
+        """String: the text of a reply that grows. It lives as long as the turn in which it is written."""
+        return self._head(session_id) + b"draft"
+
+    def feed(self, session_id: str) -> bytes:
+        """Not a key but a channel: what tells of the session's changes. The scripts form it in include/notify."""
+        return self._head(session_id) + b"feed"
+
+    def desk_feed(self) -> bytes:
+        """The channel of the desk's changes."""
+        return f"{self.prefix}{{desk}}:feed".encode()
+
     def _head(self, session_id: str) -> bytes:
         return self._before + session_id.encode() + self._after
 
@@ -130,6 +145,16 @@ class Keys:
     def check_buckets(self) -> list[bytes]:
         return [self.check_bucket(number) for number in range(BUCKETS[self.layout])]
 
+    def turns(self, session_id: str) -> bytes:
+        """Sorted set: session id by the moment from which it may wait for a worker, in milliseconds."""
+        return self.turn_bucket(crc32(session_id.encode()) % BUCKETS[self.layout])
+
+    def turn_bucket(self, number: int) -> bytes:
+        return f"{self.prefix}sessions:turns:{number}".encode()
+
+    def turn_buckets(self) -> list[bytes]:
+        return [self.turn_bucket(number) for number in range(BUCKETS[self.layout])]
+
     def any_session(self) -> bytes:
         """A glob that matches every session's keys, for operators' scans. A prefix has no glob characters."""
         return (self._session % ("*", "*")).encode()
@@ -138,7 +163,7 @@ class Keys:
         """The session that a key found by a scan would belong to; None for a key that is none of ours."""
         head, tail = (self._session % ("\n", "")).split("\n")
         name, _, part = key.decode(errors="replace").removeprefix(head).rpartition(tail)
-        return name if part in SessionKeys._fields and is_session_id(name) else None
+        return name if part in _PARTS and is_session_id(name) else None
 
 
 def members_and_orders(entries: Iterable[IndexEntry]) -> list[Arg]:

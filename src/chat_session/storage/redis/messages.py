@@ -23,12 +23,14 @@ from chat_session.storage.codec import (
 from chat_session.storage.contract import Appended, Conditional
 from chat_session.storage.redis.history import HistoryReader
 from chat_session.storage.redis.keys import Keys
+from chat_session.storage.redis.net.commands import Call, Command
 from chat_session.storage.redis.net.executor import CommandExecutor
 from chat_session.storage.redis.scripts import sessions as scripts
 from chat_session.storage.redis.scripts.appended import Stored
 from chat_session.storage.redis.scripts.state import update_state
 from chat_session.storage.redis.tokens import Tokens
 from chat_session.storage.redis.tries import count_tries
+from chat_session.storage.redis.turn_entries import TurnEntries
 
 RESERVED_NAMES = f" {' '.join(sorted(RESERVED))} "  # as include/merge.lua takes them
 MAX_PAGE = 1000  # elements that a pop reads at once behind tombstones
@@ -46,10 +48,18 @@ class RedisMessages:
     """The part of SessionStore that is about messages."""
 
     def __init__(
-        self, executor: CommandExecutor, keys: Keys, *, on_cluster: bool, default_ttl: int, max_history: int
+        self,
+        executor: CommandExecutor,
+        keys: Keys,
+        turn_entries: TurnEntries,
+        *,
+        on_cluster: bool,
+        default_ttl: int,
+        max_history: int,
     ) -> None:
         self._executor = executor
         self._keys = keys
+        self._turn_entries = turn_entries
         self._tokens = Tokens()
         self._popping: WeakValueDictionary[str, asyncio.Lock] = WeakValueDictionary()  # by session
         self._on_cluster = on_cluster
@@ -61,17 +71,39 @@ class RedisMessages:
     ) -> list[Appended]:
         if conditional is not None:
             return await self._append_conditionally(session_id, drafts, epoch, conditional)
-        call = scripts.append_messages(
-            session_id,
-            self._keys.session(session_id),
-            now=to_iso(now()),
-            default_ttl=self._default_ttl,
-            max_history=self._max_history,
-            epoch=epoch,
-            elements=[encode_message(draft) for draft in drafts],
-        )
-        stored = await self._executor.run("append_messages", call)
-        return read_appended(drafts, stored)
+        elements = [encode_message(draft) for draft in drafts]
+
+        def make(noted: int | str) -> Call[list[Stored] | None]:
+            return scripts.append_messages(
+                session_id,
+                self._keys.session(session_id),
+                now=to_iso(now()),
+                default_ttl=self._default_ttl,
+                max_history=self._max_history,
+                epoch=epoch,
+                noted=noted,
+                elements=elements,
+            )
+
+        return read_appended(drafts, await self._append(session_id, drafts, make))
+
+    async def _append(
+        self, session_id: str, drafts: Sequence[Draft], make: Callable[[int | str], Call[list[Stored] | None]]
+    ) -> list[Stored]:
+        """Write the session's entry in the index of turns first, if it is to have one for what its customer says."""
+        is_customers = any(draft.message.sender == "user" for draft in drafts)
+        if not (is_customers and self._turn_entries.is_known(session_id)):
+            stored = await self._executor.run("append_messages", make(""))
+            if stored is not None:
+                return stored
+        if self._on_cluster:
+            await self._turn_entries.write("append_messages", session_id)
+            stored = await self._executor.run("append_messages", make(1))
+        else:
+            self._turn_entries.remember(session_id)
+            commands: list[Command[Any]] = [self._turn_entries.call(session_id), make(1)]
+            _, stored = await self._executor.run_all("append_messages", commands)
+        return stored or []
 
     async def _append_conditionally(
         self, session_id: str, drafts: Sequence[Draft], epoch: int | None, conditional: Conditional
@@ -81,27 +113,32 @@ class RedisMessages:
             await self._executor.run_all("append_messages", [self._update_state(*each) for each in states.items()])
             states = {}
         token = self._tokens.take()
-        call = scripts.append_conditionally(
-            session_id,
-            self._keys.session(session_id),
-            [self._keys.state(scope) for scope in states],
-            now=to_iso(now()),
-            default_ttl=self._default_ttl,
-            max_history=self._max_history,
-            epoch=epoch,
-            expect_seq=conditional.expect_seq,
-            expect_revision=conditional.expect_revision,
-            max_entries=MAX_METADATA_ENTRIES,
-            max_bytes=MAX_JSON_BYTES,
-            reserved=RESERVED_NAMES,
-            token=token.text,
-            answered_below=token.answered_below,
-            expected=conditional.expect_metadata,
-            changes=[conditional.metadata, *states.values()],
-            elements=[encode_message(draft) for draft in drafts],
-        )
+        elements = [encode_message(draft) for draft in drafts]
+
+        def make(noted: int | str) -> Call[list[Stored] | None]:
+            return scripts.append_conditionally(
+                session_id,
+                self._keys.session(session_id),
+                [self._keys.state(scope) for scope in states],
+                now=to_iso(now()),
+                default_ttl=self._default_ttl,
+                max_history=self._max_history,
+                epoch=epoch,
+                expect_seq=conditional.expect_seq,
+                expect_revision=conditional.expect_revision,
+                max_entries=MAX_METADATA_ENTRIES,
+                max_bytes=MAX_JSON_BYTES,
+                reserved=RESERVED_NAMES,
+                token=token.text,
+                answered_below=token.answered_below,
+                noted=noted,
+                expected=conditional.expect_metadata,
+                changes=[conditional.metadata, *states.values()],
+                elements=elements,
+            )
+
         with self._tokens.answering(token):
-            stored = await self._executor.run("append_messages", call)
+            stored = await self._append(session_id, drafts, make)
         return read_appended(drafts, stored)
 
     def _update_state(self, scope: str, changes: Mapping[str, Any]) -> Any:

@@ -46,7 +46,9 @@ class RedisSessions(RedisMessages):
         default_ttl: int,
         max_history: int,
     ) -> None:
-        super().__init__(executor, keys, on_cluster=on_cluster, default_ttl=default_ttl, max_history=max_history)
+        super().__init__(
+            executor, keys, steps.turn_entries, on_cluster=on_cluster, default_ttl=default_ttl, max_history=max_history
+        )
         self._index = index
         self._steps = steps
         self._desk = steps.entries
@@ -79,6 +81,8 @@ class RedisSessions(RedisMessages):
         in_desk = facts is not None and facts.state != "open"  # it is stored as it was elsewhere
         if in_desk:
             await self._desk.plan_check("create_session", session.session_id)
+        if session.turns and history:
+            await self._turn_entries.write("create_session", session.session_id)
         fields = await self._index.create(
             session,
             token=secrets.token_urlsafe(6),  # 8 characters
@@ -205,9 +209,11 @@ class RedisSessions(RedisMessages):
             elements=[encode_message(note)] if note else [],
         )
         with self._tokens.answering(token):
-            epoch, noted, in_desk = await self._executor.run("switch_agent", call)
+            epoch, noted, in_desk, in_turns = await self._executor.run("switch_agent", call)
         if in_desk:
             await self._steps.follow_switch(session_id)
+        if agent == "ai" and in_turns:  # there may be a question that nobody has answered
+            await self._turn_entries.write("switch_agent", session_id)
         return Switched(agent, epoch, bool(noted))
 
     async def set_ttl(self, session_id: str, ttl: int | None) -> None:

@@ -1,5 +1,6 @@
 """The store on Redis and Valkey, put together from its parts."""
 
+from functools import partial
 from typing import Any, Self
 
 from chat_session.errors import SettingsError
@@ -8,6 +9,8 @@ from chat_session.storage.redis.desk.entries import DeskEntries
 from chat_session.storage.redis.desk.steps import SessionSteps
 from chat_session.storage.redis.desk.store import RedisDesk
 from chat_session.storage.redis.desk.unchecked import UncheckedSessions
+from chat_session.storage.redis.doctor import Doctor
+from chat_session.storage.redis.feed.store import RedisFeed
 from chat_session.storage.redis.index.cluster import ClusterIndex
 from chat_session.storage.redis.index.entries import Index
 from chat_session.storage.redis.index.server import ServerIndex
@@ -18,9 +21,13 @@ from chat_session.storage.redis.net.opening import Opener
 from chat_session.storage.redis.net.topology import Topology
 from chat_session.storage.redis.operator import RedisOperator
 from chat_session.storage.redis.options import RedisOptions
+from chat_session.storage.redis.replies import RedisReplies
 from chat_session.storage.redis.server_checks import warn_of_settings
 from chat_session.storage.redis.sessions import RedisSessions
 from chat_session.storage.redis.state import RedisState
+from chat_session.storage.redis.turn_entries import TurnEntries
+from chat_session.storage.redis.turns import RedisTurns
+from chat_session.storage.redis.unfound_turns import UnfoundTurns
 from chat_session.telemetry.hooks import Hooks
 
 
@@ -40,15 +47,27 @@ class RedisStore:
         )
         index: Index = (ClusterIndex if on_cluster else ServerIndex)(self._executor, keys, options.desk.waiting_ttl)
         default_ttl = encode_ttl(options.default_ttl)
+        turn_entries = TurnEntries(self._executor, keys)
         entries = DeskEntries(self._executor, keys, options.desk)
         self._creations = entries.creations
         common: Any = {"on_cluster": on_cluster, "default_ttl": default_ttl, "max_history": options.max_history}
-        steps = SessionSteps(self._executor, keys, index, entries, presence_ms=options.desk.presence_ms, **common)
+        steps = SessionSteps(
+            self._executor, keys, index, entries, turn_entries, presence_ms=options.desk.presence_ms, **common
+        )
         self.sessions = RedisSessions(self._executor, keys, index, steps, **common)
+        self.turns = RedisTurns(
+            self._executor, keys, turn_entries, default_ttl=default_ttl, max_history=options.max_history
+        )
         self.desk = RedisDesk(self._executor, keys, entries, steps, options.desk)
+        self.feed = RedisFeed(self._executor, topology, keys, default_ttl=default_ttl)
+        self.replies = RedisReplies(
+            self._executor, keys, self.turns, default_ttl=default_ttl, max_history=options.max_history
+        )
         self.state = RedisState(self._executor, keys)
         unchecked = UncheckedSessions(self._executor, keys, entries)
-        self.operator = RedisOperator(self._executor, keys, index, unchecked, default_ttl=default_ttl)
+        unfound = UnfoundTurns(self._executor, keys, turn_entries)
+        new_doctor = partial(Doctor, self._executor, keys, index, unchecked, unfound, default_ttl)
+        self.operator = RedisOperator(self._executor, keys, index, new_doctor, default_ttl=default_ttl)
 
     @classmethod
     def open(cls, options: RedisOptions, hooks: Hooks) -> Self:
@@ -64,4 +83,5 @@ class RedisStore:
 
     async def close(self) -> None:
         await self._creations.close()
+        await self.feed.close()
         await self._executor.close()

@@ -72,7 +72,7 @@ class Claims:
             after = msgspec.structs.replace(change.facts, epoch=facts.epoch + 1)  # it keeps its ttl
             plan = Plan(lease.entry.rpartition(b"\n")[2], facts.epoch, b"*", after, None)
             try:
-                applied = await self._steps.apply(step, read, "", plan, change)
+                applied = await self._steps.apply(step, read, plan, change)
             except SessionNotFound:
                 await self._entries.forget(NAME, lease.session_id, facts.stamp)
                 return None

@@ -22,11 +22,12 @@ from chat_session.storage.redis.desk.facts import Found, encode_rest, find
 from chat_session.storage.redis.index.entries import Index
 from chat_session.storage.redis.keys import Keys
 from chat_session.storage.redis.messages import read_appended
-from chat_session.storage.redis.net.commands import Command
+from chat_session.storage.redis.net.commands import Call, Command
 from chat_session.storage.redis.net.executor import CommandExecutor
 from chat_session.storage.redis.scripts import desk as scripts
 from chat_session.storage.redis.tokens import Tokens
 from chat_session.storage.redis.tries import count_tries
+from chat_session.storage.redis.turn_entries import TurnEntries
 
 T = TypeVar("T")
 
@@ -40,6 +41,8 @@ class Plan(NamedTuple):
     facts: DeskFacts | None  # None: they stay
     ttl: int | None  # None: it stays
     is_shorter: bool = False  # the new deadline comes before the old one
+    user_id: str = ""  # whose session it is, if the deadline gets shorter
+    has_turns: bool = False  # whether workers find its turns
 
 
 class Applied(NamedTuple):
@@ -58,6 +61,7 @@ class SessionSteps:
         keys: Keys,
         index: Index,
         entries: DeskEntries,
+        turn_entries: TurnEntries,
         *,
         presence_ms: int,
         on_cluster: bool,
@@ -68,6 +72,7 @@ class SessionSteps:
         self._keys = keys
         self._index = index
         self.entries = entries
+        self.turn_entries = turn_entries
         self.waiting_ttl = entries.waiting_ttl
         self._presence_ms = presence_ms
         self._tokens = Tokens()
@@ -89,7 +94,7 @@ class SessionSteps:
             if change is None and step.message is None:
                 return Stepped(found.session, read, None, await self._follow(step.name, found))
             plan = self._plan(found, read, change)
-            applied = await self.apply(step, read, found.session.user_id, plan, change)
+            applied = await self.apply(step, read, plan, change)
             if applied is not None:
                 return await self.conclude(step, read, change, applied, found.created)
         raise AssertionError
@@ -149,9 +154,12 @@ class SessionSteps:
         before = found.stored_ttl
         facts, ttl = complete(read, change, before, self.waiting_ttl)
         if ttl == before:
-            return Plan(found.stored, read.epoch, found.ttl, facts, None)
+            return Plan(found.stored, read.epoch, found.ttl, facts, None, has_turns=found.session.turns)
         is_shorter = ttl is not None and (before is None or ttl < before)
-        return Plan(found.stored, read.epoch, found.ttl, facts, encode_ttl(ttl), is_shorter)
+        session = found.session
+        return Plan(
+            found.stored, read.epoch, found.ttl, facts, encode_ttl(ttl), is_shorter, session.user_id, session.turns
+        )
 
     async def _find_repeat(self, step: Step, found: Found, read: Read) -> Stepped | None:
         """If the operator's message is stored: this call was done before, and others have the session since.
@@ -159,14 +167,14 @@ class SessionSteps:
         Raises MessageConflict.
         """
         nothing = Plan(found.stored, -1, b"*", None, None)  # no session is at that epoch
-        applied = await self.apply(step, read, found.session.user_id, nothing, None)
+        applied = await self.apply(step, read, nothing, None)
         return None if applied is None else Stepped(applied.found.session, read, None, 0, applied.appended[-1])
 
-    async def apply(self, step: Step, read: Read, user_id: str, plan: Plan, change: Change | None) -> Applied | None:
+    async def apply(self, step: Step, read: Read, plan: Plan, change: Change | None) -> Applied | None:
         """None if the session was not as it was read. Raises SessionNotFound, MessageConflict."""
         if plan.is_shorter:
             return await self._index.shorten(
-                step.name, read.session_id, user_id, lambda deadlines: self._send(step, read, plan, change, deadlines)
+                step.name, read.session_id, plan.user_id, lambda found: self._send(step, read, plan, change, found)
             )
         return await self._send(step, read, plan, change, ())
 
@@ -195,23 +203,22 @@ class SessionSteps:
             elements=[encode_message(draft) for draft in drafts],
         )
         with self._tokens.answering(token):
-            is_planned = step.is_checked and _moves(read, change)
-            done = await self._send_checked(step.name, session_id, call, is_planned=is_planned)
+            first = [self.entries.check_call(session_id)] if step.is_checked and _moves(read, change) else []
+            if plan.has_turns and change is not None and change.agent == "ai":  # a question may be left to the AI
+                first.append(self.turn_entries.call(session_id))
+            done = await self._send_after(step.name, first, call)
         if done is None:
             return None
         fields, stored = done
         return Applied(find(keys.meta, fields, read.now, self._default_ttl), read_appended(drafts, stored))
 
-    async def _send_checked(self, name: str, session_id: str, call: Command[T], *, is_planned: bool) -> T:
-        """Plan a check of the session first: on one server in the same round trip, on a cluster in one before."""
-        if not is_planned:
-            return await self._executor.run(name, call)
-        check = self.entries.check_call(session_id)
-        if self._on_cluster:
-            await self._executor.run(name, check)
-            return await self._executor.run(name, call)
-        commands: list[Command[Any]] = [check, call]
-        done: T = (await self._executor.run_all(name, commands))[1]
+    async def _send_after(self, name: str, first: Sequence[Call[None]], call: Command[T]) -> T:
+        """Write index entries first: on one server in the same round trip, on a cluster in one before."""
+        if self._on_cluster and first:
+            await self._executor.run_all(name, first)
+            first = ()
+        commands: list[Command[Any]] = [*first, call]
+        done: T = (await self._executor.run_all(name, commands))[-1]
         return done
 
     async def conclude(self, step: Step, read: Read, change: Change | None, applied: Applied, created: int) -> Stepped:

@@ -5,8 +5,8 @@ from typing import Any, TypeVar
 
 from chat_session.clock import to_ms
 from chat_session.session import Session
-from chat_session.storage.codec import EncodedMessage
-from chat_session.storage.redis.codec import CREATED, encode_meta
+from chat_session.storage.codec import EncodedMessage, is_answer, is_from_customer
+from chat_session.storage.redis.codec import ANSWERED, CREATED, CUSTOMER, encode_meta
 from chat_session.storage.redis.index.entries import DueEntry, Outcome, UserEntry, Verdict
 from chat_session.storage.redis.keys import IndexEntry, Keys
 from chat_session.storage.redis.net.commands import Call
@@ -85,6 +85,10 @@ def create_call(
     elements: Sequence[EncodedMessage],
 ) -> Call[Any]:
     """The script that stores ``session``, whose last message is its ``message_count``-th."""
+    numbered = list(enumerate(elements, session.message_count - len(elements) + 1))
+    said = max((seq for seq, element in numbered if is_from_customer(element)), default=0)
+    answered = max((seq for seq, element in numbered if is_answer(element)), default=0)
+    marks = {name: b"%d" % seq for name, seq in ((CUSTOMER, said), (ANSWERED, answered)) if seq}
     return session_scripts.create_session(
         keys.session(session.session_id),
         entries,
@@ -93,7 +97,7 @@ def create_call(
         created_ms=to_ms(session.created_at),
         new_agent=session.current_agent,
         first_seq=session.message_count - len(elements) + 1,
-        fields=encode_meta(session) | {CREATED: token.encode()},
+        fields=encode_meta(session) | marks | {CREATED: token.encode()},
         elements=elements,
     )
 
@@ -108,5 +112,10 @@ def delete_call(
     keys: Keys, entries: Sequence[IndexEntry], session_id: str, user_id: str, expect_revision: int | None
 ) -> Call[int | None]:
     return session_scripts.delete_session(
-        session_id, keys.session(session_id), entries, user_id=user_id, expect_revision=expect_revision
+        session_id,
+        keys.session(session_id),
+        keys.draft(session_id),
+        entries,
+        user_id=user_id,
+        expect_revision=expect_revision,
     )

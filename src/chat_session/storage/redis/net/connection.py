@@ -70,6 +70,20 @@ class ServerConnection:
         except ResponseError as error:
             return error
 
+    async def next_said(self) -> Any:
+        """As ``next``, but of all that the server says: a message that nobody asked for is given, too."""
+        reply = self._reader.gets(False) if self._reader else NOT_ARRIVED
+        if reply is NOT_ARRIVED:
+            try:
+                return await self.inner.read_response(
+                    disable_decoding=True, disconnect_on_error=False, push_request=True
+                )
+            except ResponseError as error:
+                return error
+        if isinstance(reply, ConnectionError):
+            raise reply
+        return reply
+
     async def has_unsolicited_data(self) -> bool:
         """Between two round trips: the server closed the connection, or said something that nobody asked for."""
         if self._reader and self._stream:

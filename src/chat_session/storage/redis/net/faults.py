@@ -189,7 +189,12 @@ _BY_CLASS: tuple[tuple[type[Exception], Fault], ...] = (  # redis-py takes the w
     (AskError, _ELSEWHERE),  # and MovedError, which is one
     (ClusterCrossSlotError, _ELSEWHERE),
 )
-_BY_TEXT = (("DB index", _DATABASE), ("cluster support disabled", _ALONE))
+_BY_TEXT = (
+    ("DB index", _DATABASE),
+    ("cluster support disabled", _ALONE),
+    ("WAIT cannot be used with replica", _BY_WORD["READONLY"]),  # a primary that was replaced after it took the write
+    ("UNBLOCKED", _BY_WORD["READONLY"]),  # the same while it waited for its replicas
+)
 _DENIALS = ("can't run this command", "unauthenticated")  # without a word: 6.2 inside a script, 7.0 before AUTH
 _WORD = re.compile(r"\b(" + "|".join(_BY_WORD) + r")\b")
 

@@ -12,6 +12,7 @@ from collections.abc import Awaitable, Sequence
 from itertools import count
 from typing import Any, NamedTuple, Protocol
 
+from redis.asyncio.connection import AbstractConnection
 from redis.exceptions import (
     ConnectionError,  # noqa: A004 - redis-py's own
     NoPermissionError,
@@ -41,6 +42,9 @@ class Connections(Protocol):
 
     max_in_flight: int
 
+    @property
+    def database(self) -> int: ...
+    def make_connection(self) -> AbstractConnection: ...
     async def acquire(self, timeout: float) -> ServerConnection: ...  # noqa: ASYNC109 - in redis-py's own words
     async def release(self, connection: ServerConnection) -> None: ...
 
@@ -102,6 +106,14 @@ class PipelinedConnection:
         elif self._max_in_flight and self._sender is None and self._may_send_more():
             self._sender = loop.create_task(self._send_more())  # in the next turn, with all that are queued in this one
         return reply
+
+    @property
+    def database(self) -> int:
+        return self._connections.database
+
+    def make_connection(self) -> AbstractConnection:
+        """Another connection to the server, made as ours are, which is not connected yet and not one of the pool's."""
+        return self._connections.make_connection()
 
     def claim_first_send(self, script: bytes) -> bool:
         """Whether the caller is the first to send this script on the connection. Then it sends its text along."""
@@ -304,7 +316,7 @@ class PipelinedConnection:
                 pending.fail(confirmed, sent=True)
             else:
                 pending.fail(TooFewReplicas(f"{confirmed} of {wanted} replicas confirmed the write in time"), sent=True)
-        return isinstance(confirmed, Exception) or is_enough
+        return is_enough or (isinstance(confirmed, Exception) and classify(confirmed).reason != "read_only")
 
     async def _give_up(self, connection: ServerConnection | None, error: Exception) -> None:
         """Close the connection, unless that was done already. All commands in flight fail."""

@@ -8,6 +8,7 @@ from collections.abc import Callable, Collection, Sequence
 from typing import Any, Protocol
 
 from redis.asyncio import ConnectionPool
+from redis.asyncio.connection import AbstractConnection
 from redis.exceptions import AskError
 
 from chat_session.storage.redis.net.connection import ServerConnection
@@ -63,6 +64,13 @@ class PooledConnections:
 
     def __init__(self, pool: ConnectionPool) -> None:
         self._pool = pool
+
+    @property
+    def database(self) -> int:
+        return int(self._pool.connection_kwargs.get("db") or 0)
+
+    def make_connection(self) -> AbstractConnection:
+        return self._pool.make_connection()  # type: ignore[no-any-return, no-untyped-call]
 
     async def acquire(self, timeout: float) -> ServerConnection:  # noqa: ASYNC109
         async with asyncio.timeout(timeout):

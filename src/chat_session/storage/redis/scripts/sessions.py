@@ -1,6 +1,6 @@
 """The scripts of sessions as typed calls. A test holds each function against its script's header."""
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import partial
 from itertools import chain
 from typing import Any
@@ -50,10 +50,12 @@ def append_messages(
     default_ttl: int,
     max_history: int,
     epoch: int | None,
+    noted: int | str,
     elements: Sequence[EncodedMessage],
-) -> Call[list[Stored]]:
-    args = (now, default_ttl, max_history, _optional(epoch), *chain.from_iterable(elements))
-    decode = SessionReply(partial(read_stored, len(elements)), session_id, keys, epoch)
+) -> Call[list[Stored] | None]:
+    """None if the session's entry in the index of turns has to be written first."""
+    args = (now, default_ttl, max_history, _optional(epoch), noted, *chain.from_iterable(elements))
+    decode = SessionReply(_stored_if_noted(elements), session_id, keys, epoch, codes={b"UNNOTED": nothing})
     return Call(load("append_messages"), keys, args, decode)
 
 
@@ -84,10 +86,10 @@ def switch_agent(
     token: str,
     answered_below: int,
     elements: Sequence[EncodedMessage],
-) -> Call[tuple[int, int, int]]:
-    """The new epoch, how many notes were newly stored, and 1 if the desk has handled the session."""
+) -> Call[tuple[int, int, int, int]]:
+    """The new epoch, how many notes were newly stored; 1 if the desk has handled it, 1 if it has turns."""
     begin = (now, default_ttl, max_history, new_agent, _optional(expect), token, answered_below)
-    decode = SessionReply(_three_integers, session_id, keys, expect)
+    decode = SessionReply(_four_integers, session_id, keys, expect)
     return Call(load("switch_agent"), keys, (*begin, *chain.from_iterable(elements)), decode)
 
 
@@ -128,16 +130,20 @@ def append_conditionally(
     reserved: str,
     token: str,
     answered_below: int,
+    noted: int | str,
     expected: Mapping[str, Any],
     changes: Sequence[Mapping[str, Any]],
     elements: Sequence[EncodedMessage],
-) -> Call[list[Stored]]:
-    """``changes``: of the metadata, then of each state. Raises SequenceConflict, MetadataConflict, too."""
+) -> Call[list[Stored] | None]:
+    """As ``append_messages``. ``changes``: of the metadata, then of each state.
+
+    Raises SequenceConflict, MetadataConflict, too.
+    """
     begin = (now, default_ttl, max_history, _optional(epoch), _optional(expect_seq), _optional(expect_revision))
-    limits = (max_entries, max_bytes, reserved, token, answered_below)
+    limits = (max_entries, max_bytes, reserved, token, answered_below, noted)
     merged = chain.from_iterable(map(write_changes, changes))
     args = (*begin, *limits, *_expected(expected), *merged, *chain.from_iterable(elements))
-    decode = SessionReply(partial(read_stored, len(elements)), session_id, keys, epoch)
+    decode = SessionReply(_stored_if_noted(elements), session_id, keys, epoch, codes={b"UNNOTED": nothing})
     return Call(load("append_conditionally"), (*keys, *states), args, decode)
 
 
@@ -211,13 +217,19 @@ def replace_history(
 
 
 def delete_session(
-    session_id: str, keys: SessionKeys, entries: Sequence[IndexEntry], *, user_id: str, expect_revision: int | None
+    session_id: str,
+    keys: SessionKeys,
+    draft: bytes,
+    entries: Sequence[IndexEntry],
+    *,
+    user_id: str,
+    expect_revision: int | None,
 ) -> Call[int | None]:
     """How many keys were removed; 0 if it is gone; None if the id was given to another user meanwhile."""
     codes = {b"GONE": lambda _: 0, b"MOVED": nothing}
     decode = SessionReply(one(integer), session_id, keys, codes=codes)
     args: tuple[Arg, ...] = (user_id, _optional(expect_revision), *[entry.member for entry in entries])
-    return Call(load("delete_session"), (*keys, *[entry.key for entry in entries]), args, decode)
+    return Call(load("delete_session"), (*keys, draft, *[entry.key for entry in entries]), args, decode)
 
 
 def check_epoch(session_id: str, keys: SessionKeys, *, epoch: int) -> Call[None]:
@@ -247,10 +259,20 @@ def _seq_and_texts(facts: Facts) -> tuple[int, list[bytes]]:
     return pair(facts, integer, texts)
 
 
+def _four_integers(facts: Facts) -> tuple[int, int, int, int]:
+    if len(facts) != 4:  # noqa: PLR2004
+        refuse(facts)
+    return integer(facts[0]), integer(facts[1]), integer(facts[2]), integer(facts[3])
+
+
 def _three_integers(facts: Facts) -> tuple[int, int, int]:
     if len(facts) != 3:  # noqa: PLR2004
         refuse(facts)
     return integer(facts[0]), integer(facts[1]), integer(facts[2])
+
+
+def _stored_if_noted(elements: Sequence[EncodedMessage]) -> Callable[[Facts], list[Stored] | None]:
+    return partial(read_stored, len(elements))
 
 
 def _created(facts: Facts) -> None:

@@ -13,6 +13,7 @@ from chat_session.errors import (
     SequenceConflict,
     SessionNotFound,
     StoreCorrupt,
+    TurnLost,
 )
 from chat_session.storage.codec import decode_id
 from chat_session.storage.redis.keys import SessionKeys
@@ -43,7 +44,7 @@ class SessionReply(Struct, Generic[T], frozen=True, gc=False):
     raises the error for the status code.
 
     ``expected``: the epoch or the agent that the caller saw. Raises SessionNotFound, AgentConflict, MessageConflict,
-    SequenceConflict, MetadataConflict, StoreCorrupt, InvalidInput.
+    SequenceConflict, MetadataConflict, TurnLost, StoreCorrupt, InvalidInput.
     """
 
     ok: Callable[[Facts], T]
@@ -67,6 +68,8 @@ class SessionReply(Struct, Generic[T], frozen=True, gc=False):
             case [b"STALE", epoch, agent]:
                 current = text(agent).decode(errors="replace")
                 raise AgentConflict(self.session_id, self.expected or 0, integer(epoch), current)
+            case [b"LOST", reason]:
+                raise TurnLost(self.session_id, text(reason).decode(errors="replace"))
             case [b"CONFLICT", written]:
                 raise MessageConflict(self.session_id, decode_id(text(written)))
             case [b"CORRUPT", field]:

@@ -11,4 +11,5 @@ if entry and entry.stamp <= stamp then
   take_away(session_id, entry)
   call('HDEL', entries, session_id)
 end
+--#include notify
 return {'OK'}

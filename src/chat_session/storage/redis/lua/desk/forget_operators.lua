@@ -13,4 +13,5 @@ for i = 1, #found, 2 do
     call('HDEL', operators, operator)
   end
 end
+--#include notify
 return {'OK'}

@@ -15,6 +15,7 @@ local call = redis.call
 local assigned = call('ZLEXCOUNT', seats, '[' .. operator .. '\n', '(' .. operator .. '\n\255')
 local generation = renew(operator, presence_ms, true, '', '')
 end_overdue_leases(10)
+--#include notify
 local leased = call('HGET', claims, '\n' .. token)
 if leased then return {'OK', leased, read_entry(leased).text, string.format('%.0f', generation), string.format('%.0f', now_us)} end
 local _, capacity = read_operator(operator)

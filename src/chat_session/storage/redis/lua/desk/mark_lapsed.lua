@@ -15,5 +15,6 @@ for _, operator in ipairs(call('ZRANGEBYSCORE', presence, '-inf', now_ms, 'LIMIT
   mark_lapse(operator)
 end
 end_overdue_leases(limit)
+--#include notify
 return {'OK', call('ZRANGE', lapsed, 0, limit - 1, 'WITHSCORES'),
   call('ZRANGEBYSCORE', idle, '-inf', now_ms, 'LIMIT', 0, limit)}

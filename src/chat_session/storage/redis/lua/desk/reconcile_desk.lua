@@ -36,4 +36,5 @@ elseif state == 'assigned' and operator ~= '' then
     call('ZADD', lapsed, string.format('%.0f', math.max(generation, known)), operator)
   end
 end
+--#include notify
 return {'OK', rank, present}

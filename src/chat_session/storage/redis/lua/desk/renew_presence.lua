@@ -13,8 +13,12 @@ local call = redis.call
 call('ZCARD', lapsed) -- each key is read before the first write: one of another type ends the script here
 call('HLEN', counts)
 local assigned = call('ZLEXCOUNT', seats, '[' .. operator .. '\n', '(' .. operator .. '\n\255')
+local before = call('HGET', operators, operator) or ''
 local ends = call('ZSCORE', presence, operator)
 if not is_sign and ends and tonumber(ends) <= now_ms then mark_lapse(operator) end
 local generation = renew(operator, lease_ms, is_sign, capacity, available)
 local _, most, is_available, seen = read_operator(operator)
+if string.match(before, '^%d+ %S+ %S+') ~= string.format('%.0f %s %s', generation, most, is_available) then
+--#include notify
+end -- that an operator is still here is not told
 return {'OK', string.format('%.0f', generation), most, is_available, seen, call('ZSCORE', presence, operator), assigned}

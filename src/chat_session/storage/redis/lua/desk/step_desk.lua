@@ -52,8 +52,8 @@ end
 call('HSET', meta, (table.unpack or unpack)(fields))
 --#include push
 call('HSET', meta, 'messageCount', string.format('%d', count))
+--#include mark
 expire(deadline, meta, agent, history, ids)
-if new_ttl ~= '' then
-  for i = 5, #KEYS do call('ZADD', KEYS[i], deadline, member) end
-end
+for i = 5, new_ttl ~= '' and #KEYS or 0 do call('ZADD', KEYS[i], deadline, member) end
+--#include notify
 return {'OK', string.format('%.0f', stamp), call('HGETALL', meta), answer}

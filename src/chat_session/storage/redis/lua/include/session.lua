@@ -10,7 +10,7 @@ local function whole(text)
 end
 
 local found = call('HMGET', meta, 'userId', 'ttl', 'agentEpoch', 'messageCount', 'currentAgent', 'cs:done',
-  'cs:maxHistory')
+  'cs:maxHistory', 'cs:turns')
 if not found[1] then return {'GONE'} end
 local ttl = found[2] or default_ttl
 if ttl == '-1' then ttl = -1 else ttl = whole(ttl) end

@@ -33,4 +33,5 @@ for i = 2, half + 1 do
   call('ZREM', KEYS[i], ARGV[i + 2])
   call('ZADD', KEYS[i + half], scores[i], ARGV[i + half + 2])
 end
+--#include notify
 return {'OK', call('HGETALL', meta)}

@@ -38,4 +38,5 @@ for at = first, #ARGV, 3 do
   seq = seq + 1
 end
 if first < #ARGV then expire(deadline, history, ids) end
+--#include notify
 return {'OK', deadline}

@@ -27,4 +27,5 @@ if entries > max_entries or bytes > max_bytes then return {'FULL', entries, byte
 done = add_answer(number, 0)
 if not done then return {err = 'TRYLATER 256 changes of this session may still be repeated'} end
 call('HSET', meta, name, ARGV[11], 'cs:done', done)
+--#include notify
 return {'OK', ARGV[11]}

@@ -32,4 +32,5 @@ local next_revision, next_edits = add_edit(ARGV[first] .. '-' .. ARGV[#ARGV - 2]
 for at = first, #ARGV, 3 do call('LSET', history, string.format('%.0f', ARGV[at] - count - 1), ARGV[at + 2]) end
 call('HSET', meta, 'lastActiveAt', now, 'cs:revision', next_revision, 'cs:edits', next_edits, 'cs:done', done)
 expire(find_deadline(ttl), meta, agent, history, ids)
+--#include notify
 return {'OK'}

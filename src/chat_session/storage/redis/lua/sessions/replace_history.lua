@@ -39,6 +39,10 @@ local next_revision, next_edits = add_edit('*', tag)
 
 if n > 0 then call('HSET', meta, 'lastActiveAt', now) end -- a server that is full refuses this
 call('UNLINK', history, ids)
+for i = 1, n - kept do
+  local trimmed_seq, trimmed_element = count + i, ARGV[first + i * 3 - 1]
+--#include trim
+end
 for i = n - kept + 1, n do
   local at = first + (i - 1) * 3
   call('RPUSH', history, ARGV[at + 2])
@@ -47,4 +51,5 @@ end
 call('HSET', meta, 'lastActiveAt', now, 'messageCount', string.format('%d', count + n), 'cs:revision', next_revision,
   'cs:edits', next_edits, 'cs:done', done)
 expire(find_deadline(ttl), meta, agent, history, ids)
+--#include notify
 return {'OK', removed, count + n, kept}

@@ -25,4 +25,5 @@ local deadline = find_deadline(ttl)
 call('HSET', meta, 'ttl', string.format('%d', ttl))
 expire(deadline, meta, agent, history, ids)
 for i = 5, #KEYS do call('ZADD', KEYS[i], deadline, session_id .. '/' .. owner) end
+--#include notify
 return {'OK', ttl, owner}

@@ -30,4 +30,5 @@ if done == nil then return {err = 'TRYLATER 256 changes of this session may stil
 merge(meta, changes)
 if done then call('HSET', meta, 'cs:done', done) end
 call('HSET', meta, 'userId', owner) -- a write in any case, so that replicas can be waited for
+--#include notify
 return {'OK', call('HGETALL', meta)}
