@@ -10,6 +10,7 @@ from chat_session.storage.sqlite.rows import require_session
 
 NEVER = 2**63 - 1
 NO_SESSION = -2  # in the place of the seconds that are left
+NEWS_KEPT = 10_000  # milliseconds for which other processes can read what was told
 BATCH = 500  # sessions that a sweep removes in one transaction
 
 
@@ -60,7 +61,10 @@ def count_sessions(db: sqlite3.Connection) -> int:
 
 
 def sweep(db: sqlite3.Connection) -> int:
-    """Remove one batch of dead sessions; how many they were."""
+    """Remove one batch of dead sessions; how many they were. Also the text of lapsed replies, and old news."""
+    db.execute(SQL["empty_lapsed_replies"], (now_ms(),))
+    db.execute(SQL["delete_old_news"], (now_ms() - NEWS_KEPT,))
     dead = db.execute(SQL["delete_dead_sessions"], (now_ms(), BATCH)).fetchall()
     db.executemany(SQL["delete_messages"], dead)
+    db.executemany(SQL["delete_reply"], dead)
     return len(dead)

@@ -7,6 +7,7 @@ from typing import Any
 import msgspec
 
 from chat_session.checks import check_metadata_size, encode_value
+from chat_session.clock import now_ms
 from chat_session.errors import AgentConflict, MessageConflict, MetadataConflict, SequenceConflict
 from chat_session.message import Draft, Message
 from chat_session.session import Session
@@ -16,6 +17,8 @@ from chat_session.storage.sqlite.lifetimes import save_session, slide_deadline
 from chat_session.storage.sqlite.queries import SQL
 from chat_session.storage.sqlite.rows import get_session, require_session
 from chat_session.storage.sqlite.state import merge_state
+
+_INTERNAL_ENDS = (b',"internal":true}', b',"internal":true,"type":"retracted"}')  # of a message, of its tombstone
 
 
 def append_messages(
@@ -102,8 +105,32 @@ def insert_messages(
             db.execute(SQL["insert_message"], (session_id, count, *element))
             appended.append(Appended(msgspec.structs.replace(message, seq=count), duplicate=False))
     if count > session.message_count:
-        db.execute(SQL["trim_history"], (session_id, count - max_history))
+        _trim(db, session_id, count - max_history)
+    _mark(db, session_id, appended)
     return appended
+
+
+def _trim(db: sqlite3.Connection, session_id: str, last: int) -> None:
+    """Delete all up to ``last``. Once internal ones are gone, note the last that the customer could see."""
+    trimmed = db.execute(SQL["trim_history"], (session_id, last)).fetchall()
+    visible = [seq for seq, end in trimmed if not end.endswith(_INTERNAL_ENDS)]
+    if len(visible) < len(trimmed):
+        before = min(seq for seq, _ in trimmed) - 1
+        values = {"before": before, "seq": max(visible, default=0), "session_id": session_id}
+        db.execute(SQL["begin_trimmed"], values)
+    elif visible:
+        db.execute(SQL["save_trimmed"], (max(visible), session_id))
+
+
+def _mark(db: sqlite3.Connection, session_id: str, appended: Sequence[Appended]) -> None:
+    """Note the customer's newest message, and the newest that an operator has answered with."""
+    fresh = [done.message for done in appended if not done.duplicate]
+    customer = [message.seq for message in fresh if message.sender == "user"]
+    answers = [message.seq for message in fresh if message.sender == "operator" and not message.internal]
+    if customer:
+        db.execute(SQL["mark_customer"], {"seq": customer[-1], "now": now_ms(), "session_id": session_id})
+    if answers:
+        db.execute(SQL["save_answered"], (answers[-1], session_id))
 
 
 def find_duplicate(db: sqlite3.Connection, session_id: str, draft: Draft) -> Message | None:

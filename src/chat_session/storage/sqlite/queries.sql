@@ -5,9 +5,9 @@
 
 -- name: insert_session
 INSERT INTO sessions (session_id, user_id, created_at, last_active_at, current_agent, agent_switched_at, agent_epoch,
-                      message_count, ttl, metadata, revision, max_history, deadline, position)
+                      message_count, ttl, metadata, revision, max_history, turns, deadline, position, incarnation)
 VALUES (:session_id, :user_id, :created_at, :last_active_at, :current_agent, :agent_switched_at, :agent_epoch,
-        :message_count, :ttl, :metadata, :revision, :max_history, :deadline, :position);
+        :message_count, :ttl, :metadata, :revision, :max_history, :turns, :deadline, :position, :incarnation);
 
 -- name: find_newest_position
 -- The last position that a user's sessions of one millisecond have taken.
@@ -15,7 +15,7 @@ SELECT max(position) FROM sessions WHERE user_id = ? AND position >= ? AND posit
 
 -- name: find_session
 SELECT session_id, user_id, created_at, last_active_at, current_agent, agent_switched_at, agent_epoch, message_count,
-       ttl, metadata, revision, max_history, desk
+       ttl, metadata, revision, max_history, desk, turns
 FROM sessions WHERE session_id = ? AND deadline > ?;
 
 -- name: save_session
@@ -64,7 +64,16 @@ SELECT count(*) FROM messages WHERE session_id = ? AND substr(element, -20) <> C
 UPDATE messages SET element = ? WHERE session_id = ? AND seq = ?;
 
 -- name: trim_history
-DELETE FROM messages WHERE session_id = ? AND seq <= ?;
+-- The numbers of those that are deleted, and their last bytes, which say whether they are internal.
+DELETE FROM messages WHERE session_id = ? AND seq <= ? RETURNING seq, substr(element, -36);
+
+-- name: save_trimmed
+-- Only for a session that has lost internal messages: without them the number follows from the oldest that is kept.
+UPDATE sessions SET trimmed_seq = ? WHERE session_id = ? AND trimmed_seq IS NOT NULL;
+
+-- name: begin_trimmed
+-- As save_trimmed, for one that loses internal messages now. :before: the last number that was trimmed before.
+UPDATE sessions SET trimmed_seq = max(ifnull(trimmed_seq, :before), :seq) WHERE session_id = :session_id;
 
 -- name: delete_messages
 -- The session id may be text, or bytes as delete_dead_sessions returns it.
@@ -109,20 +118,20 @@ RETURNING session_id;
 -- name: list_user_sessions
 -- The newest first. The page before ended with the session at :position, :session_id.
 SELECT session_id, user_id, created_at, last_active_at, current_agent, agent_switched_at, agent_epoch, message_count,
-       ttl, metadata, revision, max_history, desk, position
+       ttl, metadata, revision, max_history, desk, turns, position
 FROM sessions
 WHERE user_id = :user_id AND deadline > :now AND (position, session_id) < (:position, :session_id)
 ORDER BY position DESC, session_id DESC LIMIT :limit;
 
 -- name: list_sessions
 SELECT session_id, user_id, created_at, last_active_at, current_agent, agent_switched_at, agent_epoch, message_count,
-       ttl, metadata, revision, max_history, desk
+       ttl, metadata, revision, max_history, desk, turns
 FROM sessions WHERE session_id > ? AND deadline > ? ORDER BY session_id LIMIT ?;
 
 
 -- name: read_all_sessions
 SELECT session_id, user_id, created_at, last_active_at, current_agent, agent_switched_at, agent_epoch, message_count,
-       ttl, metadata, revision, max_history, desk
+       ttl, metadata, revision, max_history, desk, turns
 FROM sessions ORDER BY session_id;
 
 -- name: read_all_messages
@@ -257,3 +266,132 @@ SELECT bucket, name, count FROM desk_counts WHERE bucket >= ?;
 
 -- name: delete_old_counts
 DELETE FROM desk_counts WHERE bucket < ?;
+
+
+-- name: mark_customer
+-- One that waits already has waited since its first unanswered message.
+UPDATE sessions
+SET customer_at = CASE WHEN customer_seq > ifnull(answered_seq, 0) THEN customer_at ELSE :now END, customer_seq = :seq
+WHERE session_id = :session_id;
+
+-- name: save_answered
+UPDATE sessions SET answered_seq = max(ifnull(answered_seq, 0), ?) WHERE session_id = ?;
+
+-- name: find_turn
+-- One that workers find is in turns since its creation, so nobody answered otherwise.
+SELECT agent_epoch, current_agent, customer_seq, CASE turns WHEN 1 THEN ifnull(answered_seq, 0) ELSE answered_seq END,
+       message_count, turn_token, turn_deadline, turn_epoch, turn_end
+FROM sessions WHERE session_id = ? AND deadline > ?;
+
+-- name: hold_turn
+UPDATE sessions SET turn_token = ?, turn_deadline = ?, turn_epoch = ?, turn_end = NULL WHERE session_id = ?;
+
+-- name: end_turn
+UPDATE sessions SET turn_deadline = 0, turn_end = ? WHERE session_id = ?;
+
+-- name: list_pending_turns
+-- The index holds those that have something unanswered.
+SELECT session_id FROM sessions
+WHERE turns = 1 AND customer_seq > ifnull(answered_seq, 0) AND deadline > :now AND current_agent = 'ai'
+  AND (turn_deadline <= :now OR turn_epoch <> agent_epoch)
+ORDER BY customer_at, session_id LIMIT :limit;
+
+
+-- name: observe_session
+-- As find_session, and what only a feed needs.
+SELECT session_id, user_id, created_at, last_active_at, current_agent, agent_switched_at, agent_epoch, message_count,
+       ttl, metadata, revision, max_history, desk, turns, deadline, incarnation, trimmed_seq, edits
+FROM sessions WHERE session_id = ? AND deadline > ?;
+
+-- name: find_first
+SELECT min(seq) FROM messages WHERE session_id = ?;
+
+-- name: find_element
+SELECT element FROM messages WHERE session_id = ? AND seq = ?;
+
+-- name: history_behind
+SELECT seq, element FROM messages WHERE session_id = ? AND seq > ? ORDER BY seq;
+
+-- name: read_marks
+-- Of each session that lives: its id, and all that a feed tells. :session_ids: a JSON array.
+SELECT sessions.session_id, user_id, created_at, incarnation, current_agent, agent_epoch, agent_switched_at,
+       message_count, ttl, metadata, revision, max_history, desk, turns, reply_id, state, reason, length(text),
+       state = 'growing' AND epoch = agent_epoch AND replies.deadline > :now
+FROM json_each(:session_ids)
+     CROSS JOIN sessions ON sessions.session_id = json_each.value
+     LEFT JOIN replies ON replies.session_id = sessions.session_id
+WHERE sessions.deadline > :now;
+
+-- name: insert_news
+INSERT INTO news (session_id, news, at) VALUES (?, ?, ?);
+
+-- name: delete_old_news
+DELETE FROM news WHERE at < ?;
+
+-- name: read_news
+SELECT id, session_id, news FROM news WHERE id > ? AND at >= ? ORDER BY id;
+
+-- name: note_new_session
+-- With the next five a connection tells its process which sessions it changes. As bytes: an id may be damaged.
+CREATE TEMP TRIGGER note_new_session AFTER INSERT ON main.sessions
+BEGIN SELECT note_change(CAST(new.session_id AS BLOB)); END;
+
+-- name: note_session
+CREATE TEMP TRIGGER note_session AFTER UPDATE ON main.sessions
+BEGIN SELECT note_change(CAST(new.session_id AS BLOB)); END;
+
+-- name: note_no_session
+CREATE TEMP TRIGGER note_no_session AFTER DELETE ON main.sessions
+BEGIN SELECT note_change(CAST(old.session_id AS BLOB)); END;
+
+-- name: note_new_reply
+CREATE TEMP TRIGGER note_new_reply AFTER INSERT ON main.replies
+BEGIN SELECT note_change(CAST(new.session_id AS BLOB)); END;
+
+-- name: note_reply
+CREATE TEMP TRIGGER note_reply AFTER UPDATE ON main.replies
+BEGIN SELECT note_change(CAST(new.session_id AS BLOB)); END;
+
+-- name: note_news
+CREATE TEMP TRIGGER note_news AFTER INSERT ON main.news
+BEGIN SELECT note_change(CAST(new.session_id AS BLOB)); END;
+
+
+-- name: find_reply
+SELECT reply_id, epoch, state, author, reason, seq, deadline, length(text) FROM replies WHERE session_id = ?;
+
+-- name: find_reply_text
+-- From the given byte on, counted from 1, at most so many.
+SELECT substr(text, ?, ?) FROM replies WHERE session_id = ?;
+
+-- name: begin_reply
+INSERT INTO replies (session_id, reply_id, epoch, state, author, deadline, text)
+VALUES (:session_id, :reply_id, :epoch, 'growing', :author, :deadline, x'')
+ON CONFLICT (session_id) DO UPDATE
+SET reply_id = :reply_id, epoch = :epoch, state = 'growing', author = :author, reason = NULL, seq = NULL,
+    deadline = :deadline, text = x'';
+
+-- name: write_reply
+-- What is joined is a text for SQLite, whatever its bytes are.
+UPDATE replies SET text = CAST(text || ? AS BLOB) WHERE session_id = ?;
+
+-- name: move_reply
+UPDATE replies SET deadline = ? WHERE session_id = ? AND state = 'growing' AND reason IS NULL;
+
+-- name: commit_reply
+UPDATE replies SET state = 'committed', seq = ?, text = x''
+WHERE session_id = ? AND state = 'growing' AND reason IS NULL;
+
+-- name: stop_reply
+-- Its text stays until the deadline, so that its worker can append what was shown.
+UPDATE replies SET reason = 'stopped' WHERE session_id = ? AND state = 'growing' AND reason IS NULL;
+
+-- name: abort_reply
+UPDATE replies SET state = 'aborted', reason = ?, text = x'' WHERE session_id = ?;
+
+-- name: empty_lapsed_replies
+UPDATE replies SET text = x'' WHERE state = 'growing' AND deadline <= ? AND text <> x'';
+
+-- name: delete_reply
+-- The session id may be text, or bytes as delete_dead_sessions returns it.
+DELETE FROM replies WHERE session_id = CAST(? AS TEXT);

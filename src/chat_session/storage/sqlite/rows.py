@@ -57,6 +57,7 @@ def decode_session(row: Sequence[Any]) -> Session:
             revision=check_count("revision", row[10]),
             max_history=check_max_history(row[11]),
             desk=find_status(facts, agent, epoch, switched),
+            turns=row[13] == 1,
         )
     except UNREADABLE:
         name = decode_name(row[0])

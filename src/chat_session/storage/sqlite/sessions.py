@@ -3,6 +3,7 @@
 Each call is a function on a connection, which the worker runs in a transaction.
 """
 
+import secrets
 import sqlite3
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -10,13 +11,13 @@ from typing import Any
 import msgspec
 
 from chat_session.checks import refuse_no_integer
-from chat_session.clock import now, now_us, to_iso, to_ms
+from chat_session.clock import now, now_ms, now_us, to_iso, to_ms
 from chat_session.desk_status import OPEN
 from chat_session.errors import AgentConflict, SequenceConflict, SessionExists
 from chat_session.message import Draft, Message
 from chat_session.results import SessionPage
 from chat_session.session import Agent, Session
-from chat_session.storage.codec import encode_message
+from chat_session.storage.codec import encode_message, is_answer, is_from_customer
 from chat_session.storage.contract import Appended, Conditional, RemainingTtl, Switched
 from chat_session.storage.sqlite import edits
 from chat_session.storage.sqlite.counts import count_created
@@ -170,12 +171,19 @@ def create_session(
         "metadata": msgspec.json.encode(session.metadata),
         "revision": session.revision,
         "max_history": session.max_history,
+        "turns": int(session.turns),
         "deadline": find_deadline(session.ttl if remaining is ... else remaining),
         "position": _next_position(db, session.user_id, to_ms(session.created_at) * 1000),
+        "incarnation": secrets.token_hex(4),
     }
     db.execute(SQL["insert_session"], values)
     for seq, draft in enumerate(history, session.message_count - len(history) + 1):
-        db.execute(SQL["insert_message"], (session.session_id, seq, *encode_message(draft)))
+        element = encode_message(draft)
+        db.execute(SQL["insert_message"], (session.session_id, seq, *element))
+        if is_from_customer(element):
+            db.execute(SQL["mark_customer"], {"seq": seq, "now": now_ms(), "session_id": session.session_id})
+        elif is_answer(element):
+            db.execute(SQL["save_answered"], (seq, session.session_id))
     count_created(db, session, now_us())
     if session.desk == OPEN:
         return session
@@ -243,6 +251,7 @@ def delete_session(db: sqlite3.Connection, session_id: str, expect_revision: int
 
 
 def _delete_rows(db: sqlite3.Connection, session_id: str) -> int:
+    db.execute(SQL["delete_reply"], (session_id,))
     messages = db.execute(SQL["delete_messages"], (session_id,)).rowcount
     return messages + db.execute(SQL["delete_session"], (session_id,)).rowcount
 

@@ -16,6 +16,7 @@ from queue import Empty, SimpleQueue
 from typing import Any, Concatenate, NamedTuple, ParamSpec, TypeVar
 
 from chat_session.errors import ManagerClosed
+from chat_session.storage.sqlite.changes import Changes
 from chat_session.storage.sqlite.faults import explain
 from chat_session.storage.sqlite.file import DatabaseFile
 
@@ -39,12 +40,13 @@ class _Job(NamedTuple):
 
 
 class Worker:
-    """``begin`` is "BEGIN IMMEDIATE" for the writer, "BEGIN" for a reader."""
+    """``begin`` is "BEGIN IMMEDIATE" for the writer, "BEGIN" for a reader. ``changes`` is told of each commit."""
 
-    def __init__(self, file: DatabaseFile, begin: str, call_timeout: float) -> None:
+    def __init__(self, file: DatabaseFile, begin: str, call_timeout: float, changes: Changes | None = None) -> None:
         self._file = file
         self._begin = begin
         self._call_timeout = call_timeout
+        self._changes = changes
         self._jobs: SimpleQueue[_Job | None] = SimpleQueue()
         self._thread: threading.Thread | None = None
         self._connection: sqlite3.Connection | None = None  # used by the thread only
@@ -121,9 +123,12 @@ class Worker:
         return [job for job in jobs if job is not None and not job.answer.cancelled()], jobs[-1] is None
 
     def _open(self, deadline: float) -> sqlite3.Connection:
-        connection = self._file.open(self._call_timeout, partial(self._execute_when_free, deadline=deadline))
+        execute = partial(self._execute_when_free, deadline=deadline)
+        connection = self._file.open(self._call_timeout, execute)
         if self._begin == "BEGIN IMMEDIATE":
             connection.execute("PRAGMA busy_timeout=0")  # _execute_when_free waits instead
+        if self._changes is not None:
+            self._changes.install(connection, execute)
         return connection
 
     def _execute_when_free(self, connection: Executor, statement: str, deadline: float) -> None:
@@ -153,6 +158,8 @@ class Worker:
                 with suppress(sqlite3.Error):
                     cursor.execute("ROLLBACK")
                 raise
+        if self._changes is not None:
+            self._changes.committed()
         return outcomes
 
     def _check_in_place(self) -> None:
