@@ -6,6 +6,7 @@ import math
 import random
 from collections.abc import Awaitable
 from contextlib import suppress
+from contextvars import Context
 from datetime import datetime, timedelta
 from typing import Self
 
@@ -48,9 +49,10 @@ class SessionCleanup:
         if not self._is_running:
             self._stopping.clear()
             self._plan()
+            # They have empty contexts: what is current where they are started, such as a span, ends before they do.
             self._loops = [
-                loop.create_task(self._run(), name="chat-session cleanup"),
-                loop.create_task(self._sweep_desk(), name="chat-session sweep of the desk"),
+                loop.create_task(self._run(), name="chat-session cleanup", context=Context()),
+                loop.create_task(self._sweep_desk(), name="chat-session sweep of the desk", context=Context()),
             ]
             self._before_close.add(self.stop)
         begun = loop.create_future()

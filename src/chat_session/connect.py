@@ -46,6 +46,14 @@ def name_store(client_or_store: Any, settings: Settings) -> str:
     return f"of the given {type(client_or_store).__name__}"
 
 
+def name_system(client_or_store: Any, settings: Settings) -> str | None:
+    """What the store of ``open_store`` is, as OpenTelemetry calls it; None for a store that was given."""
+    if is_store(client_or_store):
+        return None
+    is_sqlite = client_or_store is None and (settings.chat_session_url or "").startswith("sqlite://")
+    return "sqlite" if is_sqlite else "redis"
+
+
 def _check_store(store: Any) -> Store:
     if missing := missing_methods(store):
         allowed = "a store that has all methods of the contract (chat_session.storage.contract)"
