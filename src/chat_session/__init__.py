@@ -37,6 +37,8 @@ from chat_session.errors import StoreFull as StoreFull
 from chat_session.errors import StoreIncompatible as StoreIncompatible
 from chat_session.errors import StoreReadOnly as StoreReadOnly
 from chat_session.errors import StoreUnavailable as StoreUnavailable
+from chat_session.errors import TurnBusy as TurnBusy
+from chat_session.errors import TurnLost as TurnLost
 from chat_session.errors import UsageError as UsageError
 from chat_session.errors import UsedAfterFork as UsedAfterFork
 from chat_session.errors import WrongEventLoop as WrongEventLoop
@@ -44,6 +46,7 @@ from chat_session.inspector import Inspector as Inspector
 from chat_session.manager import SessionManager as SessionManager
 from chat_session.message import Message as Message
 from chat_session.message import Sender as Sender
+from chat_session.replies import Reply as Reply
 from chat_session.results import AppendResult as AppendResult
 from chat_session.results import CleanupResult as CleanupResult
 from chat_session.results import CleanupStatus as CleanupStatus
@@ -57,5 +60,6 @@ from chat_session.session import Agent as Agent
 from chat_session.session import Session as Session
 from chat_session.settings import Settings as Settings
 from chat_session.telemetry.hooks import Hooks as Hooks
+from chat_session.turns import Turn as Turn
 
 __version__ = "2.0.0.dev0"

@@ -8,88 +8,29 @@ A manager may be used from any number of threads; their calls share round trips.
 interpreter exits is closed then.
 """
 
-import asyncio
 import atexit
-import os
-import threading
 import warnings
-from collections.abc import AsyncIterator, Callable, Coroutine, Iterator, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Coroutine, Iterator, Sequence
 from contextlib import suppress
 from functools import wraps
-from typing import Any, Concatenate, ParamSpec, Self, TypeVar, Unpack
+from typing import Any, Concatenate, ParamSpec, Self, TypeVar, Unpack, overload
 from weakref import WeakSet
 
-from chat_session import cleanup, desk, inspector, manager
-from chat_session.errors import InvalidInput, ManagerClosed, UsedAfterFork
-from chat_session.results import CleanupStatus
+from chat_session import cleanup, desk, inspector, manager, replies, turns
+from chat_session.errors import InvalidInput
+from chat_session.loop_iterator import take_each
+from chat_session.loop_thread import LoopThread
+from chat_session.message import Message
+from chat_session.results import AppendResult, CleanupStatus
 from chat_session.settings import Settings, SettingsBesideUrl, SettingsOverrides
 from chat_session.storage.contract import Store, is_store
 from chat_session.telemetry.hooks import Hooks
+from chat_session.turns import MessageLike
 
 P = ParamSpec("P")
 T = TypeVar("T")
 
 CHUNK = 500  # what an iterator takes from the event loop at a time
-
-
-class _LoopThread:
-    """An event loop in a thread of its own. A daemon, so that it does not keep the process alive."""
-
-    def __init__(self) -> None:
-        self._pid = os.getpid()
-        self._loop = asyncio.new_event_loop()
-        self._ended = False
-        self._thread = threading.Thread(target=self._serve, name="chat-session", daemon=True)
-        self._thread.start()
-
-    def _serve(self) -> None:
-        try:
-            self._loop.run_forever()
-        finally:
-            self._loop.close()
-
-    @property
-    def is_usable(self) -> bool:
-        return not self._ended and self._pid == os.getpid()
-
-    def call(self, function: Callable[..., Coroutine[Any, Any, T]], *args: Any) -> T:
-        """Run a coroutine function there; its answer. If the wait is interrupted, it is cancelled.
-
-        Raises ManagerClosed, UsedAfterFork.
-        """
-        if self._pid != os.getpid():  # the thread did not come along
-            raise UsedAfterFork
-        if threading.current_thread() is self._thread:
-            raise RuntimeError("A blocking manager cannot be called from its own event loop, for example in a hook.")
-        if self._ended:
-            raise ManagerClosed
-        answer = asyncio.run_coroutine_threadsafe(function(*args), self._loop)
-        try:
-            return answer.result()
-        except BaseException:
-            answer.cancel()
-            raise
-
-    def end(self) -> None:
-        """Leave the loop; the thread ends."""
-        if not self._ended:
-            self._ended = True
-            self._loop.call_soon_threadsafe(self._loop.stop)
-
-    def join(self) -> None:
-        self._thread.join()
-
-    def end_after(self, last: Callable[[], Coroutine[Any, Any, None]]) -> None:
-        """Run this, then leave the loop. Nobody waits for it."""
-
-        async def run() -> None:
-            with suppress(Exception):
-                await last()
-            self._loop.stop()
-
-        if not self._ended:
-            self._ended = True
-            asyncio.run_coroutine_threadsafe(run(), self._loop)
 
 
 def _blocking(
@@ -133,6 +74,22 @@ def _iterating(method: Callable[Concatenate[Any, P], AsyncIterator[T]]) -> Calla
     return iterate
 
 
+def _waiting(
+    method: Callable[Concatenate[Any, P], AsyncGenerator[T, None]], *, ends_when_closed: bool
+) -> Callable[Concatenate[Any, P], Iterator[T]]:
+    """The same method as an iterator, which gives each item as it comes.
+
+    ``ends_when_closed``: once it has begun, the close of the manager ends it; otherwise it raises ManagerClosed.
+    """
+
+    @wraps(method)
+    def iterate(self: Any, /, *args: P.args, **kwargs: P.kwargs) -> Iterator[T]:
+        items = method(self._inner, *args, **kwargs)  # it checks its arguments now
+        return take_each(self._thread, items, ends_when_closed=ends_when_closed)
+
+    return iterate
+
+
 class SessionManager:
     """``chat_session.SessionManager`` for synchronous code; each method promises what its namesake does."""
 
@@ -151,7 +108,7 @@ class SessionManager:
         async def make() -> manager.SessionManager:
             return manager.SessionManager(store, hooks=hooks, **settings)
 
-        self._thread = _LoopThread()
+        self._thread = LoopThread()
         try:
             self._inner = self._thread.call(make)
         except BaseException:
@@ -189,10 +146,18 @@ class SessionManager:
 
     def __del__(self) -> None:
         """Dropped without being closed: say so, and close it in its own thread."""
-        thread: _LoopThread | None = getattr(self, "_thread", None)
+        thread: LoopThread | None = getattr(self, "_thread", None)
         if thread is not None and thread.is_usable:
             warnings.warn(f"unclosed {self!r}", ResourceWarning, stacklevel=2, source=self)
             thread.end_after(self._inner.close)
+
+    def turn(self, session_id: str, *, lease: float = 30, wait: float = 0, debounce: float = 0) -> "Turn":
+        """``with manager.turn(session_id) as turn:`` makes this thread the only one that answers the session.
+
+        As the manager's ``turn``, but the block is not interrupted when the turn is lost: the next call of the turn
+        raises TurnLost, and so does leaving the block.
+        """
+        return Turn(self, self._inner.turn(session_id, lease=lease, wait=wait, debounce=debounce))
 
     create_session = _blocking(manager.SessionManager.create_session)
     get_or_create_session = _blocking(manager.SessionManager.get_or_create_session)
@@ -225,8 +190,120 @@ class SessionManager:
     erase_user = _blocking(manager.SessionManager.erase_user)
     get_state = _blocking(manager.SessionManager.get_state)
     update_state = _blocking(manager.SessionManager.update_state)
+    stop_turn = _blocking(manager.SessionManager.stop_turn)
+    pending_turns = _blocking(manager.SessionManager.pending_turns)
+    wait_for_turns = _waiting(manager.SessionManager.wait_for_turns, ends_when_closed=False)
+    watch = _waiting(manager.SessionManager.watch, ends_when_closed=True)
+    send_typing = _blocking(manager.SessionManager.send_typing)
     get_active_sessions_count = _blocking(manager.SessionManager.get_active_sessions_count)
     cleanup_expired_sessions = _blocking(manager.SessionManager.cleanup_expired_sessions)
+
+
+class Turn:
+    """``chat_session.Turn`` for synchronous code. The lease renews itself in the manager's background thread.
+
+    ``for messages in turn:`` goes through the rounds.
+    """
+
+    def __init__(self, manager: SessionManager, inner: turns.Turn) -> None:
+        self._thread = manager._thread  # noqa: SLF001 - its other half
+        self._inner = inner
+        self._manager = manager  # so that it stays open
+
+    @property
+    def session_id(self) -> str:
+        return self._inner.session_id
+
+    @property
+    def messages(self) -> list[Message]:
+        """What nobody has answered, oldest first."""
+        return self._inner.messages
+
+    @property
+    def missed(self) -> int:
+        """How many messages were trimmed before anybody answered them, whoever wrote them."""
+        return self._inner.missed
+
+    @property
+    def epoch(self) -> int:
+        """The session's epoch when the round began, for ``check_epoch``."""
+        return self._inner.epoch
+
+    def __enter__(self) -> Self:
+        try:
+            self._thread.call(self._inner.__aenter__)
+        except Exception:
+            raise
+        except BaseException as error:  # Ctrl-C: it may have begun just then
+            self._thread.call(self._inner.__aexit__, type(error), error, None)
+            raise
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, traceback: object) -> None:
+        self._thread.call(self._inner.__aexit__, kind, error, None)
+
+    @overload
+    def reply(self, message: MessageLike) -> AppendResult: ...  # type: ignore[overload-overlap]  # a text is one message
+    @overload
+    def reply(self, message: Sequence[MessageLike]) -> list[AppendResult]: ...
+    def reply(self, message: MessageLike | Sequence[MessageLike]) -> AppendResult | list[AppendResult]:
+        """Append as the assistant: a text, a message, or several of them, all or none. Raises TurnLost."""
+        answer: AppendResult | list[AppendResult] = self._thread.call(self._inner.reply, message)
+        return answer
+
+    record = _blocking(turns.Turn.record)
+
+    def stream(self, *, author: str | None = None, type: str | None = None, keep_partial: bool = False) -> "Reply":  # noqa: A002 - a field's name
+        """``with turn.stream() as reply:`` appends as the assistant what ``reply.write(…)`` is given."""
+        return Reply(self, self._inner.stream(author=author, type=type, keep_partial=keep_partial))
+
+    def __iter__(self) -> Iterator[list[Message]]:
+        async def take() -> list[Message] | None:
+            return await anext(self._inner, None)
+
+        while (messages := self._thread.call(take)) is not None:
+            yield messages
+
+
+class Reply:
+    """``chat_session.Reply`` for synchronous code. The manager's background thread sends it."""
+
+    def __init__(self, turn: Turn, inner: replies.Reply) -> None:
+        self._thread = turn._thread  # noqa: SLF001 - its other half
+        self._inner = inner
+        self._turn = turn  # so that its manager stays open
+
+    @property
+    def id(self) -> str:
+        return self._inner.id
+
+    @property
+    def text(self) -> str:
+        return self._inner.text
+
+    @property
+    def result(self) -> AppendResult | None:
+        """What was stored, once the block is left; None if nothing was."""
+        return self._inner.result
+
+    write = _blocking(replies.Reply.write)
+
+    def set_fields(self, **fields: Any) -> None:
+        """Fields that the message will have."""
+        self._inner.set_fields(**fields)
+
+    def __enter__(self) -> Self:
+        try:
+            self._thread.call(self._inner.__aenter__)
+        except Exception:
+            raise
+        except BaseException as error:  # Ctrl-C: it may have begun just then
+            self._thread.call(self._inner.__aexit__, type(error), error, None)
+            raise
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, traceback: object) -> None:
+        self._thread.call(self._inner.__aexit__, kind, error, None)
 
 
 def run(of: SessionManager, function: Callable[[manager.SessionManager], Coroutine[Any, Any, T]]) -> T:
@@ -284,6 +361,7 @@ class Desk:
     waiting = _blocking(desk.Desk.waiting)
     assigned = _blocking(desk.Desk.assigned)
     stats = _blocking(desk.Desk.stats)
+    watch = _waiting(desk.Desk.watch, ends_when_closed=True)
 
 
 class SessionCleanup:

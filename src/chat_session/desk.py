@@ -1,21 +1,23 @@
 """Desk: where people take over from the AI, on the manager's store and through the same guard."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import AsyncGenerator, Callable, Mapping, Sequence
 from typing import Any
 
 import msgspec
 
 from chat_session import handoff
 from chat_session.checks import brief, check_integer, check_name, check_text
+from chat_session.desk_feed import watch_desk
 from chat_session.desk_results import DeskEntry, DeskPage, DeskStats, Operator, Ticket
 from chat_session.desk_status import HIGHEST_PRIORITY
 from chat_session.errors import CapabilityMissing, InvalidInput
+from chat_session.events import Event
 from chat_session.handoff import Read, Step
 from chat_session.manager import SessionManager
 from chat_session.message import Draft, Message, check_message, refuse_reserved_type
 from chat_session.paging import check_cursor, check_limit
 from chat_session.results import AppendResult
-from chat_session.session import Session, check_count, check_session_id, check_user_id
+from chat_session.session import Session, check_count, check_flag, check_session_id, check_user_id
 from chat_session.storage.contract import DeskStore, Stepped
 
 MAX_REASON = 1000  # characters
@@ -62,7 +64,7 @@ class Desk:
             ),
             team=None if team is None else _check_team("team", team),
             say=self._check_say(say),
-            hold_ai=_check_flag("hold_ai", hold_ai),
+            hold_ai=check_flag("hold_ai", hold_ai),
         )
         stepped = await self._step(session_id, Step("request_human", decide))
         desk = stepped.session.desk
@@ -110,7 +112,7 @@ class Desk:
         """
         operator = _check_operator(operator_id)
         draft = self._check_answer(message, operator)
-        decide = handoff.answer(operator, polite=_check_flag("polite", polite))
+        decide = handoff.answer(operator, polite=check_flag("polite", polite))
         stepped = await self._step(session_id, Step("answer", decide, operator, operator, draft))
         return self._appended(stepped)
 
@@ -180,7 +182,7 @@ class Desk:
             operator,
             note=None if note is None else _check_long_text("note", note, MAX_NOTE),
             say=self._check_say(say),
-            resolved=_check_flag("resolved", resolved),
+            resolved=check_flag("resolved", resolved),
         )
         return (await self._step(session_id, Step("hand_back", decide, actor=operator))).session
 
@@ -197,7 +199,7 @@ class Desk:
         allowed = f"a whole number from 0 to {MAX_CAPACITY:,}, or None"
         most = None if capacity is None else check_integer("capacity", capacity, 0, MAX_CAPACITY, allowed)
         async with self._calls("operator_seen"):
-            return await self._desk.renew_presence(operator, most, _check_flag("available", available))
+            return await self._desk.renew_presence(operator, most, check_flag("available", available))
 
     async def operators(self) -> list[Operator]:
         """Those who are present, by name. One round trip."""
@@ -269,6 +271,17 @@ class Desk:
             return None
         return check_message(Message(sender="assistant", text=value), self._limits, "say")  # type: ignore[arg-type]  # checked there
 
+    def watch(self, *, limit: int = 100) -> AsyncGenerator[Event, None]:
+        """``async for event in desk.watch():`` tells what changes at the desk, for operators.
+
+        First comes a DeskSnapshot: the first ``limit`` of the queue, all sessions that operators have, and who is
+        present; then a Headline for each of those sessions. Then DeskChanged, Presence and Headline, as they come, at
+        most ten readings a second. It cannot go on behind a cursor: begin anew. It ends when the manager is closed.
+        While the store is away it waits; the first step raises StoreError instead. A reading takes three round trips,
+        and one for each headline.
+        """
+        return watch_desk(self._manager, self, check_limit(limit))
+
     def _tell(self, stepped: Stepped) -> None:
         """The hooks, of what has changed."""
         change, hooks = stepped.change, self._calls.hooks
@@ -301,12 +314,6 @@ def _check_long_text(argument: str, value: object, longest: int) -> str:
     if isinstance(value, str) and not 1 <= len(value) <= longest:
         raise InvalidInput(argument, allowed, f"{len(value):,} characters")
     return check_text(argument, value, allowed)
-
-
-def _check_flag(argument: str, value: object) -> bool:
-    if not isinstance(value, bool):
-        raise InvalidInput(argument, "True or False", brief(value))
-    return value
 
 
 def _check_expect(value: object) -> Callable[[Read], bool]:

@@ -12,9 +12,10 @@ import msgspec
 from chat_session.calls import Calls
 from chat_session.checks import MAX_SAFE_INTEGER, check_integer
 from chat_session.clock import now
-from chat_session.connect import name_store, open_store
+from chat_session.connect import name_store, name_system, open_store
 from chat_session.desk_status import find_status
 from chat_session.errors import SessionNotFound
+from chat_session.feed import FeedCalls
 from chat_session.history import HistoryCalls, MessageLike
 from chat_session.message import Draft, Message, check_messages, check_note, refuse_reserved_type
 from chat_session.paging import MAX_LIMIT
@@ -24,6 +25,7 @@ from chat_session.session import (
     Session,
     check_agent,
     check_count,
+    check_flag,
     check_max_history,
     check_metadata,
     check_metadata_name,
@@ -37,13 +39,14 @@ from chat_session.settings import Settings, SettingsBesideUrl, SettingsOverrides
 from chat_session.storage.contract import DeskStore, Store
 from chat_session.telemetry.hooks import Hooks, combine
 from chat_session.telemetry.logging import LoggingHooks
+from chat_session.turns import TurnCalls
 from chat_session.users import UserCalls
 
 if TYPE_CHECKING:
     from redis.asyncio import Redis, RedisCluster
 
 
-class SessionManager(HistoryCalls, UserCalls):
+class SessionManager(HistoryCalls, UserCalls, TurnCalls, FeedCalls):
     """Sessions of a chat application, in the store that a URL, a client or the settings name.
 
     All calls check their arguments first (InvalidInput, nothing stored), are one atomic step each,
@@ -67,7 +70,9 @@ class SessionManager(HistoryCalls, UserCalls):
         """
         loaded = Settings.load(**settings)
         self._settings = loaded
-        self._hooks = combine([LoggingHooks(name_store(client_or_store, loaded)), *hooks])
+        system = name_system(client_or_store, loaded)
+        listeners = [each.on_store(system) for each in hooks]
+        self._hooks = combine([LoggingHooks(name_store(client_or_store, loaded)), *listeners])
         self._store = open_store(client_or_store, loaded, self._hooks, must_exist=must_exist)
         self._calls = Calls(self._store, self._hooks)
         self._sessions = self._store.sessions
@@ -119,13 +124,15 @@ class SessionManager(HistoryCalls, UserCalls):
         agent: Agent = "ai",
         max_history: int | None = None,
         messages: Sequence[MessageLike] = (),
+        turns: bool | None = None,
     ) -> Session:
         """Start a session. ``ttl`` in seconds, None never expires, left out DEFAULT_SESSION_TTL.
 
         ``max_history``: how many messages it keeps, if not MAX_MESSAGE_HISTORY. ``messages``: its first ones, of more
-        than it keeps the last, stored in the same step. One round trip. Raises SessionExists for a taken id.
+        than it keeps the last, stored in the same step. ``turns``: whether ``pending_turns`` finds it, TURNS if left
+        out. One round trip. Raises SessionExists for a taken id.
         """
-        session = self._new_session(user_id, metadata, session_id, ttl, agent, max_history)
+        session = self._new_session(user_id, metadata, session_id, ttl, agent, max_history, turns)
         empty = isinstance(messages, Sequence) and len(messages) == 0
         drafts = [] if empty else check_messages(messages, self._limits)
         for draft in drafts:
@@ -148,13 +155,14 @@ class SessionManager(HistoryCalls, UserCalls):
         ttl: int | EllipsisType | None = ...,
         agent: Agent = "ai",
         max_history: int | None = None,
+        turns: bool | None = None,
     ) -> tuple[Session, bool]:
         """The session of that id, and whether this call created it, as ``create_session`` does. One step.
 
         One that exists stays as it is: the other arguments are for a new one. One round trip; on a cluster one, or
         four to create it. Raises SessionExists if it is another user's.
         """
-        session = self._new_session(user_id, metadata, check_session_id(session_id), ttl, agent, max_history)
+        session = self._new_session(user_id, metadata, check_session_id(session_id), ttl, agent, max_history, turns)
         async with self._calls("get_or_create_session", session.session_id):
             return await self._sessions.get_or_create_session(session)
 
@@ -351,6 +359,7 @@ class SessionManager(HistoryCalls, UserCalls):
         ttl: int | EllipsisType | None,
         agent: object,
         max_history: object,
+        turns: object,
     ) -> Session:
         moment, agent = now(), check_agent("agent", agent)
         return Session(
@@ -362,5 +371,6 @@ class SessionManager(HistoryCalls, UserCalls):
             desk=find_status(None, agent, 0, None),
             ttl=choose_ttl(ttl, self._settings.default_session_ttl),
             max_history=check_max_history(max_history),
+            turns=self._settings.turns if turns is None else check_flag("turns", turns),
             metadata=check_metadata(metadata),
         )

@@ -20,6 +20,13 @@ class Hooks:
 
     opens_spans = False  # set for those that are combined, if one of them has a ``span`` of its own
 
+    def on_store(self, system: str | None) -> "Hooks":  # noqa: ARG002
+        """A manager is made. What is returned listens to it: these hooks, or some that know what store it is on.
+
+        ``system``: "redis" (Valkey, too), "sqlite", or None for a store of another's that was given.
+        """
+        return self
+
     def span(self, name: str, session_id: str | None) -> AbstractContextManager[object]:  # noqa: ARG002
         """A call to the store begins. What is returned is entered now, and left when the call has ended or failed.
 
@@ -44,6 +51,39 @@ class Hooks:
 
     def desk_counted(self, waiting: int, assigned: int) -> None:
         """The sessions that wait for a person, and those that operators have, were counted."""
+
+    def turn_begun(self, session_id: str) -> None:
+        """A worker took the turn on a session."""
+
+    def turn_busy(self, session_id: str) -> None:
+        """A worker gave up, since another has the turn."""
+
+    def turn_lost(self, session_id: str, reason: str) -> None:
+        """A worker lost its turn: ``reason`` is "expired", "taken_over" or "stopped"."""
+
+    def watch_begun(self, session_id: str) -> None:
+        """A watcher of a session began; "" is the desk."""
+
+    def watch_ended(self, session_id: str) -> None:
+        """A watcher of a session ended."""
+
+    def delivered(self, session_id: str, delay: float) -> None:
+        """A watcher was given a message, ``delay`` seconds after its timestamp."""
+
+    def feed_gap(self, session_id: str, count: int) -> None:
+        """A watcher was told of ``count`` messages that were trimmed before they were told."""
+
+    def feed_reset(self, session_id: str, reason: str) -> None:
+        """A watcher had to begin anew. ``reason``: as in the event Reset."""
+
+    def reply_begun(self, session_id: str) -> None:
+        """A streaming reply begins to grow."""
+
+    def reply_ended(self, session_id: str, outcome: str) -> None:
+        """A streaming reply ended: "committed", "partial", or why it was aborted.
+
+        That is "failed", "expired", "taken_over", "stopped" or "released".
+        """
 
     def group_cut(self, session_id: str) -> None:
         """A model was given a history in which the newest message answers a call that was trimmed.
@@ -73,7 +113,8 @@ class Hooks:
         """A cleanup run ended."""
 
 
-_EVENTS = tuple(name for name in vars(Hooks) if not name.startswith("_") and name not in ("span", "opens_spans"))
+_NO_EVENTS = ("on_store", "opens_spans", "span")
+_EVENTS = tuple(name for name in vars(Hooks) if not name.startswith("_") and name not in _NO_EVENTS)
 
 
 def combine(listeners: Sequence[Hooks]) -> Hooks:

@@ -1,7 +1,7 @@
 """What happens, as records of the standard library's logger "chat_session".
 
 Each record has ``action``, and ``session_id``, ``outcome``, ``duration_ms`` and the like where they
-apply: stable names to filter by. Calls are DEBUG, cleanup and lapses INFO, retries and damage WARNING.
+apply: stable names to filter by. Calls are DEBUG, cleanup, lapses and lost turns INFO, retries and damage WARNING.
 """
 
 import logging
@@ -44,6 +44,33 @@ class LoggingHooks(Hooks):
             _log.info("The operator of session %s is away, and the session waits again.", session_id, extra=facts)
         elif _log.isEnabledFor(logging.DEBUG):
             _log.debug("The desk made a step on session %s: %s.", session_id, event, extra=facts)
+
+    def turn_begun(self, session_id: str) -> None:
+        _log.debug("A turn on session %s began.", session_id, extra={"action": "turn_begun", "session_id": session_id})
+
+    def turn_busy(self, session_id: str) -> None:
+        facts = {"action": "turn_busy", "session_id": session_id}
+        _log.debug("Another worker has the turn on session %s.", session_id, extra=facts)
+
+    def turn_lost(self, session_id: str, reason: str) -> None:
+        facts = {"action": "turn_lost", "session_id": session_id, "reason": reason}
+        _log.info("The turn on session %s is lost: %s.", session_id, reason, extra=facts)
+
+    def feed_gap(self, session_id: str, count: int) -> None:
+        facts = {"action": "feed_gap", "session_id": session_id, "count": count}
+        _log.info("A watcher of session %s missed %d messages that were trimmed.", session_id, count, extra=facts)
+
+    def feed_reset(self, session_id: str, reason: str) -> None:
+        facts = {"action": "feed_reset", "session_id": session_id, "reason": reason}
+        _log.info("A watcher of session %s begins anew: %s.", session_id, reason, extra=facts)
+
+    def reply_begun(self, session_id: str) -> None:
+        facts = {"action": "reply_begun", "session_id": session_id}
+        _log.debug("A reply in session %s begins to grow.", session_id, extra=facts)
+
+    def reply_ended(self, session_id: str, outcome: str) -> None:
+        facts = {"action": "reply_ended", "session_id": session_id, "outcome": outcome}
+        _log.debug("A reply in session %s ended: %s.", session_id, outcome, extra=facts)
 
     def group_cut(self, session_id: str) -> None:
         if session_id in self._cut:

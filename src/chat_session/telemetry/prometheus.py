@@ -8,12 +8,13 @@ from collections.abc import Sequence
 
 from prometheus_client import REGISTRY, CollectorRegistry, Counter, Gauge, Histogram
 
-from chat_session.errors import AgentConflict, DeskConflict, OperatorFull
+from chat_session.errors import AgentConflict, DeskConflict, OperatorFull, TurnLost
 from chat_session.message import Sender
 from chat_session.telemetry.hooks import Hooks
 
-_REFUSALS = frozenset((AgentConflict.code, DeskConflict.code, OperatorFull.code))
-_READS = frozenset(("check_epoch",))  # may end in a refusal, but it writes nothing
+_REFUSALS = frozenset((AgentConflict.code, DeskConflict.code, OperatorFull.code, TurnLost.code))
+# They may end in a refusal, but they store no message.
+_NO_WRITES = frozenset(("check_epoch", "take_turn", "renew_turn", "release_turn", "begin_reply", "write_reply"))
 _BUCKETS = (0.0001, 0.00025, 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10)
 
 
@@ -40,6 +41,20 @@ class PrometheusHooks(Hooks):
         self._handoffs = counter("handoffs", "Steps of the desk that this process made, by event", "event")
         self._waiting = gauge("desk_waiting", "Sessions that wait for a person when they were last counted")
         self._assigned = gauge("desk_assigned", "Sessions that operators have when they were last counted")
+        self._turns = counter("turns", "Turns that workers began, lost, or found busy, by outcome", "outcome")
+        self._lost_turns = counter("lost_turns", "Turns that workers lost, by reason", "reason")
+        self._watchers = gauge("watchers", "Feeds that are open in this process")
+        self._delay = Histogram(
+            "chat_session_delivery_delay_seconds",
+            "From a message's timestamp to its delivery to a watcher, in seconds",
+            buckets=_BUCKETS,
+            registry=registry,
+        )
+        self._gaps = counter("feed_gaps", "Gaps that watchers were told of")
+        self._resets = counter("feed_resets", "Feeds that began anew, by reason", "reason")
+
+        self._replies = counter("replies", "Streaming replies that ended, by outcome", "outcome")
+        self._growing = gauge("replies_growing", "Streaming replies that grow in this process")
         self._groups_cut = counter("groups_cut", "Windows whose newest message answers a call that was trimmed")
         self._retries = counter("retries", "Commands sent again after a fault", "operation", "reason")
         self._queue_full = counter("queue_full", "Calls that waited for room in the queue to a server", "server")
@@ -52,7 +67,7 @@ class PrometheusHooks(Hooks):
 
     def operation(self, name: str, session_id: str | None, seconds: float, outcome: str) -> None:  # noqa: ARG002
         self._operations.labels(name, outcome).observe(seconds)
-        if outcome in _REFUSALS and name not in _READS:
+        if outcome in _REFUSALS and name not in _NO_WRITES:
             self._refused.labels(outcome).inc()
 
     def appended(self, session_id: str, senders: Sequence[Sender]) -> None:  # noqa: ARG002
@@ -69,6 +84,38 @@ class PrometheusHooks(Hooks):
     def desk_counted(self, waiting: int, assigned: int) -> None:
         self._waiting.set(waiting)
         self._assigned.set(assigned)
+
+    def turn_begun(self, session_id: str) -> None:  # noqa: ARG002
+        self._turns.labels("begun").inc()
+
+    def turn_busy(self, session_id: str) -> None:  # noqa: ARG002
+        self._turns.labels("busy").inc()
+
+    def turn_lost(self, session_id: str, reason: str) -> None:  # noqa: ARG002
+        self._turns.labels("lost").inc()
+        self._lost_turns.labels(reason).inc()
+
+    def watch_begun(self, session_id: str) -> None:  # noqa: ARG002
+        self._watchers.inc()
+
+    def watch_ended(self, session_id: str) -> None:  # noqa: ARG002
+        self._watchers.dec()
+
+    def delivered(self, session_id: str, delay: float) -> None:  # noqa: ARG002
+        self._delay.observe(delay)
+
+    def feed_gap(self, session_id: str, count: int) -> None:  # noqa: ARG002
+        self._gaps.inc()
+
+    def feed_reset(self, session_id: str, reason: str) -> None:  # noqa: ARG002
+        self._resets.labels(reason).inc()
+
+    def reply_begun(self, session_id: str) -> None:  # noqa: ARG002
+        self._growing.inc()
+
+    def reply_ended(self, session_id: str, outcome: str) -> None:  # noqa: ARG002
+        self._growing.dec()
+        self._replies.labels(outcome).inc()
 
     def group_cut(self, session_id: str) -> None:  # noqa: ARG002
         self._groups_cut.inc()
