@@ -31,7 +31,7 @@ PROMPT = 3  # seconds, where many tests share a processor; alone a command ends 
 COMMANDS = (
     *("demo", "create", "show", "history", "say", "retract", "clear", "switch", "ttl", "extend", "update", "delete"),
     *("erase-user", "list", "count", "cleanup", "import", "export", "migrate", "doctor"),
-    *("desk", "take", "answer", "hand-back", "transfer"),
+    *("desk", "take", "answer", "hand-back", "transfer", "watch"),
 )
 
 
@@ -521,7 +521,7 @@ def silent_server() -> Iterator[socket.socket]:
     "words",
     [
         *(("count",), ("demo",), ("cleanup", "--every", "1"), ("import", "in.jsonl"), ("doctor",), ("migrate",)),
-        *(("desk",), ("take", "--operator", "ann")),
+        *(("desk",), ("take", "--operator", "ann"), ("watch", "s")),
     ],
 )
 def test_ctrl_c_ends_a_command_within_a_second_while_a_server_does_not_answer(

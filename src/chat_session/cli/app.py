@@ -19,6 +19,8 @@ from chat_session.cli.migrating import migrate
 from chat_session.cli.output import OUT, replace_what_cannot_be_shown, warnings_shown
 from chat_session.cli.sessions import count, create, delete, extend, list_sessions, show, ttl, update
 from chat_session.cli.transfer import export, import_
+from chat_session.cli.turns import pending, stop_turn
+from chat_session.cli.watching import watch
 from chat_session.errors import ChatSessionError
 
 NAME = "chat-session"
@@ -38,6 +40,7 @@ _COMMANDS: dict[str, Callable[..., int]] = {
     "create": create,
     "show": show,
     "history": history,
+    "watch": watch,
     "say": say,
     "retract": retract,
     "clear": clear,
@@ -47,6 +50,8 @@ _COMMANDS: dict[str, Callable[..., int]] = {
     "answer": answer,
     "hand-back": hand_back,
     "transfer": transfer,
+    "pending": pending,
+    "stop-turn": stop_turn,
     "ttl": ttl,
     "extend": extend,
     "update": update,
