@@ -5,6 +5,9 @@
     state       StateContract: small mappings that belong to users and applications; and StateInOneStepContract, for a
                 store whose states change in one step with its sessions
     desk        DeskContract: people take over from the AI: requests, claims, takeovers, presence, figures
+    turns       TurnContract: one worker at a time answers a session
+    feed        FeedContract: what happens in a session is told, complete and in order
+    replies     ReplyContract: a reply grows while it is written, and at the end it is one message
     backend     Backend: what the tests need to know of the store under test
     waiting     until, until_dead: how the tests wait
 
@@ -39,13 +42,18 @@ The tests are asynchronous: install pytest-asyncio and set ``asyncio_mode = "aut
 
 from chat_session.testing.backend import Backend as Backend
 from chat_session.testing.desk import DeskContract as DeskContract
+from chat_session.testing.feed import FeedContract as FeedContract
 from chat_session.testing.operator import OperatorContract
+from chat_session.testing.replies import ReplyContract as ReplyContract
 from chat_session.testing.sessions import SessionsContract
 from chat_session.testing.state import StateContract as StateContract
 from chat_session.testing.state import StateInOneStepContract as StateInOneStepContract
+from chat_session.testing.turns import TurnContract as TurnContract
 from chat_session.testing.waiting import until as until
 from chat_session.testing.waiting import until_dead as until_dead
 
 
-class StoreContract(SessionsContract, OperatorContract, StateContract, DeskContract):
+class StoreContract(
+    SessionsContract, OperatorContract, StateContract, DeskContract, TurnContract, ReplyContract, FeedContract
+):
     """All tests of all capabilities."""
