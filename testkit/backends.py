@@ -25,11 +25,14 @@ BACKENDS = ("redis", "redis62", "valkey", "lua54", "sentinel", "cluster", "tls",
 
 # The rights that the application's user needs, as documented.
 ACL = (
-    "~session:* ~sessions:due:* ~sessions:desk:* ~user:*:sessions ~state:* ~{desk}:* resetchannels -@all "
+    "~session:* ~sessions:due:* ~sessions:desk:* ~sessions:turns:* ~user:*:sessions ~state:* ~{desk}:* "
+    "resetchannels &session:* &{desk}:feed -@all "
     "+evalsha +eval +multi +exec +echo "
-    "+hgetall +hget +hmget +hexists +hlen +hset +hdel +set +llen +lindex +lrange +lset +rpush +lpop +pttl +pexpireat "
+    "+hgetall +hget +hmget +hexists +hlen +hset +hdel +set +llen +lindex +lrange +lset +rpush +lpop "
+    "+append +strlen +pttl +pexpireat "
     "+persist +time +unlink +zadd +zrem +zcard +zcount +zscore +zrange +zrevrange +zrangebyscore +zrevrangebyscore "
     "+zrangebylex +zlexcount +hincrby "
+    "+publish +spublish +subscribe +ssubscribe +unsubscribe +sunsubscribe +getrange +strlen "
     "+zscan +scan +hscan +hrandfield +type +exists +ping +info"
 )
 

@@ -18,6 +18,7 @@ from chat_session.storage.redis.index.cluster import ClusterIndex
 from chat_session.storage.redis.index.server import ServerIndex
 from chat_session.storage.redis.keys import Keys, Layout
 from chat_session.storage.redis.sessions import RedisSessions
+from chat_session.storage.redis.turn_entries import TurnEntries
 from testkit.orders import HoldingExecutor
 from testkit.raw_server import Copy, RawServer
 
@@ -68,7 +69,8 @@ class World:
         entries = DeskEntries(run, self.keys, OPTIONS)
         entries.creations.is_off = True
         common: Any = {"on_cluster": self.on_cluster, "default_ttl": 600, "max_history": 100}
-        steps = SessionSteps(run, self.keys, index, entries, presence_ms=OPTIONS.presence_ms, **common)
+        turn_entries = TurnEntries(run, self.keys)
+        steps = SessionSteps(run, self.keys, index, entries, turn_entries, presence_ms=OPTIONS.presence_ms, **common)
         return Store(
             RedisSessions(run, self.keys, index, steps, **common), RedisDesk(run, self.keys, entries, steps, OPTIONS)
         )

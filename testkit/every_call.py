@@ -2,11 +2,40 @@
 
 import asyncio
 from collections.abc import Callable, Coroutine
+from contextlib import suppress
 from typing import Any
 
 from chat_session import ChatSessionError, Desk, Inspector, SessionManager
 
 MESSAGE = {"id": "m", "from": "user", "text": "x"}
+
+
+async def _take_turn(manager: SessionManager) -> None:
+    async with manager.turn("s") as turn:
+        async for _ in turn:
+            await turn.reply(["x", {"text": "y", "internal": True}])
+            await turn.record("z")
+
+
+async def _take_turn_alone(manager: SessionManager) -> None:
+    async with manager.turn("s", debounce=0.01) as turn:
+        await turn.reply("x")
+
+
+async def _stream(manager: SessionManager) -> None:
+    async with manager.turn("s") as turn:
+        with suppress(ZeroDivisionError):
+            async with turn.stream(keep_partial=True) as reply:
+                await reply.write("x")
+                raise ZeroDivisionError
+        with suppress(ZeroDivisionError):
+            async with turn.stream(author="a") as reply:
+                await reply.write("x")
+                raise ZeroDivisionError
+        async with turn.stream(type="t") as reply:
+            for _ in range(3):
+                await reply.write("x")
+                await asyncio.sleep(0.03)
 
 
 async def _scan(manager: SessionManager) -> None:
@@ -15,7 +44,7 @@ async def _scan(manager: SessionManager) -> None:
 
 
 CALLS: dict[str, Callable[[SessionManager], Coroutine[Any, Any, Any]]] = {
-    "create": lambda manager: manager.create_session("u", session_id="s"),
+    "create": lambda manager: manager.create_session("u", session_id="s", turns=True),
     "get": lambda manager: manager.get_session("s"),
     "agent": lambda manager: manager.get_session_agent("s"),
     "active": lambda manager: manager.is_session_active("s"),
@@ -70,8 +99,19 @@ CALLS: dict[str, Callable[[SessionManager], Coroutine[Any, Any, Any]]] = {
     "assigned to anyone": lambda manager: Desk(manager).assigned(),
     "stats": lambda manager: Desk(manager).stats(),
     "sweep again": lambda manager: manager.cleanup_expired_sessions(),
+    "take a turn that a person has": _take_turn,
     "hand back": lambda manager: Desk(manager).hand_back("s", "o", note="n", say="x", resolved=True),
     "switch from the desk": lambda manager: manager.switch_agent("s", "human"),
+    "switch to the AI": lambda manager: manager.switch_agent("s", "ai"),
+    "ask": lambda manager: manager.add_message("s", {"from": "user", "text": "x"}),
+    "pending turns": lambda manager: manager.pending_turns(3),
+    "take a turn": _take_turn,
+    "take a turn again": _take_turn_alone,
+    "stream": _stream,
+    "stream again": _stream,
+    "stop a turn": lambda manager: manager.stop_turn("s"),
+    "pending turns again": lambda manager: manager.pending_turns(3),
+    "switch from the desk again": lambda manager: manager.switch_agent("s", "human"),
     "adopt": lambda manager: manager.cleanup_expired_sessions(),
 }
 

@@ -15,13 +15,14 @@ import asyncio
 import socket
 import struct
 from collections import Counter
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from typing import Any, Self
 
 from testkit.backends import ClusterBackend, RedisBackend
 from testkit.ports import HOST
 from testkit.servers import wait_until
+from testkit.topology import Node
 
 Fault = Callable[[], str]
 
@@ -125,17 +126,24 @@ async def open_proxies(backend: RedisBackend[Any]) -> AsyncIterator[tuple[str, l
             return
         nodes = backend.server.servers
         proxies = [await stack.enter_async_context(FaultProxy(node.port, spare_replicas=True)) for node in nodes]
-        for node, proxy in zip(nodes, proxies, strict=True):
-            node.ask("CONFIG", "SET", "cluster-announce-port", proxy.port)
-        ports = {str(proxy.port) for proxy in proxies}
+        try:
+            await asyncio.to_thread(_announce, nodes, [proxy.port for proxy in proxies])
+            addresses = ",".join(f"{HOST}:{proxy.port}" for proxy in proxies)
+            yield f"redis+cluster://{addresses}", proxies
+        finally:  # the tests that follow use the same cluster
+            await asyncio.to_thread(_announce, nodes, [node.port for node in nodes])
 
-        def announced() -> bool:
-            views = [node.ask("CLUSTER", "NODES") for node in nodes]
-            return all(all(f":{port}@" in view for port in ports) for view in views)
 
-        await asyncio.to_thread(wait_until, announced, "all nodes announce the proxies")
-        addresses = ",".join(f"{HOST}:{proxy.port}" for proxy in proxies)
-        yield f"redis+cluster://{addresses}", proxies
+def _announce(nodes: Sequence[Node], ports: Sequence[int]) -> None:
+    """Wait until all nodes know each other by these ports."""
+    for node, port in zip(nodes, ports, strict=True):
+        node.ask("CONFIG", "SET", "cluster-announce-port", port)
+
+    def announced() -> bool:
+        views = [node.ask("CLUSTER", "NODES") for node in nodes]
+        return all(f":{port}@" in view for view in views for port in ports)
+
+    wait_until(announced, f"all nodes announce the ports {ports}")
 
 
 class _Broken(Exception):

@@ -8,6 +8,7 @@ import hashlib
 import selectors
 import socket
 import threading
+from contextlib import suppress
 from hashlib import sha1
 from typing import Any, Self
 
@@ -25,7 +26,9 @@ class Lua54Server:
         self._selector = selectors.DefaultSelector()
         self._scripts: dict[bytes, Any] = {}
         self._lua = lua54.LuaRuntime(encoding=None, unpack_returned_tuples=False)
-        self._lua.globals()[b"redis"] = self._lua.table_from({b"call": self._call, b"sha1hex": _sha1hex})
+        self._lua.globals()[b"redis"] = self._lua.table_from(
+            {b"call": self._call, b"pcall": self._pcall, b"sha1hex": _sha1hex}
+        )
         self._thread = threading.Thread(target=self._serve, daemon=True)
         self._stop, self._stopped = socket.socketpair()
 
@@ -55,15 +58,24 @@ class Lua54Server:
                         upstream.close()
                     self._selector.close()
                     return
+                if isinstance(ready.data, socket.socket):  # what was published to a client that has subscribed
+                    if ready.data in clients:  # it has not left just now
+                        self._forward(ready.data, clients[ready.data][1])
+                    continue
                 if at is self._listener:
                     client, _ = self._listener.accept()
                     client.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
                     clients[client] = hiredis.Reader(), _Upstream(self._target)
                     self._selector.register(client, selectors.EVENT_READ)
                 elif not self._serve_client(at, *clients[at]):
-                    self._selector.unregister(at)
-                    clients.pop(at)[1].close()
-                    at.close()
+                    self._leave(at, clients.pop(at)[1])
+
+    def _leave(self, client: socket.socket, upstream: "_Upstream") -> None:
+        self._selector.unregister(client)
+        if upstream.is_subscribed:
+            self._selector.unregister(upstream.socket)
+        upstream.close()
+        client.close()
 
     def _serve_client(self, client: socket.socket, reader: hiredis.Reader, upstream: "_Upstream") -> bool:
         """False when the client has left."""
@@ -73,10 +85,22 @@ class Lua54Server:
             replies = []
             while (command := reader.gets()) is not False:
                 replies.append(_encode(self._run(command, upstream)))
+                if command[0].upper().endswith(b"SUBSCRIBE") and not upstream.is_subscribed:
+                    upstream.is_subscribed = True
+                    self._selector.register(upstream.socket, selectors.EVENT_READ, client)
             client.sendall(b"".join(replies))
         except OSError:
             return False
         return data != b""
+
+    def _forward(self, client: socket.socket, upstream: "_Upstream") -> None:
+        with suppress(OSError):  # whoever reads from the client meets it, too
+            said = upstream.read()
+            if said is None:
+                self._selector.unregister(upstream.socket)
+                client.shutdown(socket.SHUT_RDWR)
+            else:
+                client.sendall(b"".join(map(_encode, said)))
 
     def _run(self, command: list[bytes], upstream: "_Upstream") -> Any:
         name = command[0].upper()
@@ -105,6 +129,13 @@ class Lua54Server:
             raise reply
         return self._to_lua(reply)
 
+    def _pcall(self, *words: Any) -> Any:
+        """What redis.pcall is: an error is given as a table."""
+        try:
+            return self._call(*words)
+        except hiredis.ReplyError as error:
+            return self._lua.table_from({b"err": str(error).encode()})
+
     def _to_lua(self, reply: Any) -> Any:
         if isinstance(reply, list):
             return self._lua.table_from([self._to_lua(part) for part in reply])
@@ -115,19 +146,29 @@ class _Upstream:
     """A connection to the real server."""
 
     def __init__(self, address: tuple[str, int]) -> None:
-        self._socket = socket.create_connection(address)
-        self._socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        self.socket = socket.create_connection(address)
+        self.socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        self.is_subscribed = False  # then the server speaks also without being asked
         self._reader = hiredis.Reader()
 
     def run(self, words: list[bytes]) -> Any:
         packed = hiredis.pack_command(tuple(words))  # type: ignore[arg-type]  # its stub allows one word only
-        self._socket.sendall(packed)
+        self.socket.sendall(packed)
         while (reply := self._reader.gets()) is False:
-            self._reader.feed(self._socket.recv(CHUNK))
+            self._reader.feed(self.socket.recv(CHUNK))
         return reply
 
+    def read(self) -> list[Any] | None:
+        """What the server has said; None if it has closed the connection."""
+        data = self.socket.recv(CHUNK, socket.MSG_DONTWAIT)  # a command may have read it a moment ago
+        if not data:
+            self.is_subscribed = False
+            return None
+        self._reader.feed(data)
+        return list(iter(self._reader.gets, False))
+
     def close(self) -> None:
-        self._socket.close()
+        self.socket.close()
 
 
 def _refuse_float(value: Any) -> None:

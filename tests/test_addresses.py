@@ -131,6 +131,7 @@ ARGUMENTS = {
     "create": ["u"],
     "show": ["s"],
     "history": ["s"],
+    "watch": ["s"],
     "say": ["s", "hello"],
     "switch": ["s", "human"],
     "ttl": ["s", "60"],

@@ -13,6 +13,7 @@ from testkit.every_call import make_every_call
 
 FIELDS = [b"userId", b"sessionId", b"createdAt", b"lastActiveAt", b"currentAgent", b"agentSwitchedAt", b"ttl"]
 FIELDS += [b"agentEpoch", b"messageCount", b"cs:created", b"cs:done", b"cs:desk", b"color", b"\xff"]
+FIELDS += [b"cs:turns", b"cs:turn", b"cs:customer", b"cs:answered"]
 NUMBERS = [b"nan", b"inf", b"1e309", b"1e3", b"0x10", b"1.0", b" 1", b"1 ", b"-1", b"-0", b"+1", b"9" * 5000, b""]
 NUMBERS += [b"9007199254740991", b"9007199254740992", b"0", b"00", "\u0661".encode(), b"1_0", b"\xff"]
 MOMENTS = [b"0001-01-01T00:00:00+05:00", b"9999-12-31T23:59:59-05:00", b"2026-01-31T08:00:00.000Z", b"yesterday"]
@@ -37,9 +38,18 @@ ENTRIES = [b"5 waiting %s\nt\n\n%s" % (PLACE, FACTS[0]), b"5 assigned %s\nt\no\n
 ENTRIES += [b"5 waiting 5\n\n\n", b"9" * 5000 + b" open 0\n\n\n{}", "\u00b2 waiting 5\n\n\n".encode(), b"5 open 1\n\n"]
 RECORDS = [b"1 -1 1 0", b"1 5 1 %s" % (b"9" * 30), b"0 0 0 0", b"1 5 1", b"-1 -2 7 x", b"%s -1 1 1" % (b"9" * 5000)]
 COUNTED = ["\u00b2:requests".encode(), b"9" * 5000 + b":lapses", b"5:wait:x", b"5", b":"]
+TURNS = [
+    b"a 0 released",
+    b"a 0 stopped",
+    b"a %s 0" % (b"9" * 13),
+    b"a %s 0" % (b"9" * 400),
+    b"a -5 0",
+    b"a 5 nan",
+    b"a",
+]
 BYTES = st.one_of(
     st.binary(max_size=12),
-    st.sampled_from(NUMBERS + MOMENTS + MESSAGES + FACTS + ENTRIES + RECORDS + [b"ai", b"human", b"u", b"s"]),
+    st.sampled_from(NUMBERS + MOMENTS + MESSAGES + FACTS + ENTRIES + RECORDS + TURNS + [b"ai", b"human", b"u", b"s"]),
 )
 SCORES = st.sampled_from([float("-inf"), -1.0, 0.0, 0.5, 1e12 + 0.25, 1.8e12, 1e300, float("inf")])
 LINES = [b"t\n%s\ns" % PLACE, b"t\ns", b"\n\n", b"o\ns", b"o\n\xff", b"t\n5\ns\n", b"o", b"p"]
@@ -73,7 +83,9 @@ OF_THE_DESK = [
     "idle",
     "counts",
 ]
-NAMES = st.sampled_from(["meta", "agent", "history", "ids", "user", "due", "other bucket", "check", *OF_THE_DESK])
+NAMES = st.sampled_from(
+    ["meta", "agent", "history", "ids", "user", "due", "other bucket", "check", "turns", *OF_THE_DESK]
+)
 FITTING = {"meta": HASH, "agent": STRING, "history": LIST, "ids": IDS, "user": SORTED, "counts": HASH}
 FITTING |= {"entries": KNOWN, "operators": KNOWN, "claims": KNOWN}
 
@@ -93,7 +105,7 @@ def damage(client: Any, keys: Any, name: str, write: tuple[str, Any]) -> None:
     own, index = keys.session("s"), keys.entries("s", "u")
     buckets = keys.due_buckets()
     other = buckets[(buckets.index(index.due.key) + 1) % len(buckets)]
-    desk = {**keys.desk()._asdict(), "check": keys.check("s")}
+    desk = {**keys.desk()._asdict(), "check": keys.check("s"), "turns": keys.turns("s")}
     key = {**own._asdict(), **desk, "user": index.user.key, "due": index.due.key, "other bucket": other}[name]
     command, value = write
     wanted = {"hset": b"hash", "rpush": b"list", "zadd": b"zset", "set": b"string"}[command]
@@ -121,7 +133,7 @@ def test_any_bytes_in_any_key_give_a_result_or_an_error_of_the_package(
 
     async def run() -> None:
         async with backend.open() as manager:
-            await manager.create_session("u", session_id="s", ttl=600)
+            await manager.create_session("u", session_id="s", ttl=600, turns=True)
             await manager.add_message("s", {"id": "m", "from": "user", "text": "x"})
             if waits:
                 await Desk(manager).request_human("s", team="t")
@@ -151,6 +163,8 @@ async def test_scripts_and_python_agree_on_what_is_a_number(
         assert read == written
         if number != b"9007199254740991":  # which leaves no room for one more
             assert await outcome(manager.add_message("s", {"from": "user", "text": "x"})) == written
+        if field != "ttl":
+            assert await outcome(manager.stop_turn("s")) == written
         if field == "messageCount":
             assert await outcome(manager.get_history("s")) == read
             assert await outcome(manager.get_history("s", after=0)) == read

@@ -4,6 +4,7 @@ import inspect
 import threading
 from collections.abc import AsyncIterator, Callable
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -21,9 +22,11 @@ from chat_session import (
     SequenceConflict,
     SessionNotFound,
     StoreCorrupt,
+    TurnBusy,
+    TurnLost,
     blocking,
 )
-from testkit.backends import Backend, SqliteBackend
+from testkit.backends import Backend, ServerBackend, SqliteBackend
 from testkit.present import present
 
 
@@ -211,3 +214,184 @@ def test_a_cleanup_runs_in_the_background(tmp_path: Path) -> None:
         assert cleanup.cleanup().cleaned_count == 0
         cleanup.stop()
         assert not cleanup.get_status().is_running
+
+
+# Turns
+
+
+def test_a_turn_is_an_ordinary_context_manager_and_its_rounds_are_an_ordinary_iterator(
+    connect: Callable[..., blocking.SessionManager],
+) -> None:
+    with connect() as manager:
+        manager.create_session("u", session_id="s", turns=True)
+        manager.add_message("s", {"from": "user", "text": "one"})
+        assert manager.pending_turns() == ["s"]
+        rounds = []
+        with manager.turn("s") as turn:
+            assert (turn.session_id, turn.epoch, turn.missed) == ("s", 0, 0)
+            assert [message.text for message in turn.messages] == ["one"]
+            with pytest.raises(TurnBusy), manager.turn("s"):
+                pass
+            assert turn.record("looked it up").message.internal
+            for messages in turn:
+                rounds.append([message.text for message in messages])
+                if len(rounds) == 1:
+                    assert turn.reply("first").message.sender == "assistant"
+                    manager.add_message("s", {"from": "user", "text": "two"})
+                else:
+                    assert [result.seq for result in turn.reply(["second", {"text": "third"}])] == [5, 6]
+        assert rounds == [["one"], ["two"]]
+        assert manager.pending_turns() == []
+        texts = [message.text for message in manager.get_history("s")]
+        assert texts == ["one", "first", "two", "second", "third"]
+
+
+def test_the_lease_of_a_turn_renews_itself_while_the_block_runs_without_an_event_loop() -> None:
+    renewed = threading.Semaphore(0)
+
+    class Listening(Hooks):
+        def operation(self, name: str, session_id: str | None, seconds: float, outcome: str) -> None:
+            if name == "renew_turn":
+                renewed.release()
+
+    with blocking.SessionManager.from_url("sqlite:///:memory:", hooks=[Listening()]) as manager:
+        manager.create_session("u", session_id="s")
+        manager.add_message("s", {"from": "user", "text": "x"})
+        with manager.turn("s", lease=1.5) as turn:
+            for _ in range(4):  # a third of the lease each, so longer than one lease
+                assert renewed.acquire(timeout=10)
+            assert turn.reply("still mine").success
+
+
+def test_a_block_whose_turn_is_lost_is_not_interrupted_but_its_next_call_and_its_end_are_refused(
+    connect: Callable[..., blocking.SessionManager],
+) -> None:
+    with connect() as manager:
+        manager.create_session("u", session_id="s")
+        manager.add_message("s", {"from": "user", "text": "x"})
+
+        def work() -> None:
+            with manager.turn("s") as turn:
+                assert manager.stop_turn("s").success
+                with pytest.raises(TurnLost, match="stop_turn was called") as refused:
+                    turn.reply("too late")
+                assert [message.text for message in refused.value.messages] == ["too late"]
+                assert turn.record("the order is made").message.internal
+                with pytest.raises(TurnLost):
+                    list(turn)
+
+        with pytest.raises(TurnLost) as left:
+            work()
+        assert left.value.reason == "stopped"
+        with pytest.raises(TurnLost) as taken_over, manager.turn("s"):
+            manager.switch_agent("s", "human")
+        assert taken_over.value.reason == "taken_over"
+        with pytest.raises(AgentConflict), manager.turn("s"):
+            pass
+        assert [message.text for message in manager.get_history("s")] == ["x"]
+
+
+def test_leaving_a_block_raises_the_loss_that_the_background_noticed_meanwhile() -> None:
+    noticed = threading.Event()
+
+    def work() -> None:
+        with manager.turn("s", lease=3):
+            manager.stop_turn("s")
+            assert noticed.wait(10)
+
+    class Listening(Hooks):
+        def turn_lost(self, session_id: str, reason: str) -> None:
+            noticed.set()
+
+    with blocking.SessionManager.from_url("sqlite:///:memory:", hooks=[Listening()]) as manager:
+        manager.create_session("u", session_id="s")
+        manager.add_message("s", {"from": "user", "text": "x"})
+        with pytest.raises(TurnLost, match="stop_turn was called"):
+            work()
+        with manager.turn("s") as turn:
+            assert [message.text for message in turn.messages] == ["x"]
+
+
+def test_an_exception_in_the_block_leaves_the_round_to_the_next_worker(
+    connect: Callable[..., blocking.SessionManager],
+) -> None:
+    with connect() as manager:
+        manager.create_session("u", session_id="s", turns=True)
+        manager.add_message("s", {"from": "user", "text": "x"})
+        with pytest.raises(ZeroDivisionError), manager.turn("s"):
+            raise ZeroDivisionError
+        assert next(manager.wait_for_turns()) == "s"
+        with manager.turn("s"):
+            pass
+        assert manager.pending_turns() == []
+
+
+def test_a_reply_grows_in_an_ordinary_context_manager(redis_backend: ServerBackend) -> None:
+    with blocking.SessionManager.from_url(redis_backend.url) as manager:
+        manager.create_session("u", session_id="s", ttl=60)
+        manager.add_message("s", {"from": "user", "text": "x"})
+        with manager.turn("s") as turn:
+            with turn.stream(author="Bot", type="answer") as reply:
+                for word in ("hello ", "you"):
+                    reply.write(word)
+                reply.set_fields(tokens=2)
+                assert (reply.text, reply.result) == ("hello you", None)
+            assert reply.result is not None
+            assert (reply.result.seq, reply.result.message_id) == (2, reply.id)
+            with suppress(ZeroDivisionError), turn.stream(keep_partial=True) as reply:
+                reply.write("hel")
+                raise ZeroDivisionError
+        stored = [(each.text, each.type, each.author, each.tokens) for each in manager.get_history("s")]
+        assert stored == [("x", None, None, None), ("hello you", "answer", "Bot", 2), ("hel", "partial", None, None)]
+
+
+def test_a_reply_whose_turn_is_lost_is_refused_at_its_next_text(redis_backend: ServerBackend) -> None:
+    def work() -> None:
+        with manager.turn("s") as turn, turn.stream() as reply:
+            manager.stop_turn("s")
+            while True:
+                reply.write("x")
+
+    with blocking.SessionManager.from_url(redis_backend.url) as manager:
+        manager.create_session("u", session_id="s", ttl=60)
+        manager.add_message("s", {"from": "user", "text": "x"})
+        with pytest.raises(TurnLost, match="stop_turn was called"):
+            work()
+        assert [message.text for message in manager.get_history("s")] == ["x"]
+
+
+def test_sessions_that_wait_for_a_worker_are_given_one_by_one_as_they_come(
+    connect: Callable[..., blocking.SessionManager],
+) -> None:
+    with connect(turns=True) as manager:
+        found = []
+        work = manager.wait_for_turns()
+        for session_id in ("a", "b"):
+            manager.create_session("u", session_id=session_id)
+            manager.add_message(session_id, {"from": "user", "text": "x"})
+            found.append(next(work))
+            with manager.turn(session_id) as turn:
+                turn.reply("y")
+        assert found == ["a", "b"]
+
+
+def test_a_thread_that_waits_for_work_is_told_when_another_closes_the_manager() -> None:
+    with ThreadPoolExecutor(1) as threads:
+        waits = threading.Event()
+
+        class Listening(Hooks):
+            def operation(self, name: str, session_id: str | None, seconds: float, outcome: str) -> None:
+                waits.set()
+
+        manager = blocking.SessionManager.from_url("sqlite:///:memory:", hooks=[Listening()])
+        waiting = threads.submit(lambda: next(manager.wait_for_turns()))
+        assert waits.wait(10)
+        manager.close()
+        with pytest.raises(ManagerClosed):
+            waiting.result(10)
+
+
+@pytest.mark.parametrize("seconds", [{"lease": 0}, {"wait": -1}, {"debounce": "long"}])
+def test_a_turn_refuses_what_is_no_length_of_time(seconds: dict[str, Any]) -> None:
+    with blocking.SessionManager.from_url("sqlite:///:memory:") as manager, pytest.raises(InvalidInput):
+        manager.turn("s", **seconds)

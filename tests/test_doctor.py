@@ -9,7 +9,7 @@ import pytest
 
 from chat_session import Inspector, SessionManager, StoreCorrupt
 from chat_session.storage.contract import Finding
-from testkit.backends import Backend, ServerBackend, SqliteBackend, StartBackend
+from testkit.backends import ACL, Backend, ServerBackend, SqliteBackend, StartBackend
 
 
 def levels(findings: Iterable[Finding]) -> dict[str, str]:
@@ -70,6 +70,47 @@ async def test_what_is_inconsistent_is_found_and_repaired(redis_backend: ServerB
         assert await manager.get_active_sessions_count() == 3
         sessions = await manager.get_user_sessions("u")
         assert {s.session_id for s in sessions} == {"whole", "unindexed", "endless"}
+
+
+async def test_a_session_that_waits_for_a_worker_and_lost_its_index_entry_is_found_and_repaired(
+    redis_backend: ServerBackend,
+) -> None:
+    async with redis_backend.open() as manager:
+        for name in ("waits", "answered", "listed", "without-turns"):
+            await manager.create_session("u", session_id=name, turns=name != "without-turns")
+            await manager.add_message(name, {"from": "user", "text": "x"})
+        async with manager.turn("answered") as turn:
+            await turn.reply("y")
+        with redis_backend.server.client() as client:
+            for key in client.scan_iter("sessions:turns:*"):
+                client.zrem(key, "waits", "answered", "without-turns")
+        assert await manager.pending_turns() == ["listed"]
+        [found] = [finding for finding in await Inspector(manager).diagnose() if finding.subject == "turns"]
+        assert (found.level, found.text) == (
+            "error",
+            "Found 1 sessions with unanswered messages that no worker would find: waits.",
+        )
+        await Inspector(manager).diagnose(repair=True)
+        assert sorted(await manager.pending_turns()) == ["listed", "waits"]
+        assert levels(await Inspector(manager).diagnose())["turns"] == "ok"
+
+
+async def test_a_user_without_rights_to_the_desk_and_to_turns_is_told_what_to_grant(
+    redis_backend: ServerBackend,
+) -> None:
+    rights = [right for right in ACL.split() if right not in ("~sessions:desk:*", "~sessions:turns:*", "~{desk}:*")]
+    with redis_backend.server.client() as client:
+        client.execute_command("ACL", "SETUSER", "app", "on", ">p", *rights)
+        try:
+            url = f"redis://app:p@127.0.0.1:{redis_backend.server.port}"
+            async with SessionManager.from_url(url) as manager:
+                await manager.create_session("u", session_id="s", turns=True)
+                told = {each.subject: each.text for each in await Inspector(manager).diagnose() if "grant" in each.text}
+        finally:
+            client.execute_command("ACL", "DELUSER", "app")
+    assert told.keys() == {"desk", "turns"}
+    assert "~{desk}:* and ~sessions:desk:*" in told["desk"]
+    assert "~sessions:turns:*" in told["turns"]
 
 
 async def test_an_index_entry_whose_twin_is_gone_is_removed_by_the_next_list(redis_backend: ServerBackend) -> None:

@@ -11,6 +11,7 @@ import subprocess
 import sys
 import textwrap
 from collections.abc import AsyncIterator, Iterator
+from contextlib import aclosing, suppress
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -23,10 +24,11 @@ from chat_session import ChatSessionError, Desk, Inspector, SessionManager, Sett
 from chat_session.storage.redis.net import faults
 from chat_session.telemetry.hooks import Hooks
 from chat_session.telemetry.prometheus import PrometheusHooks
+from chat_session.testing.replies.scene import until_shown
 from testkit.backends import ACL, ServerBackend
+from testkit.examples import EXAMPLES, run_example
 
 ROOT = Path(__file__).parent.parent
-EXAMPLES = ROOT / "examples"
 DOCS = ROOT / "docs"
 PAGES = sorted(DOCS.glob("*.md"))
 SUPPORT_DESK = ROOT / "tests" / "support_desk.txt"  # what the example prints
@@ -36,13 +38,13 @@ SUPPORT_DESK = ROOT / "tests" / "support_desk.txt"  # what the example prints
 
 
 def test_the_quickstart_prints_its_message() -> None:
-    printed = _run("quickstart.py")
+    printed = run_example("quickstart.py")
     assert printed.startswith("history: [{'id': 'msg-1', 'from': 'user', 'text': '你好，我需要帮助', 'timestamp': ")
     assert printed.count("\n") == 1
 
 
 def test_the_takeover_drops_the_late_reply_and_keeps_the_next() -> None:
-    assert _run("takeover.py").splitlines() == [
+    assert run_example("takeover.py").splitlines() == [
         "AI: dropped: computed at epoch 0, the session is at 1",
         "Tom: too late, the session is with a human",
         "AI: stored: I have read 4 messages.",
@@ -56,7 +58,7 @@ def test_the_takeover_drops_the_late_reply_and_keeps_the_next() -> None:
 
 def test_the_bot_and_the_desk_print_what_their_page_says() -> None:
     page = (DOCS / "howto-bot-and-desk.md").read_text("utf-8")
-    assert f"```console\n$ python examples/bot_and_desk.py\n{_run('bot_and_desk.py')}```" in page
+    assert f"```console\n$ python examples/bot_and_desk.py\n{run_example('bot_and_desk.py')}```" in page
 
 
 def test_the_bot_and_the_desk_have_60_lines_at_most() -> None:
@@ -66,11 +68,31 @@ def test_the_bot_and_the_desk_have_60_lines_at_most() -> None:
 
 
 def test_the_support_desk_shows_a_barge_in_a_transfer_a_lapse_and_hand_backs_on_a_file() -> None:
-    assert _run("support_desk.py") == SUPPORT_DESK.read_text("utf-8")
+    assert run_example("support_desk.py") == SUPPORT_DESK.read_text("utf-8")
 
 
 def test_the_support_desk_does_the_same_on_a_server(redis_backend: ServerBackend) -> None:
-    assert _run("support_desk.py", "--url", redis_backend.url, may_warn=True) == SUPPORT_DESK.read_text("utf-8")
+    assert run_example("support_desk.py", "--url", redis_backend.url, may_warn=True) == SUPPORT_DESK.read_text("utf-8")
+
+
+WORKER_PRINTS = "".join(
+    f"customer-{n}: Are you there? 1 answer, Where is my order? 1 answer\n" for n in range(1, 7)
+) + ("hard-question: A hard question! 1 answer\n")
+
+
+def test_two_workers_answer_each_message_once_on_a_file_though_one_is_killed() -> None:
+    assert run_example("worker.py") == WORKER_PRINTS
+    page = (DOCS / "howto-worker.md").read_text("utf-8")
+    assert f"```console\n$ python examples/worker.py\n{WORKER_PRINTS}```" in page
+
+
+def test_two_workers_do_the_same_on_a_server(redis_backend: ServerBackend) -> None:
+    assert run_example("worker.py", "--url", redis_backend.url, may_warn=True) == WORKER_PRINTS
+
+
+def test_the_howto_for_a_worker_shows_its_example_as_it_is() -> None:
+    program = (EXAMPLES / "worker.py").read_text("utf-8")
+    assert f"```python\n{program.rstrip()}\n```" in (DOCS / "howto-worker.md").read_text("utf-8")
 
 
 async def test_the_cleanup_service_cleans_until_it_is_told_to_stop(tmp_path: Path) -> None:
@@ -302,7 +324,7 @@ async def test_the_page_on_messages_for_agents_is_true() -> None:
         await names["tell"](manager)
 
 
-async def test_the_metrics_page_names_every_operation() -> None:
+async def test_the_metrics_page_names_every_operation(redis_backend: ServerBackend) -> None:
     called: set[str] = set()
 
     class Listener(Hooks):
@@ -337,8 +359,15 @@ async def test_the_metrics_page_names_every_operation() -> None:
         assert [found async for found in Inspector(manager).scan_sessions()]
         await manager.check_epoch("s", 1)
         await use_desk(Desk(manager))
+        await use_turns(manager)
+        await manager.send_typing("s", "user")
+        async with aclosing(manager.watch("s")) as feed:
+            await anext(feed)
         await manager.delete_session("s")
         await manager.erase_user("u")
+    async with redis_backend.open(hooks=[Listener()]) as manager:
+        await manager.create_session("u", session_id="s", ttl=60)
+        await use_replies(manager)
     listed = (DOCS / "metrics.md").read_text("utf-8").split("`operation` is one of")[1].split(".")[0]
     assert set(re.findall(r"`(\w+)`", listed)) == called
 
@@ -360,6 +389,29 @@ async def use_desk(desk: Desk) -> None:
     await desk.stats()
 
 
+async def use_turns(manager: SessionManager) -> None:
+    """Each call of a turn, on the session s."""
+    await manager.switch_agent("s", "ai")
+    await manager.pending_turns()
+    async with manager.turn("s", debounce=0.01) as turn:
+        await turn.reply("hi")
+        assert await anext(turn, None) is None
+    await manager.stop_turn("s")
+
+
+async def use_replies(manager: SessionManager) -> None:
+    """Each call of a streaming reply, on the session s."""
+    async with manager.turn("s") as turn:
+        for keep in (True, False):
+            with suppress(ZeroDivisionError):
+                async with turn.stream(keep_partial=keep) as reply:
+                    await reply.write("hi")
+                    await until_shown(reply, 2)
+                    raise ZeroDivisionError
+        async with turn.stream() as reply:
+            await reply.write("hi")
+
+
 @pytest.mark.parametrize("name", ["fastapi", "flask"])
 def test_a_howto_shows_its_example_as_it_is(name: str) -> None:
     page = (DOCS / f"howto-{name}.md").read_text("utf-8")
@@ -375,16 +427,6 @@ def test_a_pages_links_lead_somewhere(page: Path) -> None:
         if anchor:
             headings = re.findall(r"^#+ (.+)$", found.read_text("utf-8"), re.MULTILINE)
             assert anchor in [re.sub(r"[^\w\- ]", "", h.lower()).replace(" ", "-") for h in headings], target
-
-
-def _run(name: str, *arguments: str, may_warn: bool = False) -> str:
-    """What an example prints. It must succeed, and write nothing to standard error unless it ``may_warn``."""
-    env = {**os.environ, "PYTHONWARNINGS": "error"}
-    done = subprocess.run(
-        [sys.executable, EXAMPLES / name, *arguments], capture_output=True, env=env, timeout=20, check=False
-    )
-    assert (done.returncode, b"" if may_warn else done.stderr) == (0, b""), done.stderr.decode()
-    return done.stdout.decode()
 
 
 def _load(name: str) -> ModuleType:

@@ -14,6 +14,8 @@ REPLIES = {
     "BUSY Redis is busy running a script. You can only call SCRIPT KILL or SHUTDOWN NOSAVE.": "busy",
     "READONLY You can't write against a read only replica.": "read_only",
     "ERR Error running script (call to f_1): @user_script:3: @user_script: 3: -READONLY You can't write": "read_only",
+    "UNBLOCKED force unblock from blocking operation, instance state changed (master -> replica?)": "read_only",
+    "ERR WAIT cannot be used with replica instances. Please also note that since Redis 4.0": "read_only",
     "OOM command not allowed when used memory > 'maxmemory'.": "full",
     "ERR Error running script (call to f_1): @user_script:3: -OOM command not allowed": "full",
     "MISCONF Redis is configured to save RDB snapshots, but it's currently unable to persist to disk.": "disk",

@@ -653,6 +653,46 @@ async def test_a_replica_is_read_only(
     assert await manager.create_session("u")
 
 
+async def test_a_primary_that_becomes_a_replica_before_it_confirms_a_write_is_left(
+    connect: Callable[..., SessionManager], own_server: Server, redis_backend: ServerBackend
+) -> None:
+    """As if the write had come just before: a replica that may be written to takes it, and refuses the WAIT."""
+    heard = Heard()
+    manager = connect(own_server.url, hooks=[heard], redis_max_retries=2, redis_wait_replicas=1)
+    with own_server.client() as client:
+        client.config_set("replica-read-only", "no")
+        client.replicaof("127.0.0.1", redis_backend.server.port)
+        connected: int = client.info("stats")["total_connections_received"]
+        with pytest.raises(StoreReadOnly) as failed:
+            await manager.create_session("u")
+        assert client.info("stats")["total_connections_received"] - connected >= 3, "one for each attempt"
+        client.replicaof("NO", "ONE")
+    assert "primary" in str(failed.value)
+    assert failed.value.outcome_unknown
+    assert heard.retries == ["read_only"] * 2
+
+
+async def test_a_primary_that_becomes_a_replica_while_it_awaits_others_is_left(
+    connect: Callable[..., SessionManager], own_server: Server, redis_backend: ServerBackend
+) -> None:
+    heard = Heard()
+    options = {"redis_max_retries": 2, "redis_wait_replicas": 1, "redis_wait_timeout": 4000}
+    manager = connect(own_server.url, hooks=[heard], **options)
+    creating = asyncio.create_task(manager.create_session("u"))
+    with own_server.client() as client:
+
+        async def is_waiting() -> bool:
+            return bool(client.info("clients")["blocked_clients"] == 1)
+
+        await until(is_waiting)
+        client.replicaof("127.0.0.1", redis_backend.server.port)
+        with pytest.raises(StoreReadOnly) as failed:
+            await creating
+        client.replicaof("NO", "ONE")
+    assert failed.value.outcome_unknown
+    assert heard.retries == ["read_only"] * 2
+
+
 async def test_what_is_not_redis_is_incompatible(connect: Callable[..., SessionManager]) -> None:
     async def answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         writer.write(b"HTTP/1.1 400 Bad Request\r\n\r\n")

@@ -7,7 +7,7 @@ met before are not searched again.
 """
 
 import itertools
-from collections.abc import Callable, Coroutine, Generator
+from collections.abc import Callable, Coroutine
 from datetime import UTC, datetime
 from functools import partial
 from typing import Any
@@ -23,6 +23,8 @@ from chat_session.storage.redis.index.cluster import ClusterIndex
 from chat_session.storage.redis.keys import Keys, due_member
 from chat_session.storage.redis.net.commands import Call, Script
 from chat_session.storage.redis.sessions import RedisSessions
+from chat_session.storage.redis.turn_entries import TurnEntries
+from testkit.steps import StepExecutor
 
 lua51 = pytest.importorskip("lupa.lua51")
 
@@ -56,7 +58,9 @@ class Nodes:
         self.deadlines: dict[bytes, int] = {}
         self._scripts: dict[Script, Any] = {}
         self._lua = lua51.LuaRuntime(encoding=None, unpack_returned_tuples=False)
-        self._lua.globals()[b"redis"] = self._lua.table_from({b"call": self._call_from_lua})
+        self._lua.globals()[b"redis"] = self._lua.table_from(
+            {b"call": self._call_from_lua, b"pcall": lambda *_: 0}  # nobody listens
+        )
 
     def state(self) -> Any:
         """Everything except the token of a creation, which is different whenever a call is run again."""
@@ -195,35 +199,14 @@ def _from_lua(value: Any) -> Any:
 WAITING_TTL = 604_800
 
 
-class StepExecutor:
-    """In place of the connections: hands each command to the search and waits for its reply."""
-
-    async def run(self, _name: str, command: Any, **_: Any) -> Any:
-        return command.decode(await _step(command))
-
-    async def run_all(self, _name: str, commands: Any, **_: Any) -> list[Any]:
-        return [command.decode(await _step(command)) for command in commands]
-
-
-class _Step:
-    def __init__(self, command: Any) -> None:
-        self._command = command
-
-    def __await__(self) -> Generator[Any, Any, Any]:
-        return (yield self._command)
-
-
-async def _step(command: Any) -> Any:
-    return await _Step(command)
-
-
 def make_store() -> RedisSessions:
     executor: Any = StepExecutor()
     common: Any = {"on_cluster": True, "default_ttl": 600, "max_history": 100}
     index = ClusterIndex(executor, KEYS, WAITING_TTL)
     entries = DeskEntries(executor, KEYS, DeskOptions(WAITING_TTL, 120, None))
     entries.creations.is_off = True
-    steps = SessionSteps(executor, KEYS, index, entries, presence_ms=120_000, **common)
+    turn_entries = TurnEntries(executor, KEYS)
+    steps = SessionSteps(executor, KEYS, index, entries, turn_entries, presence_ms=120_000, **common)
     return RedisSessions(executor, KEYS, index, steps, **common)
 
 

@@ -100,6 +100,7 @@ async def test_a_session_is_read_field_by_field(manager: SessionManager, node: N
         "ttl": "86400",
         "agentEpoch": "1",
         "messageCount": "1",
+        "cs:customer": "1",
         "name": "客服会话",
         "type": "support",
     }

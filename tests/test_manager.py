@@ -118,6 +118,9 @@ class OnlySessions:
     desk = None
     operator = None
     state = None
+    feed = None
+    replies = None
+    turns = None
 
     def __init__(self, sessions: Any) -> None:
         self.sessions = sessions
@@ -135,6 +138,17 @@ async def test_a_store_without_operator_functions_serves_all_else(manager: Sessi
                 await ask
         elsewhere = msgspec.structs.replace(present(await other.get_session("s")), session_id="restored")
         assert (await inspector.restore_session(elsewhere)).session_id == "restored"
+
+
+async def test_a_store_without_turns_serves_all_else(manager: SessionManager) -> None:
+    async with SessionManager(OnlySessions(manager._store.sessions)) as other:
+        await other.create_session("u", session_id="s", turns=True)
+        with pytest.raises(CapabilityMissing, match="no turn functions"):
+            other.turn("s")
+        for ask in (other.stop_turn("s"), other.pending_turns(), anext(other.wait_for_turns())):
+            with pytest.raises(CapabilityMissing, match="no turn functions"):
+                await ask
+        assert (await other.add_message("s", {"from": "user", "text": "hello"})).seq == 1
 
 
 async def test_a_store_without_a_desk_serves_all_else(manager: SessionManager) -> None:

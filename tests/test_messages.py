@@ -27,12 +27,16 @@ _CODE = re.compile(
 
 
 class Shown(str):
-    """An argument as it is shown. A moment is written by its own method."""
+    """An argument as it is shown. A moment is written by its own method, and a number as a format says."""
 
     __slots__ = ()
 
     def isoformat(self, **_: object) -> str:
         return self
+
+    def __format__(self, _: str) -> str:
+        """Whatever is said of a number's digits."""
+        return str(self)
 
 
 class Messages(ast.NodeVisitor):

@@ -8,20 +8,20 @@ from importlib.resources import files
 import pytest
 
 from chat_session.storage.redis.keys import DeskKeys, IndexEntry, SessionKeys
-from chat_session.storage.redis.scripts import desk, index, sessions, state
+from chat_session.storage.redis.scripts import desk, feed, index, replies, sessions, state, turns
 from chat_session.storage.redis.scripts.loading import load
 from testkit.backends import StartBackend
 
 FOLDER = files("chat_session.storage.redis") / "lua"
 FILES = {
     file.name.removesuffix(".lua"): file
-    for capability in ("sessions", "index", "state", "desk")
+    for capability in ("sessions", "index", "state", "desk", "turns", "feed", "replies")
     for file in (FOLDER / capability).iterdir()
 }
 INCLUDES = {file.name.removesuffix(".lua"): file for file in (FOLDER / "include").iterdir()}
 CALLERS = {
     name: function
-    for module in (sessions, index, state, desk)
+    for module in (sessions, index, state, desk, turns, feed, replies)
     for name, function in vars(module).items()
     if inspect.isfunction(function) and function.__module__ == module.__name__ and not name.startswith("_")
 }
@@ -38,11 +38,21 @@ SOME_KEYS = {  # of those of a session or of the desk
     "read_counts": ("queue", "teams", "seats", "leases", "counts"),
     "read_desk": ("meta",),
     "renew_presence": ("presence", "operators", "seats", "lapsed", "counts"),
+    "abort_reply": ("meta", "draft"),
     "assign_session": ("meta", "entries"),
+    "begin_reply": ("meta", "draft"),
+    "check_turn": ("meta", "history"),
+    "release_turn": ("meta", "history", "draft"),
+    "renew_turn": ("meta", "history", "draft"),
+    "stop_turn": ("meta", "history", "draft"),
+    "take_turn": ("meta", "history", "draft"),
     "find_message": ("meta", "history", "ids"),
     "get_history": ("meta", "history"),
     "increment": ("meta",),
     "update_session": ("meta",),
+    "observe": ("meta", "history", "draft"),
+    "read_desk_mark": ("queue", "entries", "seats", "presence", "operators"),
+    "write_reply": ("meta", "draft"),
 }
 
 
@@ -99,8 +109,9 @@ def test_a_script_names_its_keys_in_its_first_line(name: str) -> None:
     lines = [line for line in FILES[name].read_text("utf-8").splitlines() if not line.startswith("--")]
     keys = named_keys(name)
     numbered = ", ".join(f"KEYS[{i}]" for i in range(1, len(keys) + 1))
-    assert lines[0] == f"local {', '.join(keys)} = {numbered}"
-    body = code("\n".join(lines[1:]))
+    if keys:
+        assert lines[0] == f"local {', '.join(keys)} = {numbered}"
+    body = code("\n".join(lines[1:] if keys else lines))
     assert "KEYS" not in body or takes_a_list_of_keys(name)
     whole = code(load(name).text.decode()).partition("\n")[2]
     for key in keys:
@@ -111,7 +122,13 @@ def test_a_script_names_its_keys_in_its_first_line(name: str) -> None:
 def test_a_script_touches_only_the_keys_it_declares(name: str) -> None:
     keys = {*named_keys(name), "key"}  # a function's own, which it is given
     if takes_a_list_of_keys(name):
-        keys |= {"KEYS[i]", "KEYS[i + half]", f"KEYS[{len(named_keys(name)) + 1}]"}  # of the list, and its first
+        keys |= {
+            "KEYS[i]",
+            "KEYS[i + 1]",
+            "KEYS[i + 2]",
+            "KEYS[i + half]",
+            f"KEYS[{len(named_keys(name)) + 1}]",
+        }  # of the list, and its first
     text = code(load(name).text.decode())
     for call in re.findall(r"(?:redis\.)?\bcall\(([^)]*)", text):
         command, *rest = (part.strip() for part in call.split(","))

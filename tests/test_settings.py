@@ -53,6 +53,7 @@ BAD = [
     *(("WAITING_TTL", value) for value in (0, -1, 1.5, 315_360_001, "never", "x")),
     *(("CLAIM_LEASE", value) for value in (0, -1, "nan", "inf", 315_360_001, "never")),
     *(("HAND_BACK_AFTER", value) for value in (0, -1, "nan", "inf", 315_360_001, "nevermore")),
+    *(("TURNS", value) for value in ("maybe", 2, "always")),
     *(("REDIS_MAX_RETRIES", value) for value in (-1, "x")),
     *(("REDIS_RETRY_DELAY", value) for value in (-1, "x")),
     *(("STORE_TIMEOUT", value) for value in (0, "nan", "x", 60, 60.0, 3600)),
@@ -136,6 +137,19 @@ def test_the_settings_of_the_desk_are_what_a_store_is_opened_with(monkeypatch: p
     for name, value in (("WAITING_TTL", "60"), ("CLAIM_LEASE", "1.5"), ("HAND_BACK_AFTER", "30")):
         monkeypatch.setenv(name, value)
     assert Settings.load().desk == DeskOptions(waiting_ttl=60, claim_lease=1.5, hand_back_after=30.0)
+
+
+@pytest.mark.parametrize(("value", "expected"), [("true", True), ("1", True), ("false", False), ("", False)])
+async def test_the_setting_for_turns_is_the_default_of_new_sessions(
+    monkeypatch: pytest.MonkeyPatch, value: str, expected: bool
+) -> None:
+    monkeypatch.setenv("TURNS", value)
+    async with SessionManager.from_url("sqlite:///:memory:") as manager:
+        assert manager.settings.turns is expected
+        for session_id, turns in (("as set", None), ("with", True), ("without", False)):
+            await manager.create_session("u", session_id=session_id.replace(" ", "-"), turns=turns)
+            await manager.add_message(session_id.replace(" ", "-"), {"from": "user", "text": "x"})
+        assert sorted(await manager.pending_turns()) == (["as-set", "with"] if expected else ["with"])
 
 
 def test_a_store_timeout_that_outlives_the_memory_of_repeated_writes_is_refused_with_the_reason() -> None:

@@ -66,7 +66,9 @@ def test_every_query_can_be_prepared_on_the_schema(name: str) -> None:
         assert db.execute(f"EXPLAIN {query}", values).fetchall()
 
 
-@pytest.mark.parametrize("name", ["find_session", "list_user_sessions", "list_sessions", "read_all_sessions"])
+@pytest.mark.parametrize(
+    "name", ["find_session", "list_user_sessions", "list_sessions", "read_all_sessions", "observe_session"]
+)
 def test_a_query_for_sessions_selects_the_columns_that_are_decoded_in_their_order(name: str) -> None:
     [columns] = re.findall(r"SELECT\s+(.*?)\s+FROM", SQL[name], re.DOTALL)
     assert re.split(r",\s+", columns)[: len(_DECODERS)] == list(_DECODERS)

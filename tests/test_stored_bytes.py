@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from msgspec import Raw, structs
 
-from chat_session import DeskStatus, Message, Session
+from chat_session import DeskStatus, Message, Session, TurnLost
 from chat_session.clock import from_iso
 from chat_session.message import UNLIMITED, check_message
 from chat_session.storage.codec import decode_message, encode_message, encode_tombstone, make_tombstone
@@ -36,6 +36,9 @@ def test_the_keys_of_both_layouts() -> None:
         assert parse_due_member(stray) is None
     for keys, key in itertools.product((Keys(), tagged), ("meta", "agent", "history", "ids")):
         assert keys.parse_session_id(getattr(keys.session("a1"), key)) == "a1"
+    assert (Keys().draft("a1"), tagged.draft("a1")) == (b"session:a1:draft", b"app:session:{a1}:draft")
+    for keys in (Keys(), tagged):
+        assert keys.parse_session_id(keys.draft("a1")) == "a1"
     for stranger in (b"session:a1:other", b"session:", b"session", b"x"):
         assert Keys().parse_session_id(stranger) is None
 
@@ -214,6 +217,33 @@ async def test_the_bytes_in_redis(redis_backend: ServerBackend) -> None:
             created = present(await manager.get_session("s")).created_at.timestamp() * 1_000_000
             [(listed, position)] = client.zrange("user:u:sessions", 0, -1, withscores=True)
             assert (listed, position) == (b"s", pytest.approx(created, abs=1000))
+
+
+async def test_the_bytes_of_a_turn_in_redis(redis_backend: ServerBackend) -> None:
+    async with redis_backend.open() as manager:
+        await manager.create_session("u", session_id="s", ttl=600, turns=True)
+        await manager.switch_agent("s", "human")
+        await manager.switch_agent("s", "ai")
+        await manager.add_message("s", {"from": "user", "text": "x"})
+        with redis_backend.server.client() as client:
+
+            def marks() -> list[bytes | None]:
+                return [client.hget("session:s:meta", name) for name in ("cs:turns", "cs:customer", "cs:answered")]
+
+            async with manager.turn("s", lease=60) as turn:
+                assert marks() == [b"1", b"1", None]
+                assert re.fullmatch(rb"[A-Za-z0-9_-]{12} \d{13} 2", client.hget("session:s:meta", "cs:turn"))
+                assert await manager.pending_turns() == []
+                [(member, due)] = client.zrange(Keys().turns("s"), 0, -1, withscores=True)
+                seconds, _ = client.time()
+                assert (member, due) == (b"s", pytest.approx(seconds * 1000 + 5_000, abs=2_000))
+                await turn.reply("y")
+                assert marks() == [b"1", b"1", b"2"]
+            assert re.fullmatch(rb"[A-Za-z0-9_-]{12} 0 released", client.hget("session:s:meta", "cs:turn"))
+            with pytest.raises(TurnLost):
+                async with manager.turn("s"):
+                    await manager.stop_turn("s")
+            assert re.fullmatch(rb"[A-Za-z0-9_-]{12} 0 stopped", client.hget("session:s:meta", "cs:turn"))
 
 
 async def test_the_remembered_calls_are_dropped_after_a_minute_and_only_then(redis_backend: ServerBackend) -> None:

@@ -20,6 +20,8 @@ from chat_session import (
     SessionCleanup,
     SessionManager,
     StoreUnavailable,
+    TurnBusy,
+    TurnLost,
 )
 from chat_session.telemetry.prometheus import PrometheusHooks
 from chat_session.testing import until
@@ -175,6 +177,92 @@ async def test_a_lapse_is_counted_and_logged_without_what_people_wrote(
     assert {vars(record)["session_id"] for record in handed} == {"s"}
     assert "secret" not in caplog.text
     assert "ann" not in caplog.text
+
+
+async def test_turns_are_counted_by_how_they_went_and_lost_ones_by_the_reason(
+    open_manager: Callable[..., SessionManager], caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.DEBUG, logger="chat_session")
+    registry = CollectorRegistry()
+    manager = open_manager(hooks=[PrometheusHooks(registry)])
+    await manager.create_session("u", session_id="s", ttl=60)
+    await manager.add_message("s", {"from": "user", "text": "secret"})
+
+    async def be_stopped() -> None:
+        """The reply notices it first."""
+        async with manager.turn("s") as turn:
+            with pytest.raises(TurnBusy):
+                await manager.turn("s").__aenter__()
+            await manager.stop_turn("s")
+            with pytest.raises(TurnLost):
+                await turn.reply("secret, too")
+            await turn.reply("secret, again")
+
+    async def be_taken_over() -> None:
+        """The renewal notices it, and the block is cancelled."""
+        async with manager.turn("s", lease=0.3):
+            await manager.switch_agent("s", "human")
+            await asyncio.Event().wait()
+
+    with pytest.raises(TurnLost, match="stop_turn was called"):
+        await be_stopped()
+    with pytest.raises(TurnLost, match="the agent was switched"):
+        await be_taken_over()
+    with pytest.raises(AgentConflict):
+        await manager.turn("s").__aenter__()
+
+    def value(name: str, **labels: str) -> float | None:
+        return registry.get_sample_value(f"chat_session_{name}", labels)
+
+    assert [value("turns_total", outcome=outcome) for outcome in ("begun", "busy", "lost")] == [2, 1, 2]
+    assert [value("lost_turns_total", reason=reason) for reason in ("stopped", "taken_over", "expired")] == [1, 1, None]
+    assert value("refused_writes_total", reason="turn_lost") == 2
+    assert value("refused_writes_total", reason="agent_conflict") is None, "to take no turn is no refused write"
+    told = [record for record in caplog.records if vars(record)["action"] in ("turn_begun", "turn_busy", "turn_lost")]
+    assert [(vars(record)["action"], record.levelname, vars(record).get("reason")) for record in told] == [
+        ("turn_begun", "DEBUG", None),
+        ("turn_busy", "DEBUG", None),
+        ("turn_lost", "INFO", "stopped"),
+        ("turn_begun", "DEBUG", None),
+        ("turn_lost", "INFO", "taken_over"),
+    ]
+    assert {vars(record)["session_id"] for record in told} == {"s"}
+    assert "secret" not in caplog.text
+
+
+async def test_hooks_tell_of_replies(redis_backend: ServerBackend, caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level(logging.DEBUG, logger="chat_session")
+    registry = CollectorRegistry()
+
+    def value(name: str, **labels: str) -> float | None:
+        return registry.get_sample_value(f"chat_session_{name}", labels)
+
+    async def fail(*, keep_partial: bool) -> None:
+        async with manager.turn("s") as turn, turn.stream(author="Anna", keep_partial=keep_partial) as reply:
+            await reply.write("secret")
+            raise ZeroDivisionError
+
+    async with redis_backend.open(hooks=[PrometheusHooks(registry)]) as manager:
+        await manager.create_session("u", session_id="s", ttl=60)
+        async with manager.turn("s") as turn, turn.stream() as reply:
+            await reply.write("secret")
+            assert value("replies_growing") == 1
+        for keep_partial in (True, False):
+            with pytest.raises(ZeroDivisionError):
+                await fail(keep_partial=keep_partial)
+    assert value("replies_growing") == 0
+    outcomes = ("committed", "partial", "failed", "stopped")
+    assert [value("replies_total", outcome=outcome) for outcome in outcomes] == [1, 1, 1, None]
+    assert value("messages_total", sender="assistant") == 2
+    told = [record for record in caplog.records if vars(record)["action"] in ("reply_begun", "reply_ended")]
+    assert [(vars(record)["action"], vars(record).get("outcome")) for record in told] == [
+        *(("reply_begun", None), ("reply_ended", "committed")),
+        *(("reply_begun", None), ("reply_ended", "partial")),
+        *(("reply_begun", None), ("reply_ended", "failed")),
+    ]
+    assert {(vars(record)["session_id"], record.levelname) for record in told} == {("s", "DEBUG")}
+    assert "secret" not in caplog.text
+    assert "Anna" not in caplog.text
 
 
 async def test_prometheus_tells_retries_and_whether_the_store_is_up(redis_backend: ServerBackend) -> None:
