@@ -101,6 +101,11 @@ class Case:
         return {op.session for op in self.history if op.kind in STEPS and op.session}
 
     @cached_property
+    def streamed(self) -> set[tuple[str, str]]:
+        """The replies that grew, by session and message id. ``stream_rules.py`` has the rules for their texts."""
+        return {(op.session, op.id) for op in self.history if "stream" in op.asked}
+
+    @cached_property
     def created(self) -> dict[str, Operation]:
         """The operations that created a session, by session."""
         return {op.session: op for op in self.history if op.kind == "create" and op.outcome == "ok"}

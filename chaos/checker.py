@@ -1,14 +1,27 @@
-"""The checker of all fault tests: it applies the invariants I1 to I27 to a history and a snapshot of the store."""
+"""The checker of all fault tests: it applies the invariants I1 to I35 to a history and a snapshot of the store."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
-from chaos import counters, desk_ends, desk_rules, desk_times, edits, invariants, realtime
+from chaos import (
+    counters,
+    desk_ends,
+    desk_rules,
+    desk_times,
+    edits,
+    feed_rules,
+    invariants,
+    realtime,
+    stream_rules,
+    turn_rules,
+)
 from chaos.case import Allowances, Case, Violation
 from chaos.history import Operation
 from chaos.snapshot import Snapshot
 
 DESK_RULES = (*desk_rules.RULES, *desk_ends.RULES, *desk_times.RULES)
+RULES = (*invariants.RULES, *realtime.RULES, *edits.RULES, *counters.RULES, *DESK_RULES, *turn_rules.RULES)
+FEED_RULES = (*feed_rules.RULES, *stream_rules.RULES)
 
 
 @dataclass
@@ -40,7 +53,7 @@ def check(
     case = Case(operations, snapshot, allowances or Allowances())
     verdict = Verdict(snapshot, acknowledged=sum(op.outcome == "ok" for op in operations))
     verdict.unknown = sum(op.outcome == "unknown" for op in operations)
-    for rule in (*invariants.RULES, *realtime.RULES, *edits.RULES, *counters.RULES, *DESK_RULES):
+    for rule in (*RULES, *FEED_RULES):
         verdict.violations += rule(case)
     for leak in leaks:
         verdict.violations.append(Violation("I14", "", f"a log or an error shows the text of a message: {leak}"))

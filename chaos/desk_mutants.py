@@ -139,8 +139,8 @@ DESK = (
     Mutant(
         "no check is planned before a step",
         f"{_REDIS}/steps.py",
-        "is_planned = step.is_checked and _moves(read, change)",
-        "is_planned = False",
+        "if step.is_checked and _moves(read, change) else []",
+        "if False else []",
         "R29 standalone",
     ),
     Mutant(

@@ -134,6 +134,17 @@ class Recorder:
             if self.watch:
                 self.watch(op)
 
+    def note(self, kind: str, session: str, writer: str, **facts: Any) -> Operation:
+        """Record what takes no time, such as an event that a watcher is told. It is reported once."""
+        op = Operation(len(self.history), kind, session, writer, self.moment(), outcome="ok", **facts)
+        op.ended = op.begun
+        self.counts[op.outcome] += 1
+        if self.keep:
+            self.history.append(op)
+        if self.watch:
+            self.watch(op)
+        return op
+
     def note_error(self, op: Operation, error: Exception) -> None:
         """A typed error says whether the operation was done. After an untyped one nothing is known."""
         op.error = f"{type(error).__name__}: {error}"
@@ -159,6 +170,8 @@ class Recorder:
         if known.ended is not None:
             known.ended -= self._zero
             self.counts[known.outcome] += 1
+            if self.watch:
+                self.watch(known)
         return known
 
     def longest_outage(self) -> float | None:

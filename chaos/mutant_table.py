@@ -2,7 +2,10 @@
 
 from chaos.desk_mutants import DESK
 from chaos.edit_mutants import EDITS
+from chaos.feed_mutants import FEED
 from chaos.mutant import Mutant
+from chaos.reply_mutants import REPLIES
+from chaos.turn_mutants import TURNS
 
 _LUA, _REDIS, _SQLITE = "storage/redis/lua", "storage/redis", "storage/sqlite"
 
@@ -159,8 +162,8 @@ TABLE = (
     Mutant(
         "one message too many is kept, SQLite",
         f"{_SQLITE}/messages.py",
-        "(session_id, count - max_history))",
-        "(session_id, count - max_history - 1))",
+        "_trim(db, session_id, count - max_history)",
+        "_trim(db, session_id, count - max_history - 1)",
         "sqlite: test_contract.py: the_history_keeps_the_last_n",
     ),
     Mutant(
@@ -238,8 +241,8 @@ TABLE = (
     Mutant(
         "a deletion leaves the entry in the user's list",
         f"{_LUA}/sessions/delete_session.lua",
-        "for i = 5, #KEYS do redis.call('ZREM', KEYS[i], ARGV[i - 2]) end\n",
-        "redis.call('ZREM', KEYS[5], ARGV[3])\n",
+        "for i = 6, #KEYS do redis.call('ZREM', KEYS[i], ARGV[i - 3]) end\n",
+        "redis.call('ZREM', KEYS[6], ARGV[3])\n",
         "R8 standalone",
     ),
     Mutant(
@@ -415,4 +418,7 @@ TABLE = (
     ),
     *EDITS,
     *DESK,
+    *TURNS,
+    *REPLIES,
+    *FEED,
 )

@@ -37,7 +37,7 @@ Does a test fail when the package is wrong? `make chaos-mutants` plants one faul
 and runs the test that must find it. It fails when a mutant survives, and when the text that a mutant replaces is no
 longer in the source. This page is written by that run. The mutants themselves are in
 [chaos/mutant_table.py](../chaos/mutant_table.py), the fault tests on their [own page](fault-tests.md),
-which also says what I1 to I27 are; R1 and the like stand for a rule of that fault test alone.
+which also says what I1 to I35 are; R1 and the like stand for a rule of that fault test alone.
 
 | the planted fault | in | found by | it said |
 |---|---|---|---|

@@ -12,6 +12,7 @@ from chaos.snapshot_redis import read_keys
 from chaos.snapshot_sqlite import read_rows
 from chat_session import Inspector, Message, SessionManager, StoreCorrupt
 from chat_session.markers import HANDOFF
+from chat_session.paging import MAX_LIMIT
 from chat_session.storage.redis.keys import Keys
 from testkit.backends import Backend, ClusterBackend, RedisBackend, SqliteBackend
 
@@ -59,11 +60,12 @@ async def _read_through(manager: SessionManager, users: Iterable[str], snapshot:
             session.message_count,
             session.agent_epoch,
             session.current_agent,
-            [_visible(message) for message in history],
+            [read_message(message) for message in history],
             session.metadata,
             session.revision,
             session.ttl,
             session.desk,
+            session.turns,
         )
 
     async def list_user(user: str) -> None:
@@ -77,13 +79,25 @@ async def _read_through(manager: SessionManager, users: Iterable[str], snapshot:
             raise found
         snapshot.scanned.add(found.session_id)
     snapshot.counted = await manager.get_active_sessions_count()
+    if any(visible.in_turns for visible in snapshot.visible.values()):
+        snapshot.pending = await manager.pending_turns(MAX_LIMIT)
 
 
-def _visible(message: Message) -> VisibleMessage:
+def read_message(message: Message) -> VisibleMessage:
+    """A message as the rules see it."""
     at = 0.0 if message.timestamp is None else message.timestamp.timestamp() * 1000
     marker = message.extra.get(HANDOFF, {}) if message.type == HANDOFF else {}
     return VisibleMessage(
-        message.seq or 0, message.id or "", message.text, message.type or "", message.internal, at, marker
+        message.seq or 0,
+        message.id or "",
+        message.text,
+        message.type or "",
+        message.internal,
+        at,
+        marker,
+        message.sender,
+        message.extra.get("turn", ""),
+        message.extra.get("replyTo", []),
     )
 
 

@@ -8,7 +8,10 @@ from chat_session.desk_status import OPEN, DeskStatus
 
 @dataclass(slots=True)
 class VisibleMessage:
-    """A message as a reader gets it. ``marker``: the facts of a step of the desk, in a message of type "handoff"."""
+    """A message as a reader gets it. ``marker``: the facts of a step of the desk, in a message of type "handoff".
+
+    ``turn`` and ``answers`` are what a reply of a turn says of itself: which turn, and the ids of what it answers.
+    """
 
     seq: int
     id: str
@@ -17,11 +20,14 @@ class VisibleMessage:
     internal: bool = False
     at: float = 0.0  # its timestamp, in milliseconds
     marker: dict[str, Any] = field(default_factory=dict)
+    sender: str = ""
+    turn: str = ""
+    answers: list[str] = field(default_factory=list)
 
 
 @dataclass(slots=True)
 class VisibleSession:
-    """A session as a caller sees it. ``ttl`` is its own one."""
+    """A session as a caller sees it. ``ttl`` is its own one. ``in_turns``: whether workers find it."""
 
     user: str
     count: int
@@ -32,6 +38,7 @@ class VisibleSession:
     revision: int = 0
     ttl: int | None = None
     desk: DeskStatus = OPEN
+    in_turns: bool = False
 
 
 @dataclass(slots=True)
@@ -76,7 +83,8 @@ class DeskLists:
 class Snapshot:
     """The whole store at rest.
 
-    ``visible``, ``listed``, ``scanned`` and ``counted`` are what callers see; all else is what is stored.
+    ``visible``, ``listed``, ``scanned``, ``counted`` and ``pending`` are what callers see; all else is what is stored.
+    ``pending`` are the sessions that wait for a worker.
     ``due`` and ``by_user`` are the scores of the index entries: a deadline in milliseconds, a creation in microseconds.
     ``strays`` are index entries that name no session, or are in a bucket in which nobody looks for them.
     """
@@ -89,6 +97,7 @@ class Snapshot:
     due: dict[tuple[str, str], float] = field(default_factory=dict)
     by_user: dict[tuple[str, str], float] = field(default_factory=dict)
     strays: list[str] = field(default_factory=list)
+    pending: list[str] = field(default_factory=list)
     desk: DeskLists | None = None  # only where the desk was used
     now: float = 0.0  # the server's clock, in milliseconds
     zero: float | None = None  # what that clock showed when the recorder began, if that is known

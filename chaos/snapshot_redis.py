@@ -79,6 +79,9 @@ def _read_index_entries(client: redis.Redis, keys: Keys, key: bytes, snapshot: S
                 snapshot.strays.append(f"{member!r} in {name}")
             else:
                 snapshot.due[named] = score
+    elif name.startswith("sessions:turns:"):
+        found: Any = client.zrange(key, 0, -1)
+        snapshot.strays += [f"{each!r} in {name}" for each in found if keys.turns(each.decode()) != key]
     elif (user := re.fullmatch(r"user:(.*):sessions", name)) and keys.user(user[1]) == key:
         for member, score in client.zscan_iter(key, count=1000):
             snapshot.by_user[member.decode(), user[1]] = score

@@ -25,6 +25,9 @@ from chaos.editor import Editor
 from chaos.history import Operation, Recorder
 from chaos.log_watch import watch_logs
 from chaos.powercut import note
+from chaos.streamer import Streamer
+from chaos.turn_worker import AFTER, ANY, BEFORE, LATE, TurnWorker
+from chaos.watcher import Watcher
 from chaos.workload import Caller
 from chat_session import SessionManager, clock
 from chat_session.storage.sqlite.file import DatabaseFile
@@ -167,12 +170,42 @@ async def _sweep(caller: Caller, plan: dict[str, Any]) -> None:  # noqa: ARG001 
         await asyncio.sleep(0.02)
 
 
+async def _answer(caller: Caller, plan: dict[str, Any]) -> None:
+    """Answer whatever session waits. ``plan["load"]`` says where the worker stops."""
+    assert isinstance(caller, TurnWorker)
+    caller.stops = _STOPS[plan["load"]]
+    await caller.work()
+
+
+async def _watch(caller: Caller, plan: dict[str, Any]) -> None:
+    """Watch the given sessions, each behind its cursor, if there is one. ``plan["load"]`` says how."""
+    assert isinstance(caller, Watcher)
+    caller.name = plan["name"].partition(" ")[0]  # the next part says which process of this watcher it is
+    caller.inside, caller.comes_and_goes = "inside" in plan["load"], "come and go" in plan["load"]
+    await asyncio.gather(*(caller.watch(session, plan["cursors"].get(session)) for session in plan["sessions"]))
+
+
+async def _stream(caller: Caller, plan: dict[str, Any]) -> None:
+    """Stream replies in the given sessions."""
+    assert isinstance(caller, Streamer)
+    caller.without_end = plan["load"] == "stream without end"
+    for _ in _turns(plan):
+        await caller.stream(caller.rng.choice(plan["sessions"]))
+        await asyncio.sleep(caller.rng.uniform(0, 0.02))
+
+
+_WATCHES = ("watch", "watch inside", "watch, come and go", "watch inside, come and go")
+_STREAMS = ("stream", "stream without end")
+_STOPS = {f"answer {where}": where for where in (ANY, BEFORE, AFTER, LATE)}
 _KINDS: dict[str, type[Caller]] = {
     "edit": Editor,
     "operate": OperatorCaller,
     "ask": Bot,
     "claim": OperatorCaller,
     "hold": OperatorCaller,
+    **dict.fromkeys(_STOPS, TurnWorker),
+    **dict.fromkeys(_WATCHES, Watcher),
+    **dict.fromkeys(_STREAMS, Streamer),
 }
 _LOADS = {
     "write": _write,
@@ -185,6 +218,9 @@ _LOADS = {
     "sweep": _sweep,
     "mixture": _mixture,
     "mixture and sweep": _mixture_and_sweep,
+    **dict.fromkeys(_STOPS, _answer),
+    **dict.fromkeys(_WATCHES, _watch),
+    **dict.fromkeys(_STREAMS, _stream),
 }
 
 

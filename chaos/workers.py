@@ -57,12 +57,14 @@ class Workers:
         turns: int = 0,
         clock: float = 0,
         synchronous: str = "",
+        cursors: Mapping[str, str] | None = None,
         settings: dict[str, Any],
     ) -> None:
         """Start a worker and wait until one of its calls was answered.
 
         ``turns``: how many times it repeats its workload; 0 means until it is killed. ``clock``: by how many
         seconds its clock is wrong. ``synchronous``: the mode in which it opens SQLite files, instead of FULL.
+        ``cursors``: of sessions, behind which a watcher begins.
         """
         plan = {"name": name, "url": url, "load": load, "seed": str(seed), "callers": callers}
         plan |= {
@@ -70,6 +72,7 @@ class Workers:
             "turns": turns,
             "clock": clock,
             "synchronous": synchronous,
+            "cursors": dict(cursors or {}),
             "settings": settings,
         }
         assert self._process.stdin

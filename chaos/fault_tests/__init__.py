@@ -7,18 +7,22 @@ from chaos.fault_tests import (
     desks,
     edits,
     failovers,
+    feeds,
     flushed_scripts,
     full_disk,
     killed_connections,
     killed_servers,
     killed_workers,
     lost_replies,
+    lost_writes,
     memory_limit,
     moving_slots,
     power_cuts,
     soak,
     stalls,
+    streams,
     sweepers,
+    turns,
 )
 from chaos.trial import FaultTest
 
@@ -88,6 +92,47 @@ _TABLE = (
     FaultTest("R34", "desk, primary killed, Sentinel", desks.sentinel_failover, SENTINEL, limit=600, short_limit=90),
     FaultTest(
         "R35", "desk in a file, worker killed -9", desks.killed_workers, FILE, limit=300, short_limit=60, in_short=True
+    ),
+    FaultTest("R36", "four workers take turns", turns.four_workers, EVERY, limit=500, short_limit=120, in_short=True),
+    FaultTest("R37", "turns, worker killed -9", turns.killed_workers, MANY, limit=500, short_limit=90, in_short=True),
+    FaultTest(
+        "R38", "worker frozen beyond its lease", turns.frozen_workers, EVERY, limit=500, short_limit=90, in_short=True
+    ),
+    FaultTest("R39", "turns, primary killed, Sentinel", turns.sentinel_failover, SENTINEL, limit=600, short_limit=120),
+    FaultTest(
+        "R40", "turns in a file, worker killed -9", turns.killed_workers, FILE, limit=500, short_limit=90, in_short=True
+    ),
+    FaultTest("R41", "turns, primary killed, Cluster", turns.cluster_failover, CLUSTER, limit=600, short_limit=120),
+    FaultTest("R42", "subscriptions cut every 100 ms", feeds.cut, MANY, limit=300, short_limit=90, in_short=True),
+    FaultTest("R43", "writers may not notify", feeds.silent_writers, ONE, limit=300, short_limit=90, in_short=True),
+    FaultTest("R44", "watchers may not subscribe", feeds.deaf_watchers, ONE, limit=300, short_limit=90, in_short=True),
+    FaultTest(
+        "R45",
+        "feed, primary killed, Sentinel",
+        feeds.sentinel_failover,
+        SENTINEL,
+        limit=600,
+        short_limit=120,
+        in_short=True,
+    ),
+    FaultTest("R46", "feed, primary killed, Cluster", feeds.cluster_failover, CLUSTER, limit=600, short_limit=120),
+    FaultTest("R47", "watchers sleep", feeds.frozen_watchers, EVERY, limit=400, short_limit=90, in_short=True),
+    FaultTest("R48", "watched session created again", feeds.recreated, EVERY, limit=300, short_limit=90, in_short=True),
+    FaultTest("R49", "writes lost under watchers", lost_writes.run, ONE, limit=300, short_limit=90, in_short=True),
+    FaultTest(
+        "R50", "four producers stream replies", streams.four_producers, EVERY, limit=400, short_limit=120, in_short=True
+    ),
+    FaultTest(
+        "R51", "producer killed in mid-reply", streams.ended_producers, EVERY, limit=400, short_limit=90, in_short=True
+    ),
+    FaultTest(
+        "R52",
+        "feed, writes lost, Sentinel",
+        lost_writes.failover,
+        SENTINEL,
+        limit=600,
+        short_limit=120,
+        in_short=True,
     ),
 )
 FAULT_TESTS = {fault_test.id: fault_test for fault_test in _TABLE}

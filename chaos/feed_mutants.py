@@ -1,0 +1,268 @@
+"""Faults planted into the feed: what a watcher is told, when it looks, and what wakes it."""
+
+from chaos.mutant import Mutant
+
+_LUA, _REDIS, _SQLITE = "storage/redis/lua", "storage/redis/feed", "storage/sqlite"
+
+FEED = (
+    # What follows from a look
+    Mutant(
+        "a session that was created again goes on as the one before",
+        "follower.py",
+        "if at.incarnation != seen.incarnation:",
+        "if False:",
+        "R48 standalone",
+    ),
+    Mutant(
+        "a cursor that is ahead of the session is accepted",
+        "follower.py",
+        "if at.seq > seen.last or at.revision > revision:",
+        "if at.revision > revision:",
+        "R49 standalone",
+    ),
+    Mutant(
+        "as many other messages as were lost are not noticed",
+        "follower.py",
+        "if at.message and seen.told is not None and hash_id(seen.told.id) != at.message:",
+        "if False:",
+        "R49 standalone",
+    ),
+    Mutant(
+        "another edit with the revision of a lost one is not noticed",
+        "follower.py",
+        "if listed.get(at.revision, at.tag) != at.tag:",
+        "if False:",
+        "R49 standalone",
+    ),
+    Mutant(
+        "edits that are no longer listed are passed over",
+        "follower.py",
+        "if any(each not in listed for each in range(at.revision + 1, min(revision, at.revision + 65) + 1)):",
+        "if False:",
+        "redis: test_contract.py: more_changes_than_are_listed",
+    ),
+    Mutant(
+        "after a reset the old messages are told again",
+        "follower.py",
+        "        self.begin(seen)\n        yield self._event(Reset",
+        "        self.begin(seen)\n        self._move(seq=0)\n        yield self._event(Reset",
+        "redis: test_follower.py: goes_on_behind_what_is_there",
+    ),
+    Mutant(
+        "a gap is left out",
+        "follower.py",
+        "if last_told >= first:",
+        "if False:",
+        "redis: test_contract.py: messages_that_were_trimmed_are_a_gap",
+    ),
+    Mutant(
+        "a gap of internal messages is told to customers",
+        "follower.py",
+        "last_told = to if self.include_internal else min(seen.trimmed, to)",
+        "last_told = to",
+        "redis: test_contract.py: gap_of_internal_messages_alone",
+    ),
+    Mutant(
+        "the cursor of a message is before it",
+        "follower.py",
+        "        self._move(seq=message.seq or 0, message=hash_id(message.id))\n"
+        "        if self._is_told(message):\n"
+        "            yield self._event(MessageAppended, message=self._shown(message))\n",
+        "        if self._is_told(message):\n"
+        "            yield self._event(MessageAppended, message=self._shown(message))\n"
+        "        self._move(seq=message.seq or 0, message=hash_id(message.id))\n",
+        "R50 standalone",
+    ),
+    Mutant(
+        "the cursor is moved behind edits before all are told",
+        "follower.py",
+        "if is_last and i == len(events):",
+        "if True:",
+        "redis: test_follower.py: until_all_is_told",
+    ),
+    Mutant(
+        "edits that were missed are not told",
+        "follower.py",
+        "        return missed[cleared:]",
+        "        return missed[:0]",
+        "redis: test_contract.py: changes_that_were_missed_are_told",
+    ),
+    Mutant(
+        "a watcher that is behind waits",
+        "follower.py",
+        "return self.starts or self.cursor.seq < seen.last or is_cut",
+        "return self.starts or is_cut",
+        "redis: test_follower.py: cut_reading_is_behind",
+    ),
+    Mutant(
+        "customers are told what is internal",
+        "follower.py",
+        "return self.include_internal or not message.internal",
+        "return True",
+        "R42 standalone",
+    ),
+    Mutant(
+        "customers are told the names of operators",
+        "follower.py",
+        'if self.include_internal or message.sender != "operator" or message.author is None:',
+        "if True:",
+        "R42 standalone",
+    ),
+    Mutant(
+        "customers are told the metadata",
+        "follower.py",
+        "            metadata={},\n",
+        "",
+        "R42 standalone",
+    ),
+    # Replies
+    Mutant(
+        "the offset of a delta counts code points",
+        "follower.py",
+        "self._move(offset=offset + len(whole.encode()))",
+        "self._move(offset=offset + len(whole))",
+        "R50 standalone",
+    ),
+    Mutant(
+        "a sign that was cut is told in its parts",
+        "follower.py",
+        'text.decode(errors="ignore")',
+        'text.decode(errors="replace")',
+        "redis: test_follower_replies.py: cut_within_a_sign",
+    ),
+    Mutant(
+        "text from another offset is told",
+        "follower.py",
+        "if self.cursor.offset == reply.offset:",
+        "if True:",
+        "redis: test_follower_replies.py: from_another_offset",
+    ),
+    Mutant(
+        "the rest of a text is not told before its message",
+        "follower.py",
+        "if is_reply and message.type != RETRACTED:",
+        "if False:",
+        "R50 standalone",
+    ),
+    Mutant(
+        "a reply whose message was told is told as aborted",
+        "follower.py",
+        "if at.offset != ENDED and at.message == hash_id(at.reply_id):",
+        "if False:",
+        "R50 standalone",
+    ),
+    Mutant(
+        "the end of a reply without a message is not told",
+        "follower.py",
+        'if at.offset != ENDED and not (is_same and reply is not None and reply.state == "growing"):',
+        "if False:",
+        "R51 standalone",
+    ),
+    Mutant(
+        "the end of a reply is told while its message is still to be read",
+        "follower.py",
+        "        if self.cursor.seq >= seen.last:\n            yield from self._reply(seen.reply)",
+        "        yield from self._reply(seen.reply)",
+        "redis: test_follower_replies.py: while_messages_are_missing",
+    ),
+    # Redis: what is read, and who is woken
+    Mutant(
+        "a look begins with the message that was told",
+        f"{_LUA}/feed/observe.lua",
+        "told, elements[1], at = both[1], both[2], begin + 1",
+        "told, elements[1], at = both[1], both[1], begin + 1",
+        "R42 standalone",
+    ),
+    Mutant(
+        "all sessions that had an id are the same one",
+        f"{_REDIS}/observation.py",
+        'written = b"%b %b" % (fields.get(_CREATED, b""), fields[b"createdAt"])',
+        'written = b"one"',
+        "R48 standalone",
+    ),
+    Mutant(
+        "an append tells nobody",
+        f"{_LUA}/sessions/append_messages.lua",
+        "--#include notify\n",
+        "",
+        "redis: test_redis_feed.py: a_change_wakes_who_listens_once",
+    ),
+    Mutant(
+        "a writer without the right to notify fills the server's log",
+        f"{_LUA}/include/notify.lua",
+        "elseif redis.acl_check_cmd('SPUBLISH', channel, '') then",
+        "else",
+        "R43 standalone",
+    ),
+    Mutant(
+        "a watcher without the right to channels fills the server's log",
+        f"{_LUA}/feed/check_channel.lua",
+        "redis.acl_check_cmd('SSUBSCRIBE', channel) and 1 or 0",
+        "1",
+        "R44 standalone",
+    ),
+    Mutant(
+        "nothing is polled",
+        f"{_REDIS}/polling.py",
+        "channel is not None and channel.mark != mark:",
+        "channel is None:",
+        "R44 standalone",
+    ),
+    Mutant(
+        "the poll does not see that the text of a reply is gone",
+        f"{_LUA}/feed/read_marks.lua",
+        "if fields[at] == 'cs:draft' and",
+        "if false and",
+        "R51 standalone",
+    ),
+    Mutant(
+        "one who leaves ends the poll of all",
+        f"{_REDIS}/polling.py",
+        "if self._session_of(name) is not None])]",
+        "])]",
+        "redis: test_feed_polling.py: leaves_during_a_look",
+    ),
+    Mutant(
+        "a new subscription wakes nobody",
+        f"{_REDIS}/hub.py",
+        "            channel.is_live = True\n            channel.wake()\n",
+        "            channel.is_live = True\n",
+        "redis: test_redis_feed.py: connection_that_is_cut",
+    ),
+    Mutant(
+        "a channel whose connection was lost is not subscribed again",
+        f"{_REDIS}/hub.py",
+        "                del self._placed[name]\n                self._lose(name)\n",
+        "                del self._placed[name]\n",
+        "redis: test_redis_feed.py: connection_that_is_cut",
+    ),
+    Mutant(
+        "a session whose first trimmed message is internal takes no more",
+        f"{_LUA}/include/trim.lua",
+        "if not to or tonumber(to) ~= trimmed_seq - 1 then",
+        "if tonumber(to or 0) ~= trimmed_seq - 1 then",
+        "redis: test_contract.py: trimmed_may_be_internal",
+    ),
+    # SQLite
+    Mutant(
+        "all sessions that had an id are the same one, SQLite",
+        f"{_SQLITE}/sessions.py",
+        '"incarnation": secrets.token_hex(4),',
+        '"incarnation": "one",',
+        "R48 sqlite",
+    ),
+    Mutant(
+        "the poll does not see that a lease has ended, SQLite",
+        f"{_SQLITE}/queries.sql",
+        "state = 'growing' AND epoch = agent_epoch AND replies.deadline > :now\n",
+        "state = 'growing' AND epoch = agent_epoch\n",
+        "R51 sqlite",
+    ),
+    Mutant(
+        "the text of a reply whose lease has ended grows, SQLite",
+        f"{_SQLITE}/reply_rows.py",
+        'return None if self.deadline > now_ms() else "expired"',
+        "return None",
+        "R51 sqlite",
+    ),
+)
