@@ -21,7 +21,7 @@ ADAPTER_FILES = $(shell find src/chat_session/adapters testkit/adapters tests/ad
 DOCS := $(VENV)/docs
 STORE := sqlite:///var/run.db
 CLI := $(BIN)/chat-session
-WORKERS ?= 3
+WORKERS ?= 5
 COVERAGE ?=
 
 .DELETE_ON_ERROR:
@@ -42,7 +42,7 @@ check: $(READY)
 	$(BIN)/mypy
 	$(BIN)/lint-imports --no-cache
 
-# Three workers on two cores: much of a test's time is waiting for lifetimes and timeouts. The second
+# Five workers on two cores: most of a test's time is waiting for lifetimes and timeouts. The second
 # run is on the lowest redis-py that is allowed; the first has the highest.
 tests: $(READY)
 	$(BIN)/python -m pytest -n $(WORKERS) --dist worksteal $(COVERAGE) --ignore=tests/adapters
@@ -125,6 +125,7 @@ bench: $(BENCH)/.ready server
 	$(BENCH)/bin/python -m benchmarks
 	$(BENCH)/bin/python -m benchmarks.adapters
 	$(BENCH)/bin/python -m benchmarks.desk
+	$(BENCH)/bin/python -m benchmarks.feed
 
 bench-scale: $(BENCH)/.ready server
 	$(BENCH)/bin/python -m benchmarks scale

@@ -25,6 +25,12 @@ def start_server() -> Iterator[Server]:
             yield server
 
 
+def use_all_cores() -> None:
+    """Also that of the server: for benchmarks of several processes, which would share one core on a small machine."""
+    if hasattr(os, "sched_setaffinity"):
+        os.sched_setaffinity(0, range(os.cpu_count() or 1))
+
+
 @contextmanager
 def _start_on_last_core(server: Server) -> Iterator[None]:
     """Where there are two cores or more: the server has the last one, and this process the others."""

@@ -127,6 +127,7 @@ class Floor(Peer):
             default_ttl=TTL,
             max_history=HISTORY,
             epoch=None,
+            noted="",
             elements=[_element() for _ in range(count)],  # type: ignore[misc]
         )
         await self._run(call)

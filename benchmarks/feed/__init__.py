@@ -1,0 +1,1 @@
+"""The feed and streaming replies under load."""
