@@ -11,14 +11,15 @@ import griffe
 
 from chat_session.settings import Settings
 
-MAKERS = ("_blocking", "_iterating")
+MAKERS = ("_blocking", "_iterating", "_waiting")
 
 
 class Reference(griffe.Extension):
     def on_package(self, *, pkg: griffe.Module, **_: Any) -> None:
         for owner in pkg["blocking"].classes.values():
             for name, member in list(owner.members.items()):
-                maker, _, namesake = str(getattr(member, "value", "")).rstrip(")").partition("(")
+                maker, _, given = str(getattr(member, "value", "")).rstrip(")").partition("(")
+                namesake = given.partition(",")[0]
                 if maker in MAKERS:
                     owner.set_member(name, _as_synchronous(member, _find(pkg, namesake)))
         for name, field in Settings.model_fields.items():
@@ -38,8 +39,10 @@ def _find(pkg: griffe.Module, path: str) -> griffe.Function:
 
 def _as_synchronous(made: griffe.Attribute, namesake: griffe.Function) -> griffe.Function:
     returns = namesake.returns
-    if isinstance(returns, griffe.ExprSubscript) and str(returns.left) == "AsyncIterator":
-        returns = griffe.ExprSubscript("Iterator", returns.slice)
+    if isinstance(returns, griffe.ExprSubscript) and str(returns.left) in ("AsyncIterator", "AsyncGenerator"):
+        given = returns.slice
+        item = given.elements[0] if isinstance(given, griffe.ExprTuple) else given
+        returns = griffe.ExprSubscript("Iterator", item)
     return griffe.Function(
         made.name,
         lineno=made.lineno,
