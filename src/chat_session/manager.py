@@ -39,7 +39,7 @@ from chat_session.settings import Settings, SettingsBesideUrl, SettingsOverrides
 from chat_session.storage.contract import DeskStore, Store
 from chat_session.telemetry.hooks import Hooks, combine
 from chat_session.telemetry.logging import LoggingHooks
-from chat_session.turns import TurnCalls
+from chat_session.turn_calls import TurnCalls
 from chat_session.users import UserCalls
 
 if TYPE_CHECKING:
