@@ -112,7 +112,7 @@ async def test_beginning_again_changes_nothing_while_it_grows_and_is_refused_whe
     await begin(store, b"hello")
     await store.replies.begin_reply("s", "t", "r", "bot")
     assert await look(store) == growing(b"hello")
-    await store.replies.abort_reply("s", "t", "r", "failed")
+    await store.replies.abort_reply("s", "r", "failed")
     with pytest.raises(TurnLost):
         await store.replies.begin_reply("s", "t", "r", "bot")
     assert await look(store) == aborted("failed")
@@ -147,12 +147,12 @@ async def test_nothing_is_written_without_the_session_its_turn_or_its_reply(stor
         write("none", "t", "r", 0, b"x"),
         begin_reply("none", "t", "r", None),
         commit("none", "t", reply("hello"), 1),
-        store.replies.commit_partial("none", "t", reply("hello"), 5, "failed"),
+        store.replies.commit_partial("none", reply("hello"), 5, "failed"),
     ):
         with pytest.raises(SessionNotFound):
             await gone
-    await store.replies.abort_reply("none", "t", "r", "failed")
-    await store.replies.abort_reply("s", "t", "r2", "failed")
+    await store.replies.abort_reply("none", "r", "failed")
+    await store.replies.abort_reply("s", "r2", "failed")
     assert await look(store) == growing(b"hello")
 
 
@@ -163,7 +163,7 @@ async def test_a_late_delta_brings_no_finished_reply_back(store: Any, manager: S
         case "commit":
             await store.replies.commit_reply("s", "t", reply("hello"), 1)
         case "abort":
-            await store.replies.abort_reply("s", "t", "r", "failed")
+            await store.replies.abort_reply("s", "r", "failed")
         case "stop":
             await store.turns.stop_turn("s")
         case "release":
@@ -173,7 +173,7 @@ async def test_a_late_delta_brings_no_finished_reply_back(store: Any, manager: S
         case "expire":
             await shorten(store)
         case "partial":
-            await store.replies.commit_partial("s", "t", reply("hello"), 5, "failed")
+            await store.replies.commit_partial("s", reply("hello"), 5, "failed")
     over = await look(store)
     assert over in (committed(2), *map(aborted, ("failed", "stopped", "released", "taken_over", "expired")))
     for again in (store.replies.write_reply("s", "t", "r", 5, b"x"), store.replies.write_reply("s", "t", "r", 0, b"")):
@@ -206,7 +206,7 @@ async def test_a_commit_that_is_refused_leaves_the_reply_as_it_was(store: Any, m
 
 async def test_an_aborted_reply_is_not_committed(store: Any, manager: SessionManager) -> None:
     await begin(store, b"hello")
-    await store.replies.abort_reply("s", "t", "r", "failed")
+    await store.replies.abort_reply("s", "r", "failed")
     with pytest.raises(TurnLost):
         await store.replies.commit_reply("s", "t", reply("hello"), 1)
     assert await look(store) == aborted("failed")
@@ -244,7 +244,7 @@ async def test_each_renewal_of_the_turn_keeps_the_reply_and_the_next_turn_ends_i
 async def test_an_end_that_was_told_stays(store: Any) -> None:
     await begin(store, b"hello")
     await store.turns.stop_turn("s")
-    await store.replies.abort_reply("s", "t", "r", "failed")
+    await store.replies.abort_reply("s", "r", "failed")
     await store.turns.take_turn("s", "t2", LEASE)
     assert await look(store) == aborted("stopped")
 
@@ -262,10 +262,10 @@ async def test_what_was_shown_can_be_kept(store: Any, manager: SessionManager, l
         await store.turns.take_turn("s", "t2", LEASE)
         assert await look(store) == aborted("stopped")
     partial = store.replies.commit_partial
-    kept = await partial("s", "t", reply("hel", type="partial"), 3, "failed")
+    kept = await partial("s", reply("hel", type="partial"), 3, "failed")
     assert (kept.message.seq, kept.duplicate) == (2, False)
     assert await look(store) == aborted(loss)
-    again = await partial("s", "t", reply("hel", type="partial"), 3, "failed")
+    again = await partial("s", reply("hel", type="partial"), 3, "failed")
     assert (again.message.seq, again.duplicate) == (2, True)
     assert [message.text for message in await manager.get_history("s")] == ["question", "hel"]
 
@@ -278,24 +278,24 @@ async def test_of_a_reply_that_is_over_nothing_is_kept(store: Any, manager: Sess
             await store.turns.release_turn("s", "t", None, unless_newer=False)
         case "abort":
             await store.turns.stop_turn("s")
-            await store.replies.abort_reply("s", "t", "r", "failed")
+            await store.replies.abort_reply("s", "r", "failed")
         case "lease":
             await shorten(store)
     over = await look(store)
-    assert await store.replies.commit_partial("s", "t", reply("hel", type="partial"), 3, "failed") is None
+    assert await store.replies.commit_partial("s", reply("hel", type="partial"), 3, "failed") is None
     assert await look(store) == over
     assert len(await manager.get_history("s")) == 1
 
 
 async def test_what_no_watcher_saw_is_not_kept(store: Any, manager: SessionManager) -> None:
     partial = store.replies.commit_partial
-    assert await partial("s", "t", reply("hel"), 3, "failed") is None
+    assert await partial("s", reply("hel"), 3, "failed") is None
     await begin(store, b"hello")
-    assert await partial("s", "t", reply("hel"), 3, "failed") is None
-    assert await partial("s", "t", reply("hello", "r2"), 5, "failed") is None
+    assert await partial("s", reply("hel"), 3, "failed") is None
+    assert await partial("s", reply("hello", "r2"), 5, "failed") is None
     assert await look(store) == growing(b"hello")
     await shorten(store)
-    assert await partial("s", "t", reply("hello"), 5, "failed") is None
+    assert await partial("s", reply("hello"), 5, "failed") is None
     assert len(await manager.get_history("s")) == 1
 
 

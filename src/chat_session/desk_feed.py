@@ -27,8 +27,8 @@ async def watch_desk(manager: "SessionManager", desk: "Desk", limit: int) -> Asy
     stop_listening = feed.listen(None, awakened.wake)
     calls.before_close.add(awakened.close)
     calls.hooks.watch_begun("")
+    told: DeskSnapshot | None = None
     try:
-        told: DeskSnapshot | None = None
         while not awakened.is_closed:
             awakened.is_set.clear()
             if told is None:
@@ -46,7 +46,8 @@ async def watch_desk(manager: "SessionManager", desk: "Desk", limit: int) -> Asy
             await asyncio.sleep(SHORTEST_PAUSE)
             await awakened.is_set.wait()
     except ManagerClosed:
-        return
+        if told is None:
+            raise
     finally:
         stop_listening()
         headlines.stop()

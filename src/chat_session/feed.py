@@ -76,8 +76,8 @@ class FeedCalls:
         stop_listening = feed.listen(follower.session_id, awakened.wake)
         self._calls.before_close.add(awakened.close)
         self._hooks.watch_begun(follower.session_id)
+        last: Session | None = None
         try:
-            last: Session | None = None
             while not awakened.is_closed:
                 awakened.is_set.clear()
                 seen = await self._observe(follower, size, may_wait=last is not None)
@@ -97,7 +97,8 @@ class FeedCalls:
                 if not follower.is_behind(seen, size):
                     await awakened.is_set.wait()
         except ManagerClosed:
-            return
+            if last is None:
+                raise
         finally:
             stop_listening()
             self._calls.before_close.discard(awakened.close)

@@ -165,14 +165,14 @@ class Reply:
         fields = {"type": PARTIAL} if self._author is None else {"type": PARTIAL, "author": self._author}
         draft = self._make_draft(self._text.written[:length].decode(), fields)
         async with self._calls("commit_partial", self._session_id):
-            appended = await self._store.commit_partial(self._session_id, self._token, draft, length, reason)
+            appended = await self._store.commit_partial(self._session_id, draft, length, reason)
         if appended is not None:
             self._set_result(appended)
         return appended is not None
 
     async def _abort(self, reason: str) -> None:
         async with self._calls("abort_reply", self._session_id):
-            await self._store.abort_reply(self._session_id, self._token, self.id, reason)
+            await self._store.abort_reply(self._session_id, self.id, reason)
 
     async def _send(self, offset: int, text: bytes) -> int:
         async with self._calls("write_reply", self._session_id):

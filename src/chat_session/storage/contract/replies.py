@@ -45,13 +45,11 @@ class ReplyStore(Protocol):
         """
         ...
 
-    async def abort_reply(self, session_id: str, token: str, reply_id: str, reason: str) -> None:
+    async def abort_reply(self, session_id: str, reply_id: str, reason: str) -> None:
         """End the reply without a message, if it grows. A session or a turn that is gone is no error."""
         ...
 
-    async def commit_partial(
-        self, session_id: str, token: str, draft: Draft, length: int, reason: str
-    ) -> Appended | None:
+    async def commit_partial(self, session_id: str, draft: Draft, length: int, reason: str) -> Appended | None:
         """End a reply of a turn that may be lost, and append what of it was shown, in one step.
 
         ``length``: of the text that is there, in bytes. None if the reply is over already, or if other text is there:

@@ -53,18 +53,11 @@ class RedisReplies:
         [appended] = await self._turns.append("commit_reply", session_id, token, [draft], read_to, reply_id)
         return appended
 
-    async def abort_reply(self, session_id: str, token: str, reply_id: str, reason: str) -> None:  # noqa: ARG002 - the id says whose it is
+    async def abort_reply(self, session_id: str, reply_id: str, reason: str) -> None:
         keys, draft = self._keys.session(session_id), self._keys.draft(session_id)
         await self._executor.run("abort_reply", scripts.abort_reply(keys, draft, reply_id=reply_id, reason=reason))
 
-    async def commit_partial(
-        self,
-        session_id: str,
-        token: str,  # noqa: ARG002 - the turn may be lost, and the id says whose it is
-        draft: Draft,
-        length: int,
-        reason: str,
-    ) -> Appended | None:
+    async def commit_partial(self, session_id: str, draft: Draft, length: int, reason: str) -> Appended | None:
         call = scripts.commit_partial(
             session_id,
             self._keys.session(session_id),

@@ -32,23 +32,10 @@ class SqliteReplies:
     async def commit_reply(self, session_id: str, token: str, draft: Draft, read_to: int) -> Appended:
         return await self._writer.call(commit_reply, session_id, token, draft, read_to, self._max_history)
 
-    async def abort_reply(
-        self,
-        session_id: str,
-        token: str,  # noqa: ARG002 - the reply's id says which turn it was
-        reply_id: str,
-        reason: str,
-    ) -> None:
+    async def abort_reply(self, session_id: str, reply_id: str, reason: str) -> None:
         await self._writer.call(abort_reply, session_id, reply_id, reason)
 
-    async def commit_partial(
-        self,
-        session_id: str,
-        token: str,  # noqa: ARG002 - the reply's id says which turn it was
-        draft: Draft,
-        length: int,
-        reason: str,
-    ) -> Appended | None:
+    async def commit_partial(self, session_id: str, draft: Draft, length: int, reason: str) -> Appended | None:
         return await self._writer.call(commit_partial, session_id, draft, length, reason, self._max_history)
 
 

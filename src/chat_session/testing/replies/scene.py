@@ -44,11 +44,11 @@ class Worker(NamedTuple):
         """The sequence number of the message. ``length``: what the text has, if it is not given."""
         size = len(text.encode()) if length is None else length
         draft = make_draft(text, reply_id, type="partial")
-        appended = await self.replies.commit_partial("s", self.token, draft, size, "failed")
+        appended = await self.replies.commit_partial("s", draft, size, "failed")
         return None if appended is None else appended.message.seq
 
     async def abort(self, reason: str = "failed", reply_id: str = REPLY) -> None:
-        await self.replies.abort_reply("s", self.token, reply_id, reason)
+        await self.replies.abort_reply("s", reply_id, reason)
 
     async def count_bytes(self, reply_id: str = REPLY) -> int:
         return await self.write(0, b"", reply_id)
