@@ -1,7 +1,8 @@
 # Two commands for a fresh machine with Python 3.11 or later, make and a compiler:
 #   make run    set up, then the demonstration and an import on the embedded store
 #   make test   set up, then all checks and tests
-#   make test COVERAGE='--cov --cov-report=term'   with the coverage of the code, as in CI: a third longer
+#   make test EVERY=1 COVERAGE='--cov --cov-report=term'   each test on every kind of server, and the coverage of the
+#                code, as in CI: two to three times as long
 #   make test-pythons   the tests on each other Python from 3.11 on that this machine has
 #   make adapters   the tests of the adapters on the newest release of each agent framework
 #   make docs   the documentation site, strict about links: var/site/html/index.html
@@ -23,6 +24,7 @@ STORE := sqlite:///var/run.db
 CLI := $(BIN)/chat-session
 WORKERS ?= 5
 COVERAGE ?=
+EVERY ?=
 
 .DELETE_ON_ERROR:
 .PHONY: run test check tests test-adapters adapters test-pythons docs server bench bench-scale chaos chaos-mutants clean
@@ -45,7 +47,7 @@ check: $(READY)
 # Five workers on two cores: most of a test's time is waiting for lifetimes and timeouts. The second
 # run is on the lowest redis-py that is allowed; the first has the highest.
 tests: $(READY)
-	$(BIN)/python -m pytest -n $(WORKERS) --dist worksteal $(COVERAGE) --ignore=tests/adapters
+	CHAT_SESSION_TEST_EVERY=$(EVERY) $(BIN)/python -m pytest -n $(WORKERS) --dist worksteal $(COVERAGE) --ignore=tests/adapters
 	PYTHONPATH=$(LOWEST) CHAT_SESSION_TEST_STORE=redis $(BIN)/python -m pytest -n $(WORKERS) --dist worksteal \
 	  tests/test_contract.py tests/test_manager.py tests/test_faults.py tests/test_fault_words.py
 

@@ -9,6 +9,7 @@ from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import asynccontextmanager, contextmanager
 from pathlib import Path
 from typing import Any, Generic, Literal, TypeVar
+from zlib import crc32
 
 from chat_session import SessionManager
 from chat_session.storage.redis.keys import Keys
@@ -20,7 +21,7 @@ from testkit.sentinel import SentinelTopology
 from testkit.servers import Server
 from testkit.tls import Tls, TlsServer
 
-# On each of them the whole contract is tested.
+# On each of them the whole contract is tested in CI.
 BACKENDS = ("redis", "redis62", "valkey", "lua54", "sentinel", "cluster", "tls", "sqlite", "memory")
 
 # The rights that the application's user needs, as documented.
@@ -47,6 +48,17 @@ def chosen_backends() -> list[str]:
     """All names, or those that the variable CHAT_SESSION_TEST_STORE lists, separated by commas."""
     wanted = os.environ.get("CHAT_SESSION_TEST_STORE")
     return wanted.split(",") if wanted else list(BACKENDS)
+
+
+# Of these kinds of the same server each test runs on one, unless it is to run on every kind.
+ALIKE = ("redis62", "valkey", "lua54", "tls", "sentinel")
+
+
+def is_left_out(test: str, backend: str) -> bool:
+    """Whether the test of that name runs on another kind of the same server: chosen by the name, so always the same."""
+    if backend not in ALIKE or os.environ.get("CHAT_SESSION_TEST_STORE") or os.environ.get("CHAT_SESSION_TEST_EVERY"):
+        return False
+    return backend != ALIKE[crc32(test.encode()) % len(ALIKE)]
 
 
 class Backend(ABC):

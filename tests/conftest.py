@@ -19,6 +19,7 @@ from testkit.backends import (
     SqliteBackend,
     StartBackend,
     chosen_backends,
+    is_left_out,
     start_backend,
     start_server,
 )
@@ -44,6 +45,19 @@ def pytest_runtest_call() -> Generator[None, None, None]:
         yield
     except MissingProgram as missing:
         _skip(missing)
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Nine kinds of stores are more than ten minutes for: of five that are alike each test runs on one."""
+    left_out = {item for item in items if isinstance(item, pytest.Function) and _is_left_out(item)}
+    if left_out:
+        config.hook.pytest_deselected(items=list(left_out))
+        items[:] = [item for item in items if item not in left_out]
+
+
+def _is_left_out(item: pytest.Function) -> bool:
+    backend = item.callspec.params.get("backend") if hasattr(item, "callspec") else None
+    return isinstance(backend, str) and is_left_out(item.originalname, backend)
 
 
 def _skip(missing: MissingProgram) -> None:
