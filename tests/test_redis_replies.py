@@ -53,6 +53,17 @@ async def test_what_is_stored_of_a_reply(redis_backend: ServerBackend) -> None:
             assert stored(client) == (f"{OTHER} aborted failed", None)
 
 
+async def test_the_text_is_gone_in_the_millisecond_in_which_the_turn_is_over(redis_backend: ServerBackend) -> None:
+    """A server removes a key only after its deadline."""
+    async with redis_backend.open() as manager:
+        with redis_backend.server.client() as client:
+            worker = await begin(manager, lease=60)
+            for _ in range(2):
+                turn_deadline = int(client.hget(META, "cs:turn").split()[1])
+                assert client.execute_command("PEXPIRETIME", DRAFT) == turn_deadline - 1
+                await manager._turns.renew_turn("s", worker.token, LONG_LEASE)
+
+
 async def test_the_text_ends_with_the_turn_and_is_renewed_with_it(redis_backend: ServerBackend) -> None:
     async with redis_backend.open() as manager:
         with redis_backend.server.client() as client:

@@ -2,7 +2,7 @@
 -- "id aborted reason"; the author is JSON, or left out. While it grows its text is in a string of its own, whose
 -- deadline is that of the turn. It is over, too, if its epoch is not the session's, or if the string is gone.
 -- READS meta draft call
--- SETS  read_reply abandon
+-- SETS  read_reply abandon find_draft_deadline
 
 -- Its id and state, and its epoch while it grows, else its seq or the reason.
 local function read_reply(text)
@@ -21,3 +21,7 @@ local function abandon(text, current_epoch, reason, keeps_text)
   call('HSET', meta, 'cs:draft', id .. ' aborted ' .. reason)
   return true
 end
+
+-- When the string is to go, so that it is gone in the millisecond in which the turn is over: a server removes a key only
+-- after its deadline.
+local function find_draft_deadline(turn_deadline) return string.format('%.0f', turn_deadline - 1) end

@@ -20,7 +20,7 @@ end
 local is_same_epoch = detail == string.format('%d', epoch)
 if state == 'growing' and is_same_epoch and call('EXISTS', draft) == 1 then return {'GROWS'} end
 local _, deadline = read_turn(held)
-call('SET', draft, '', 'PXAT', string.format('%.0f', deadline))
+call('SET', draft, '', 'PXAT', find_draft_deadline(deadline))
 local begun = string.format('%s %d growing', reply_id, epoch)
 call('HSET', meta, 'cs:draft', author == '' and begun or begun .. ' ' .. author)
 --#include notify

@@ -15,5 +15,5 @@ local _, _, _, before = read_turn()
 local deadline = read_clock() + lease_ms
 write_turn(token, deadline, epoch, before)
 local _, state = read_reply(reply)
-if state == 'growing' then call('PEXPIREAT', draft, string.format('%.0f', deadline)) end
+if state == 'growing' then call('PEXPIREAT', draft, find_draft_deadline(deadline)) end
 return {'OK', epoch, customer, answered or -1, last_seq}
