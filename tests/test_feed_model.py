@@ -80,7 +80,7 @@ class Client:
                 self.kept.clear()
 
     async def reload(self) -> None:
-        """As a client does that begins anew. What is told later may be there already."""
+        """As a client does that begins again. What is told later may be there already."""
         history = await self.manager.get_history("s", 1000, include_internal=self.include_internal)
         self.kept = {message.seq or 0: message for message in history}
         self.last, self.next = 0, None

@@ -276,7 +276,7 @@ class Desk:
 
         First comes a DeskSnapshot: the first ``limit`` of the queue, all sessions that operators have, and who is
         present; then a Headline for each of those sessions. Then DeskChanged, Presence and Headline, as they come, at
-        most ten readings a second. It cannot go on behind a cursor: begin anew. It ends when the manager is closed.
+        most ten readings a second. It cannot go on behind a cursor: begin again. It ends when the manager is closed.
         While the store is away it waits; the first step raises StoreError instead. A reading takes three round trips,
         and one for each headline.
         """

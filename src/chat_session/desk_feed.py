@@ -24,7 +24,6 @@ async def watch_desk(manager: "SessionManager", desk: "Desk", limit: int) -> Asy
     calls.check_usable()
     awakened = Awakened()
     headlines = Headlines(manager, awakened)
-    stop_listening = feed.listen(None, awakened.wake)
     calls.before_close.add(awakened.close)
     calls.hooks.watch_begun("")
     told: DeskSnapshot | None = None
@@ -33,6 +32,7 @@ async def watch_desk(manager: "SessionManager", desk: "Desk", limit: int) -> Asy
             awakened.is_set.clear()
             if told is None:
                 seen = await _read(desk, limit)
+                awakened.listen(feed, None)
                 yield seen
             else:
                 seen = await outlast(calls, partial(_read, desk, limit))
@@ -49,7 +49,7 @@ async def watch_desk(manager: "SessionManager", desk: "Desk", limit: int) -> Asy
         if told is None:
             raise
     finally:
-        stop_listening()
+        awakened.stop_listening()
         headlines.stop()
         calls.before_close.discard(awakened.close)
         calls.hooks.watch_ended("")

@@ -47,7 +47,7 @@ class FeedCalls:
         the customer may see. A slow reader costs WATCH_BUFFER bytes at most, and slows nobody down.
 
         Raises InvalidInput at once; SessionNotFound, StoreError from the first step; later a StoreError that no retry
-        can mend. One round trip for each change, and a share of one every 2 seconds.
+        can repair. One round trip for each change, and a share of one every 2 seconds.
         """
         cursor = None if after is None else Cursor.parse(after)
         follower = Follower(
@@ -73,7 +73,6 @@ class FeedCalls:
         feed, size = self._feed, self._settings.watch_buffer
         self._calls.check_usable()
         awakened = Awakened()
-        stop_listening = feed.listen(follower.session_id, awakened.wake)
         self._calls.before_close.add(awakened.close)
         self._hooks.watch_begun(follower.session_id)
         last: Session | None = None
@@ -85,6 +84,7 @@ class FeedCalls:
                     yield self._ended(follower, last)
                     return
                 last = seen.session
+                awakened.listen(feed, follower.session_id)  # now that there is such a session, and the store answers
                 if follower.begins:
                     follower.begin(seen)
                     continue
@@ -100,7 +100,7 @@ class FeedCalls:
             if last is None:
                 raise
         finally:
-            stop_listening()
+            awakened.stop_listening()
             self._calls.before_close.discard(awakened.close)
             self._hooks.watch_ended(follower.session_id)
 
@@ -179,12 +179,22 @@ class FeedCalls:
 class Awakened:
     """What a watcher that waits is woken by."""
 
-    __slots__ = ("_news", "is_closed", "is_set")
+    __slots__ = ("_leave", "_news", "is_closed", "is_set")
 
     def __init__(self) -> None:
         self.is_set = asyncio.Event()
         self.is_closed = False  # the manager is about to close
         self._news: deque[bytes] | None = None
+        self._leave: Callable[[], None] | None = None
+
+    def listen(self, feed: FeedStore, session_id: str | None) -> None:
+        """To the session, or the desk; a second call changes nothing."""
+        if self._leave is None:
+            self._leave = feed.listen(session_id, self.wake)
+
+    def stop_listening(self) -> None:
+        if self._leave is not None:
+            self._leave()
 
     def wake(self, news: bytes | None) -> None:
         if news is not None:

@@ -89,5 +89,5 @@ _WORDS: dict[type[Event], Callable[[Any], str]] = {
     ReplyAborted: lambda it: it.reason,
     Typing: lambda it: it.who,
     Gap: lambda it: f"messages {it.from_seq} to {it.to_seq} were trimmed before they could be shown",
-    Reset: lambda it: f"{it.reason}: {_RESETS.get(it.reason, 'begin anew')}",
+    Reset: lambda it: f"{it.reason}: {_RESETS.get(it.reason, 'begin again')}",
 }

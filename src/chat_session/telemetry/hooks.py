@@ -74,7 +74,7 @@ class Hooks:
         """A watcher was told of ``count`` messages that were trimmed before they were told."""
 
     def feed_reset(self, session_id: str, reason: str) -> None:
-        """A watcher had to begin anew. ``reason``: as in the event Reset."""
+        """A watcher had to begin again. ``reason``: as in the event Reset."""
 
     def reply_begun(self, session_id: str) -> None:
         """A streaming reply begins to grow."""

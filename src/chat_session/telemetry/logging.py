@@ -62,7 +62,7 @@ class LoggingHooks(Hooks):
 
     def feed_reset(self, session_id: str, reason: str) -> None:
         facts = {"action": "feed_reset", "session_id": session_id, "reason": reason}
-        _log.info("A watcher of session %s begins anew: %s.", session_id, reason, extra=facts)
+        _log.info("A watcher of session %s begins again: %s.", session_id, reason, extra=facts)
 
     def reply_begun(self, session_id: str) -> None:
         facts = {"action": "reply_begun", "session_id": session_id}

@@ -51,7 +51,7 @@ class PrometheusHooks(Hooks):
             registry=registry,
         )
         self._gaps = counter("feed_gaps", "Gaps that watchers were told of")
-        self._resets = counter("feed_resets", "Feeds that began anew, by reason", "reason")
+        self._resets = counter("feed_resets", "Feeds that began again, by reason", "reason")
 
         self._replies = counter("replies", "Streaming replies that ended, by outcome", "outcome")
         self._growing = gauge("replies_growing", "Streaming replies that grow in this process")

@@ -209,3 +209,17 @@ class WatchingContract:
             await say(manager, "end")
             await watch.next(MessageAppended, lambda event: event.message.text == "end")
         assert watch.texts == ["x"] * 5 + ["end"]
+
+    async def test_a_watcher_that_does_not_read_holds_up_nobody_and_goes_on_where_it_was(
+        self, manager: SessionManager
+    ) -> None:
+        await create(manager, max_history=1000)
+        feed = manager.watch("s")
+        assert isinstance(await anext(feed), State)
+        async with Watch(manager) as other:
+            for number in range(5):
+                await manager.add_messages("s", [{"from": "user", "text": f"{number}.{n}"} for n in range(100)])
+            await other.next(MessageAppended, lambda event: event.message.seq == 500)
+        told = [await anext(feed) for _ in range(500)]
+        await feed.aclose()
+        assert [event.message.seq for event in told if isinstance(event, MessageAppended)] == list(range(1, 501))
