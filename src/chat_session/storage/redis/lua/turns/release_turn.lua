@@ -1,4 +1,5 @@
--- release_turn: end a turn, and a reply that grows in it; with read_to all up to there is answered. A repeated call is known by what it left.
+-- release_turn: end a turn, and a reply that grows in it; with read_to all up to there is answered. A repeated call is
+-- known by what it left.
 -- KEYS  meta | history | draft
 -- ARGV  token | read_to | unless_newer
 --       unless_newer: 1 to keep the turn if there is a customer message behind read_to

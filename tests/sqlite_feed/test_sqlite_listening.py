@@ -1,12 +1,10 @@
 """Listening in the embedded store: what wakes a listener, in one process and across several, and what then runs."""
 
 import asyncio
-import sqlite3
 import subprocess
 import sys
 import threading
 from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -15,45 +13,10 @@ import pytest
 from chat_session import Desk, SessionManager, StoreIncompatible
 from chat_session.storage.contract import Position
 from testkit.backends import store_of
+from testkit.embedded import Open, change, feed_of
 
 ALL = Position(0)
 WITHIN = 10.0  # seconds: much more than is promised, for a busy machine
-
-Open = Callable[..., SessionManager]
-
-
-@pytest.fixture
-def path(tmp_path: Path) -> Path:
-    return tmp_path / "chat.db"
-
-
-@pytest.fixture(params=["file", "memory"])
-def url(request: pytest.FixtureRequest, path: Path) -> str:
-    return f"sqlite:///{path if request.param == 'file' else ':memory:'}"
-
-
-@pytest.fixture
-async def connect(path: Path) -> AsyncIterator[Open]:
-    """Managers on one file, or on ``url``; each is closed at the end."""
-    opened: list[SessionManager] = []
-
-    def make(url: str = f"sqlite:///{path}", **settings: Any) -> SessionManager:
-        opened.append(SessionManager.from_url(url, **settings))
-        return opened[-1]
-
-    yield make
-    for manager in opened:
-        await manager.close()
-
-
-def feed_of(manager: SessionManager) -> Any:
-    return store_of(manager).feed
-
-
-def change(path: Path, statement: str, *values: Any) -> None:
-    with closing(sqlite3.connect(path)) as db:
-        db.execute(statement, values)
-        db.commit()
 
 
 class Ears:

@@ -2,7 +2,6 @@
 
 import asyncio
 import sqlite3
-from collections.abc import AsyncIterator, Callable
 from contextlib import closing
 from pathlib import Path
 from typing import Any
@@ -12,45 +11,9 @@ import pytest
 from chat_session import SessionManager, StoreCorrupt
 from chat_session.storage.contract import Edit, Position
 from chat_session.storage.sqlite.schema import find_migrations
-from testkit.backends import store_of
+from testkit.embedded import Open, change, feed_of
 
 ALL = Position(0)
-
-Open = Callable[..., SessionManager]
-
-
-@pytest.fixture
-def path(tmp_path: Path) -> Path:
-    return tmp_path / "chat.db"
-
-
-@pytest.fixture(params=["file", "memory"])
-def url(request: pytest.FixtureRequest, path: Path) -> str:
-    return f"sqlite:///{path if request.param == 'file' else ':memory:'}"
-
-
-@pytest.fixture
-async def connect(path: Path) -> AsyncIterator[Open]:
-    """Managers on one file, or on ``url``; each is closed at the end."""
-    opened: list[SessionManager] = []
-
-    def make(url: str = f"sqlite:///{path}", **settings: Any) -> SessionManager:
-        opened.append(SessionManager.from_url(url, **settings))
-        return opened[-1]
-
-    yield make
-    for manager in opened:
-        await manager.close()
-
-
-def feed_of(manager: SessionManager) -> Any:
-    return store_of(manager).feed
-
-
-def change(path: Path, statement: str, *values: Any) -> None:
-    with closing(sqlite3.connect(path)) as db:
-        db.execute(statement, values)
-        db.commit()
 
 
 def say(text: str, **fields: Any) -> dict[str, Any]:
