@@ -15,7 +15,7 @@ from chat_session.testing.replies.scene import (
     take,
     until_over,
 )
-from chat_session.testing.turns.scene import LONG_LEASE, SHORT_LEASE, create_asking, history, unanswered
+from chat_session.testing.turns.scene import LONG_LEASE, RENEWED_LEASE, SHORT_LEASE, create_asking, history, unanswered
 
 WAYS = {  # how a turn ends, and the reasons that are given to the worker and to watchers
     "taken_over": ("taken_over", "taken_over"),
@@ -85,10 +85,10 @@ class FenceContract:
         assert await worker.count_bytes() == 5
 
     async def test_a_renewal_keeps_the_reply(self, manager: SessionManager) -> None:
-        worker = await begin(manager, b"hello", lease=SHORT_LEASE)
+        worker = await begin(manager, b"hello", lease=RENEWED_LEASE)
         await manager._turns.renew_turn("s", worker.token, LONG_LEASE)  # noqa: SLF001 - the facade does so by itself
         await create_asking(manager, "t")
-        other = await take_of(manager, "t", SHORT_LEASE)
+        other = await take_of(manager, "t", RENEWED_LEASE)
         await until_lease_is_over(manager, other)
         assert await worker.write(5, b" you") == 9
         assert await worker.commit("hello you") == 2
@@ -96,10 +96,10 @@ class FenceContract:
     async def test_a_reply_grows_as_long_as_its_block_runs(self, manager: SessionManager) -> None:
         replies = replies_of(manager)
         await create_asking(manager, "s", "t")
-        async with manager.turn("s", lease=SHORT_LEASE) as turn, turn.stream() as reply:
+        async with manager.turn("s", lease=RENEWED_LEASE) as turn, turn.stream() as reply:
             await reply.write("hello")
-            for _ in range(3):
-                await until_lease_is_over(manager, await take_of(manager, "t", SHORT_LEASE))
+            for _ in range(2):
+                await until_lease_is_over(manager, await take_of(manager, "t", RENEWED_LEASE))
             worker = Worker(manager, replies, turn._token)  # noqa: SLF001 - as above
             assert await worker.count_bytes(reply.id) == 5
             await reply.write(" you")

@@ -7,7 +7,15 @@ import pytest
 
 from chat_session.errors import TurnBusy, TurnLost
 from chat_session.manager import SessionManager
-from chat_session.testing.turns.scene import SHORT_LEASE, ask, create, create_asking, history, texts, unanswered
+from chat_session.testing.turns.scene import (
+    RENEWED_LEASE,
+    ask,
+    create,
+    create_asking,
+    history,
+    texts,
+    unanswered,
+)
 from chat_session.testing.waiting import until
 
 
@@ -92,14 +100,14 @@ class DebounceContract:
         await create_asking(manager, "s")
 
         async def work() -> None:
-            async with manager.turn("s", lease=SHORT_LEASE, wait=20, debounce=4 * SHORT_LEASE) as turn:
+            async with manager.turn("s", lease=RENEWED_LEASE, wait=20, debounce=2 * RENEWED_LEASE) as turn:
                 await turn.reply("hello")
 
         worker = asyncio.create_task(work())
 
         loop = asyncio.get_running_loop()
         await until(partial(is_busy, manager, "s"))
-        ends = loop.time() + 2 * SHORT_LEASE
+        ends = loop.time() + 1.2 * RENEWED_LEASE
         while loop.time() < ends:
             assert await is_busy(manager, "s")
             await asyncio.sleep(0.01)
@@ -110,7 +118,7 @@ class DebounceContract:
         await create_asking(manager, "s")
 
         async def work() -> None:
-            async with manager.turn("s", lease=SHORT_LEASE, wait=20, debounce=60):
+            async with manager.turn("s", lease=RENEWED_LEASE, wait=20, debounce=60):
                 pass
 
         worker = asyncio.create_task(work())

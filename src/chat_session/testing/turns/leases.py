@@ -8,6 +8,7 @@ import pytest
 from chat_session.errors import TurnBusy, TurnLost
 from chat_session.manager import SessionManager
 from chat_session.testing.turns.scene import (
+    RENEWED_LEASE,
     SHORT_LEASE,
     ask,
     create_asking,
@@ -23,9 +24,9 @@ class LeaseContract:
 
     async def test_a_turn_lasts_as_long_as_its_block(self, manager: SessionManager) -> None:
         await create_asking(manager, "s")
-        async with manager.turn("s", lease=SHORT_LEASE) as turn:
+        async with manager.turn("s", lease=RENEWED_LEASE) as turn:
             with pytest.raises(TurnBusy):
-                async with manager.turn("s", wait=4 * SHORT_LEASE):
+                async with manager.turn("s", wait=2 * RENEWED_LEASE):
                     pass
             await turn.reply("it took a while")
         assert await history(manager, "s") == ["question in s", "it took a while"]

@@ -10,7 +10,6 @@ from chat_session.errors import SessionNotFound, TurnLost
 from chat_session.manager import SessionManager
 from chat_session.testing.turns.scene import (
     LONG_LEASE,
-    SHORT_LEASE,
     create_asking,
     forever,
     history,
@@ -106,7 +105,7 @@ class LosingContract:
                 async with manager.turn("s", lease=LONG_LEASE):
                     await manager.stop_turn("s")
                     await forever()
-            async with manager.turn("next", lease=SHORT_LEASE) as turn:
+            async with manager.turn("next", lease=LONG_LEASE) as turn:
                 await turn.reply("here I am")
         assert await history(manager, "next") == ["question in next", "here I am"]
 

@@ -8,7 +8,7 @@ from chat_session.errors import AgentConflict, TurnBusy, TurnLost
 from chat_session.manager import SessionManager
 from chat_session.testing.turns.scene import (
     LONG_LEASE,
-    SHORT_LEASE,
+    RENEWED_LEASE,
     LookOnly,
     answer,
     ask,
@@ -112,7 +112,7 @@ class PendingContract:
         self, manager: SessionManager, *, looked: bool
     ) -> None:
         await create_asking(manager, "s", turns=True)
-        await leave_turn_of_dead_worker(manager, "s", 2 * SHORT_LEASE)
+        await leave_turn_of_dead_worker(manager, "s", RENEWED_LEASE)
         if looked:
             assert await manager.pending_turns() == []
         await until_pending(manager, "s")

@@ -10,6 +10,7 @@ from chat_session.message import Message
 from chat_session.testing.waiting import until
 
 SHORT_LEASE = 0.3  # seconds: for tests in which a worker stops
+RENEWED_LEASE = 1.0  # for tests in which a worker must renew it in time, on a busy machine, too
 LONG_LEASE = 600.0  # seconds: for tests in which a turn must not end by itself
 
 
