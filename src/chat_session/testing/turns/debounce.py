@@ -100,7 +100,7 @@ class DebounceContract:
         await create_asking(manager, "s")
 
         async def work() -> None:
-            async with manager.turn("s", lease=RENEWED_LEASE, wait=20, debounce=2 * RENEWED_LEASE) as turn:
+            async with manager.turn("s", lease=RENEWED_LEASE, wait=20, debounce=3 * RENEWED_LEASE) as turn:
                 await turn.reply("hello")
 
         worker = asyncio.create_task(work())
