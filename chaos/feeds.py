@@ -1,4 +1,4 @@
-"""What one watcher was told of one session, divided where it had to begin anew."""
+"""What one watcher was told of one session, divided where it had to begin again."""
 
 from collections.abc import Iterable, Iterator
 

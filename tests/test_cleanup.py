@@ -91,11 +91,17 @@ async def test_stop_waits_for_the_run_in_progress(redis_backend: ServerBackend) 
         await manager.is_session_active("connected")
         with redis_backend.server.client() as client:
             cleanup = SessionCleanup(manager, interval=0.01)
-            client.execute_command("CLIENT", "PAUSE", 300, "ALL")
-            cleanup.start()
-            while manager._calls.in_flight < 2:  # the run, and the sweep of the desk, which may begin before it
-                await asyncio.sleep(0.001)
-            await cleanup.stop()
+            client.execute_command("CLIENT", "PAUSE", 60_000, "WRITE")
+            try:
+                cleanup.start()
+                while manager._calls.in_flight < 2:  # the run, and the sweep of the desk, which may begin before it
+                    await asyncio.sleep(0.001)
+                stopping = asyncio.create_task(cleanup.stop())
+                await asyncio.wait_for(cleanup._stopping.wait(), 10)
+                assert (stopping.done(), runs.outcomes) == (False, [])
+            finally:
+                client.execute_command("CLIENT", "UNPAUSE")
+            await stopping
             assert runs.outcomes == ["ok"]
 
 

@@ -20,7 +20,7 @@ from chat_session.testing.waiting import until
 from testkit.backends import ClusterBackend, SentinelBackend
 from testkit.servers import wait_until
 
-LANES = 2  # workers that are killed or frozen at the same time
+WORKERS = 2  # workers that are killed or frozen at the same time
 STOPS = ("before", "after", "any")  # where a worker is killed: before or after its first reply, or at any moment
 LATE = 10.0  # seconds after the lease of a dead worker in which another should have replied, on a busy machine
 PERSON = "o0"
@@ -55,7 +55,7 @@ async def killed_workers(trial: Trial) -> None:
     waits: list[float] = []
     rounds = trial.pick(45, 3)
     await scene.run(
-        lambda scene: together(_kill_in_turns(scene, lane, rounds, waits) for lane in range(LANES)), workers=2
+        lambda scene: together(_kill_in_turns(scene, worker, rounds, waits) for worker in range(WORKERS)), workers=2
     )
     trial.note(f"another replied {min(waits):.1f} to {max(waits):.1f} s after a kill, with a lease of {LEASE:g} s")
     await scene.judge()
@@ -66,7 +66,9 @@ async def frozen_workers(trial: Trial) -> None:
     backend = await trial.open_backend(turns=True)
     scene = Scene(trial, backend, trial.pick(24, 12))
     rounds = trial.pick(20, 2)
-    await scene.run(lambda scene: together(_freeze_in_turns(scene, lane, rounds) for lane in range(LANES)), workers=2)
+    await scene.run(
+        lambda scene: together(_freeze_in_turns(scene, worker, rounds) for worker in range(WORKERS)), workers=2
+    )
     await scene.judge()
     if not trial.faults["late reply refused"]:
         trial.break_rule("no worker replied late, so nothing was shown")
@@ -126,13 +128,13 @@ def _lose_index(backend: ClusterBackend) -> None:
             client.delete(key)
 
 
-async def _kill_in_turns(scene: Scene, lane: int, rounds: int, waits: list[float]) -> None:
+async def _kill_in_turns(scene: Scene, worker: int, rounds: int, waits: list[float]) -> None:
     """One worker after the other. ``waits`` gets the seconds until another had replied."""
     trial = scene.trial
-    rng = trial.rng(f"kills {lane}")
+    rng = trial.rng(f"kills {worker}")
     for number in range(rounds):
         stop = STOPS[number % len(STOPS)]
-        name = f"{stop}-{lane}.{number}"
+        name = f"{stop}-{worker}.{number}"
         if stop == "any":
             await scene.start(name)
             await asyncio.sleep(rng.uniform(0, 0.1))
@@ -164,9 +166,9 @@ async def _wait_for_another(scene: Scene, hold: Operation) -> float:
     return trial.recorder.moment() - killed
 
 
-async def _freeze_in_turns(scene: Scene, lane: int, rounds: int) -> None:
+async def _freeze_in_turns(scene: Scene, worker: int, rounds: int) -> None:
     for number in range(rounds):
-        name = f"late-{lane}.{number}"
+        name = f"late-{worker}.{number}"
         hold = await scene.hold(name)
         scene.workers.freeze(name)
         held = scene.trial.recorder.moment()
